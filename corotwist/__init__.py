@@ -1,0 +1,5 @@
+"""
+The Corosync Cluster Engine on Twisted.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,3 @@
+"""
+Configuration: files, schema and settings.
+"""

@@ -1,0 +1,150 @@
+"""
+What a node is told, checked and in seconds: frozen values, no defaults decided
+twice.  L{corotwist.config.schema} builds them from a configuration file.
+"""
+
+from ipaddress import IPv4Address, IPv6Address
+
+from attrs import field, frozen
+
+Address = IPv4Address | IPv6Address
+
+
+@frozen
+class Timing:
+    """
+    Timers and counters of the ring, with corosync's names; times in seconds.
+
+    @ivar token: without a token for so long, it is lost (already grown by the
+        token coefficient).
+    @ivar tokenWarning: share of C{token} after which a rotation is worth a
+        warning, 0 for never.
+    @ivar sendJoin: upper bound of a random delay before joins.
+    @ivar windowSize: frames of all processors in one rotation.
+    @ivar maxMessages: frames of one processor at one token visit.
+    @ivar missCount: token visits before a missing frame is asked for.
+    @ivar failReceive: rotations without progress before we give up receiving.
+    @ivar sequenceUnchanged: idle rotations before the token is held.
+    """
+
+    token: float = 3.0
+    tokenWarning: float = 0.75
+    tokenRetransmit: float = 0.714
+    hold: float = 0.561
+    join: float = 0.05
+    sendJoin: float = 0.0
+    consensus: float = 3.6
+    merge: float = 0.2
+    downcheck: float = 1.0
+    heartbeatFailuresAllowed: int = 0
+    maxNetworkDelay: float = 0.05
+    windowSize: int = 50
+    maxMessages: int = 17
+    missCount: int = 5
+    failReceive: int = 2500
+    sequenceUnchanged: int = 30
+    cancelTokenHoldOnRetransmit: bool = False
+
+
+@frozen
+class NodeEntry:
+    """
+    One node of the node list.
+
+    @ivar addresses: one per link; a name is resolved before it gets here.
+    """
+
+    nodeid: int
+    name: str
+    addresses: tuple[Address, ...]
+    votes: int = 1
+
+
+@frozen
+class TotemSettings:
+    """
+    Everything below the services.
+
+    @ivar transport: C{"udpu"} or C{"udp"}.
+    @ivar nodes: everybody, ourselves included, in node list order.
+    @ivar netmtu: bytes of an IP packet that the path carries whole.
+    @ivar key: 32 bytes to seal datagrams with, or L{None} for corosync's
+        plain wire.
+    @ivar bindAddress: where our sockets are.
+    @ivar multicastAddress: only with transport C{"udp"}.
+    @ivar stateDirectory: where the ring id file is.
+    """
+
+    nodeid: int
+    nodes: tuple[NodeEntry, ...]
+    bindAddress: Address
+    stateDirectory: str
+    clusterName: str = ""
+    transport: str = "udpu"
+    port: int = 5405
+    multicastAddress: Address | None = None
+    broadcast: bool = False
+    ttl: int = 1
+    netmtu: int = 1500
+    blockUnlistedIps: bool = True
+    key: bytes | None = field(default=None, repr=False)
+    timing: Timing = Timing()
+
+
+@frozen
+class QuorumSettings:
+    """
+    Votes, as far as this release counts them.
+
+    @ivar provider: L{None} for none: always quorate.
+    @ivar expectedVotes: the sum of the node list's votes unless given.
+    """
+
+    provider: str | None = None
+    expectedVotes: int = 1
+    votes: int = 1
+    twoNode: bool = False
+    waitForAll: bool = False
+
+
+@frozen
+class IpcSettings:
+    """
+    Who may be a client, and where.
+
+    @ivar path: the UNIX socket.
+    @ivar uids: users besides root and the daemon's own.
+    @ivar gids: groups whose members may connect.
+    """
+
+    path: str
+    uids: frozenset[int] = frozenset()
+    gids: frozenset[int] = frozenset()
+
+
+@frozen
+class LogSettings:
+    """
+    Where log lines go.
+
+    @ivar file: a path, or L{None}.
+    """
+
+    toStderr: bool = True
+    file: str | None = None
+    debug: bool = False
+
+
+@frozen
+class NodeSettings:
+    """
+    One whole node.
+
+    @ivar configVersion: C{totem.config_version}, 0 when absent.
+    """
+
+    totem: TotemSettings
+    ipc: IpcSettings
+    quorum: QuorumSettings = QuorumSettings()
+    log: LogSettings = LogSettings()
+    configVersion: int = 0

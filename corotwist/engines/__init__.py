@@ -1,0 +1,3 @@
+"""
+Service engines: driven by ordered messages, the same on every node.
+"""

@@ -1,0 +1,171 @@
+"""
+What the shipped engines offer to local clients, and the values exchanged.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+from attrs import frozen
+from zope.interface import Attribute, Interface
+
+from twisted.internet.defer import Deferred
+
+from corotwist.totem.membership import Guarantee, RingId
+
+LONGEST_GROUP_NAME: Final = 128
+# One totem message, with room for the headers inside the reassembly bound of
+# real corosync nodes; larger messages travel in parts.
+ATOMIC_MESSAGE_BYTES: Final = (1 << 20) - 1024
+# The largest message of a client.
+LARGEST_MESSAGE_BYTES: Final = 16 << 20
+# The largest batch that is multicast as one totem message.
+LARGEST_BATCH_BYTES: Final = ATOMIC_MESSAGE_BYTES
+
+
+class Reason(IntEnum):
+    """
+    Why a process is in, or gone; corosync's C{cpg_reason_t}.
+    """
+
+    JOIN = 1
+    LEAVE = 2
+    NODEDOWN = 3
+    NODEUP = 4
+    PROCDOWN = 5
+
+
+@frozen(order=True)
+class Member:
+    """
+    A process in a group.
+    """
+
+    nodeid: int
+    pid: int
+
+
+@frozen
+class Change:
+    """
+    A process that came or went.
+    """
+
+    member: Member
+    reason: Reason
+
+
+@frozen
+class GroupView:
+    """
+    A group from this point of the order on.
+
+    @ivar members: ascending by nodeid, then pid.
+    """
+
+    group: bytes
+    members: tuple[Member, ...]
+    left: tuple[Change, ...]
+    joined: tuple[Change, ...]
+
+
+class IGroupSubscriber(Interface):
+    """
+    One local client of process groups: a connection, or code in this process.
+    """
+
+    pid = Attribute("The process id that others see.")
+
+    def messagesDelivered(
+        group: bytes, sender: Member, batch: bytes, count: int
+    ) -> None:
+        """
+        The next messages of one sender, in order.
+
+        @param batch: as L{corotwist.engines.batch} packs them.
+        @param count: how many, at least 1.
+        """
+
+    def viewChanged(view: GroupView) -> None:
+        """
+        The group has other members now.
+        """
+
+    def ringChanged(ringId: RingId, members: tuple[int, ...]) -> None:
+        """
+        The ring changed and the services are in step again.
+        """
+
+
+class IProcessGroups(Interface):
+    """
+    Closed process groups, for one local client each call.
+    """
+
+    def join(subscriber: IGroupSubscriber, group: bytes) -> None:
+        """
+        Ask to be a member; done when a view with us in C{joined} arrives.
+
+        @raise Exists: in it already, or asked already (also through another
+            connection of the same process).
+        @raise Busy: our leave of it is not through yet.
+        @raise NameTooLong: over L{LONGEST_GROUP_NAME} bytes.
+        @raise TryAgain: no room in the send queue, or synchronizing.
+        """
+
+    def leave(subscriber: IGroupSubscriber, group: bytes) -> None:
+        """
+        Ask to be out; messages go on until the view with us in C{left}.
+
+        @raise NotJoined: not in it.
+        @raise Busy: our join of it is not through yet.
+        @raise TryAgain: as C{join}.
+        """
+
+    def send(
+        subscriber: IGroupSubscriber,
+        group: bytes,
+        batch: bytes,
+        count: int,
+        guarantee: Guarantee,
+    ) -> Deferred[None]:
+        """
+        Multicast messages to a group we are in (or at least asked to join
+        and have seen the view of).
+
+        @return: fires when all of them are in the send queue of the ring;
+            waits while there is no room, and while the cluster synchronizes.
+            Fails with L{corotwist.errors.NotJoined}, C{InvalidParameter},
+            C{TooBig}, or C{Interrupted}.
+        """
+
+    def members(group: bytes) -> tuple[Member, ...]:
+        """
+        Who is in it now; nobody when there is no such group.
+        """
+
+    def groups() -> tuple[bytes, ...]:
+        """
+        All groups with members, in byte order.
+        """
+
+    def closed(subscriber: IGroupSubscriber) -> None:
+        """
+        The client is gone: it leaves all its groups with
+        L{Reason.PROCDOWN}.
+        """
+
+
+class IQuorum(Interface):
+    """
+    May we act?
+    """
+
+    def quorate() -> bool:
+        """
+        Is this partition the one that may act?
+        """
+
+    def explanation() -> dict[str, int | bool | str]:
+        """
+        The inputs of the last verdict: votes, expected, quorum, rule.
+        """

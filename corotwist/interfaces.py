@@ -1,0 +1,384 @@
+"""
+The seams: what a part promises to the part that calls it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from zope.interface import Attribute, Interface
+
+from twisted.internet.defer import Deferred
+
+from corotwist.totem.membership import Configuration, Guarantee, RingId
+
+# Below the ring.
+
+
+class IDatagramReceiver(Interface):
+    """
+    Whoever gets what a transport hears.
+    """
+
+    def datagramsReceived(datagrams: Sequence[bytes], address: Any) -> None:
+        """
+        Datagrams that came in one after the other from C{address}, a socket
+        address tuple; several when the kernel handed up several at once.
+        """
+
+
+class ITransport(Interface):
+    """
+    Sockets and addressing of one kind of network.  Datagrams are opaque.
+    """
+
+    def start(receiver: IDatagramReceiver) -> None:
+        """
+        Bind and begin to listen.
+
+        @raise OSError: when the address cannot be bound.
+        """
+
+    def stop() -> Deferred[None]:
+        """
+        Close; fires when nothing more will be handed up.
+        """
+
+    def unicast(nodeid: int, datagram: bytes) -> None:
+        """
+        Send to one configured node other than ourselves.  A datagram that the
+        kernel refuses is lost, and counted.
+        """
+
+    def multicast(datagrams: Sequence[bytes]) -> None:
+        """
+        Send each to every other node, in order.  Nothing comes back to us.
+        """
+
+    def drain() -> None:
+        """
+        Hand up, before returning, what waits in the sockets now (at most a
+        bounded number of datagrams).
+        """
+
+    def statistics() -> Mapping[str, int]:
+        """
+        Counters by name: datagrams sent, refused, unlisted and so on.
+        """
+
+
+class IRingStorage(Interface):
+    """
+    The one number that must survive a restart.
+    """
+
+    def load() -> int | None:
+        """
+        The stored ring sequence; L{None} when there is none or it is damaged.
+
+        @raise StorageRefused: when the directory cannot be used at all.
+        """
+
+    def store(sequence: int) -> Deferred[None]:
+        """
+        Fires when the number is durable; fails with C{StorageRefused}.
+        """
+
+
+class ITotemListener(Interface):
+    """
+    Whoever uses the total order: the service manager.
+
+    Calls never overlap, and none is made from within a call to
+    L{ITotem.multicast}.
+    """
+
+    def configurationChanged(configuration: Configuration) -> None:
+        """
+        A transitional or a regular configuration.
+        """
+
+    def messageDelivered(nodeid: int, message: bytes, byteOrder: str) -> None:
+        """
+        The next whole message in the total order.
+
+        @param message: as given to C{multicast}, group header included.
+        @param byteOrder: C{"<"} or C{">"}: the sender's.
+        """
+
+    def tokenPassed() -> None:
+        """
+        The token left us; there may be room to send again.
+        """
+
+
+class ITotem(Interface):
+    """
+    The total order, as the service manager sees it.
+    """
+
+    nodeid = Attribute("Our own nodeid.")
+
+    def multicast(message: bytes, guarantee: Guarantee = Guarantee.AGREED) -> bool:
+        """
+        Queue a whole message, group header included.
+
+        @return: C{False}, and nothing is queued, when the queue in use has no
+            room for all of it.
+        """
+
+    def room() -> int:
+        """
+        How many bytes of message C{multicast} would take now.
+        """
+
+    def synchronized() -> None:
+        """
+        The services finished synchronizing: use the ordinary queue again.
+        """
+
+
+# Above the ring.
+
+
+class IConnection(Interface):
+    """
+    One local client, as an engine sees it.
+    """
+
+    pid = Attribute("The client's process id, from the kernel.")
+    uid = Attribute("The client's user id, from the kernel.")
+    gid = Attribute("The client's group id, from the kernel.")
+    private = Attribute(
+        "What the engine's C{privateData} made for this connection."
+    )
+
+
+class ICluster(Interface):
+    """
+    What an engine may ask of its node.  [ARCH Figure 9]
+
+    Time is integer nanoseconds here, and only here.
+    """
+
+    nodeid = Attribute("Our own nodeid.")
+
+    def multicast(
+        function: int, body: bytes, guarantee: Guarantee = Guarantee.AGREED
+    ) -> None:
+        """
+        Multicast to this engine on every node, ours included.
+
+        @param function: index into the engine's executive functions.
+        @param body: what follows corosync's 16-byte header.
+        @raise TryAgain: when the send queue has no room; nothing was queued.
+        """
+
+    def multicastCompact(body: bytes) -> None:
+        """
+        The same in corotwist's own short form, of which real corosync nodes
+        know nothing: only while L{compact} is true.
+
+        @raise TryAgain: as C{multicast}.
+        """
+
+    def compact() -> bool:
+        """
+        Did every member of this ring say that it understands the short form?
+        """
+
+    def synchronizing() -> bool:
+        """
+        Is the cluster between a membership change and the end of its
+        synchronization?  No client message is sent then.
+        """
+
+    def whenRoom(callback: Callable[[], None]) -> None:
+        """
+        Call once, soon after the send queue got room or synchronization
+        ended; callbacks are called in the order they were asked for.
+        """
+
+    def members() -> tuple[int, ...]:
+        """
+        The regular configuration in force.
+        """
+
+    def ringId() -> RingId:
+        """
+        Its name.
+        """
+
+    def now() -> int:
+        """
+        Nanoseconds of a clock that only rises.
+        """
+
+    def timeOfDay() -> int:
+        """
+        Nanoseconds since 1970.
+        """
+
+    def callAfter(delayNs: int, callback: Callable[[], None]) -> Any:
+        """
+        A timer by duration.
+
+        @return: a handle for C{cancel}.
+        """
+
+    def callAt(timeNs: int, callback: Callable[[], None]) -> Any:
+        """
+        A timer by time of day.
+
+        @return: a handle for C{cancel}.
+        """
+
+    def cancel(timer: Any) -> None:
+        """
+        Forget a timer; harmless when it fired or was cancelled already.
+        """
+
+    def expiresAt(timer: Any) -> int:
+        """
+        When a pending timer fires, on the clock of C{now}; 0 when it does not.
+        """
+
+    def engine(name: str) -> Any:
+        """
+        Another engine on this node, by name, to use through an interface it
+        provides.
+
+        @raise NotExist: when it is not loaded.
+        """
+
+    def shutdownRequested(reason: str) -> None:
+        """
+        Ask the node to stop in order.
+        """
+
+    def memoryFailed(what: str) -> None:
+        """
+        The engine could not get memory for C{what}: counted, and shown.
+        """
+
+
+class ISynchronized(Interface):
+    """
+    The four stages after each membership change.  [ARCH Synchronization]
+
+    They run engine by engine, in the order of service ids; the next engine
+    starts when every member finished this one.
+    """
+
+    def synchronizationStarted(
+        transitional: tuple[int, ...], members: tuple[int, ...], ringId: RingId
+    ) -> None:
+        """
+        A round begins.
+
+        @param transitional: who came along with us through every change since
+            the last round that completed here.
+        """
+
+    def synchronize() -> bool:
+        """
+        Send what the others need to know.
+
+        @return: C{True} when all is sent; C{False} to be called again when the
+            token has passed (the queue was full).
+        """
+
+    def synchronizationCompleted() -> None:
+        """
+        Every member finished: use what was learned.
+        """
+
+    def synchronizationAborted() -> None:
+        """
+        The membership changed first: forget what was learned in this round.
+        """
+
+
+class IServiceEngine(Interface):
+    """
+    A cluster-wide service.  [ARCH Figure 8]; ids A58 to A74 in the feature map.
+
+    Everything an engine does follows from what it is called with; it knows
+    neither sockets nor AMP.
+    """
+
+    name = Attribute("Shown to people, C{'cpg'}; unique on a node.")
+    serviceId = Attribute("16 bits, unique in the cluster.")
+    version = Attribute("Of the implementation, an C{int}; the highest wins.")
+    priority = Attribute(
+        "Engines start in ascending and stop in descending priority."
+    )
+    flowControl = Attribute("Do its requests wait while the send queue is full?")
+    allowInquorate = Attribute("May clients use it without quorum?")
+
+    def initialize(cluster: ICluster, settings: Any) -> Deferred[None] | None:
+        """
+        Start, on a node configured by C{settings} (a C{NodeSettings}).  A
+        failure stops the node from starting.
+        """
+
+    def shutdown() -> bool:
+        """
+        Stop.
+
+        @return: C{False} to be asked again a little later: still busy.
+        """
+
+    def dump() -> Mapping[str, Any]:
+        """
+        The state, as JSON values, for people.
+        """
+
+    def privateData(connection: IConnection) -> Any:
+        """
+        A client connected: what to keep at C{connection.private}.
+        """
+
+    def connectionClosed(connection: IConnection) -> None:
+        """
+        A client is gone, for whatever reason.
+        """
+
+    def configurationChanged(configuration: Configuration) -> None:
+        """
+        Regular or transitional, at its place in the order of messages.
+        """
+
+    def messageDelivered(
+        nodeid: int, function: int, body: bytes, byteOrder: str
+    ) -> None:
+        """
+        A message of ours in the total order.
+
+        @param body: what follows the 16-byte header.
+        @param byteOrder: the sender's: which converter to use.
+        """
+
+    def compactDelivered(nodeid: int, body: bytes) -> None:
+        """
+        A message in the short form; always little endian.
+        """
+
+
+class IEngineMaker(Interface):
+    """
+    The plug-in that names an engine without importing it.
+    """
+
+    name = Attribute("The engine's name.")
+    version = Attribute("The engine's version.")
+
+    def load() -> Any:
+        """
+        Import and construct the L{IServiceEngine}.
+        """
+
+    def responders() -> Any:
+        """
+        The factory of its AMP responder locator, called with the engine and
+        the connection, or L{None} when clients cannot talk to it.
+        """

@@ -1,0 +1,3 @@
+"""
+Local clients: AMP over UNIX sockets.
+"""

@@ -1,0 +1,3 @@
+"""
+A whole cluster in one process, on virtual time.
+"""

@@ -1,0 +1,3 @@
+"""
+Command lines: they print and ask, and never decide.
+"""

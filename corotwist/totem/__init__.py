@@ -1,0 +1,3 @@
+"""
+The Totem single-ring protocol: a pure core and its Twisted shell.
+"""
