@@ -43,6 +43,8 @@ LAST_BREAK: Final = 255
 NOTHING: Final = pack("<HH", 1, 7) + b"in-step"
 
 _HEADERS: Final = {order: Struct(f"{order}hhBBH") for order in (LITTLE, BIG)}
+# Header and the length of a single chunk.
+_SINGLE: Final = Struct("<hhBBHH")
 _HEADER_BYTES: Final = 8
 _LENGTH_BYTES: Final = 2
 _WIRE_AGREED: Final = 0
@@ -67,16 +69,7 @@ class Packed:
         """
         The bytes of the frame.
         """
-        count = len(self.chunks)
-        return b"".join(
-            [
-                _HEADERS[self.byteOrder].pack(
-                    0, 0, self.fragmented, self.continuation, count
-                ),
-                pack(f"{self.byteOrder}{count}H", *map(len, self.chunks)),
-                *self.chunks,
-            ]
-        )
+        return _pack(self.chunks, self.fragmented, self.continuation, self.byteOrder)
 
     @classmethod
     def decode(cls, payload: bytes, byteOrder: str) -> Self:
@@ -106,6 +99,22 @@ class Packed:
             chunks.append(payload[start:end])
             start = end
         return cls(chunks, fragmented, continuation, byteOrder)
+
+
+def _pack(
+    chunks: list[bytes], fragmented: int, continuation: int, byteOrder: str = LITTLE
+) -> bytes:
+    """
+    The bytes of a packed frame.
+    """
+    count = len(chunks)
+    return b"".join(
+        [
+            _HEADERS[byteOrder].pack(0, 0, fragmented, continuation, count),
+            pack(f"{byteOrder}{count}H", *map(len, chunks)),
+            *chunks,
+        ]
+    )
 
 
 def _checkSize(size: int, announced: int) -> None:
@@ -184,21 +193,26 @@ class Outbox:
         """
         if self._outOfStep:
             self._outOfStep = False
-            return Packed([NOTHING]).encode(), _WIRE_AGREED
+            return _pack([NOTHING], 0, 0), _WIRE_AGREED
         if not self._queue:
             raise LookupError("no message waits")
         continuation = self._break
-        chunks, guarantee = self._fill()
-        return Packed(chunks, self._break, continuation).encode(), guarantee
+        message, wire = self._queue[0]
+        most = self.frameBytes - _HEADER_BYTES - _LENGTH_BYTES
+        if len(message) - self._taken > most:
+            piece = self._takePiece(message, most)
+            head = _SINGLE.pack(0, 0, self._break, continuation, 1, most)
+            return head + piece, wire
+        chunks, guarantee = self._fill(most)
+        return _pack(chunks, self._break, continuation), guarantee
 
-    def _fill(self) -> tuple[list[bytes], int]:
+    def _fill(self, most: int) -> tuple[list[bytes], int]:
         """
         Take whole messages while they fit, then as much of the next as fits.
         """
-        queue, taken = self._queue, self._taken
+        queue, taken, room = self._queue, self._taken, most
         chunks: list[bytes] = []
         guarantee = _WIRE_AGREED
-        room = most = self.frameBytes - _HEADER_BYTES - _LENGTH_BYTES
         while queue and room >= 0:
             message, wire = queue[0]
             rest = len(message) - taken
@@ -210,15 +224,22 @@ class Outbox:
             guarantee |= wire
             room -= rest + _LENGTH_BYTES
         self._waiting -= most - room
-        if not queue or room <= 0:
-            self._taken, self._break = taken, 0
-            return chunks, guarantee
-        message, wire = queue[0]
-        chunks.append(message[taken : taken + room])
-        self._waiting -= room
-        self._taken = taken + room
+        self._taken = self._break = 0
+        if queue and room > 0:
+            message, wire = queue[0]
+            chunks.append(self._takePiece(message, room))
+            guarantee |= wire
+        return chunks, guarantee
+
+    def _takePiece(self, message: bytes, size: int) -> bytes:
+        """
+        Break the front message after C{size} more bytes.
+        """
+        start = self._taken
+        self._taken = end = start + size
+        self._waiting -= size
         self._break = self._lastBreak = self._lastBreak % LAST_BREAK + 1
-        return chunks, guarantee | wire
+        return message[start:end]
 
     def restart(self) -> None:
         """
