@@ -363,6 +363,13 @@ class IServiceEngine(Interface):
         A message in the short form; always little endian.
         """
 
+    def compactMissed(body: bytes) -> None:
+        """
+        A message of ours in the short form waited in the send queue while the
+        ring changed, and came out on a ring that it does not name: no node
+        has used it.  Send it again, in the form that is right now.
+        """
+
 
 class IEngineMaker(Interface):
     """
@@ -371,6 +378,11 @@ class IEngineMaker(Interface):
 
     name = Attribute("The engine's name.")
     version = Attribute("The engine's version.")
+
+    def wanted(settings: Any) -> bool:
+        """
+        Does a node configured by C{settings} (a C{NodeSettings}) run it?
+        """
 
     def load() -> Any:
         """

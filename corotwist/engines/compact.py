@@ -1,0 +1,153 @@
+"""
+What corotwist nodes say to each other in a group of their own, C{corotwist},
+which real corosync nodes ignore.  C{docs/protocol-compact.md} is the contract.
+
+Every number is little endian, and nothing is padded.  Each message begins with
+a kind and a version::
+
+    offset  size  field
+         0     1  kind: 1 announcement, 2 engine message
+         1     1  version, 1
+         2     2  announcement: 0; engine message: service id
+         4     4  ring id: representative
+         8     8  ring id: sequence
+        16        announcement: features, 8 bytes; engine message: its own
+
+Later versions only append, so the fields named here can be read from any of
+them.
+"""
+
+from enum import IntFlag
+from struct import Struct
+from typing import Final, Self
+
+from attrs import define, frozen
+
+from corotwist.errors import TruncatedFrame, UnknownFrame
+from corotwist.totem.membership import RingId
+
+GROUP: Final = b"corotwist"
+VERSION: Final = 1
+
+_HEADER: Final = Struct("<BBHIQ")
+HEADER_BYTES: Final = _HEADER.size
+_FEATURES: Final = Struct("<Q")
+
+
+class Kind:
+    """
+    What a message in our group is.
+    """
+
+    ANNOUNCEMENT: Final = 1
+    ENGINE: Final = 2
+
+
+class Feature(IntFlag):
+    """
+    What a node understands.
+
+    @cvar COMPACT_CPG: process group messages in batches.
+    """
+
+    COMPACT_CPG = 1
+
+
+@define
+class Header:
+    """
+    What every message begins with.
+    """
+
+    kind: int
+    version: int
+    service: int
+    ringId: RingId
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        """
+        Parse the header; what follows it is the kind's business.
+
+        @raise TruncatedFrame: when C{body} is shorter.
+        @raise UnknownFrame: for version 0, which there never was.
+        """
+        if len(body) < HEADER_BYTES:
+            raise TruncatedFrame(f"{len(body)} bytes of corotwist message")
+        kind, version, service, representative, sequence = _HEADER.unpack_from(body)
+        if version == 0:
+            raise UnknownFrame("corotwist message of version 0")
+        return cls(kind, version, service, RingId(sequence, representative))
+
+
+def engineHeader(service: int, ringId: RingId) -> bytes:
+    """
+    What goes before an engine's own bytes.
+    """
+    return _HEADER.pack(
+        Kind.ENGINE, VERSION, service, ringId.representative, ringId.sequence
+    )
+
+
+@frozen
+class Announcement:
+    """
+    What a node understands, said once on each ring.
+
+    @ivar features: bits of L{Feature}; unknown bits are kept and ignored.
+    """
+
+    ringId: RingId
+    features: int
+
+    def encode(self) -> bytes:
+        """
+        The whole body.
+        """
+        return _HEADER.pack(
+            Kind.ANNOUNCEMENT,
+            VERSION,
+            0,
+            self.ringId.representative,
+            self.ringId.sequence,
+        ) + _FEATURES.pack(self.features)
+
+    @classmethod
+    def decode(cls, header: Header, body: bytes) -> Self:
+        """
+        Parse; bytes after what is known here are a later version's.
+
+        @raise TruncatedFrame: when the features are missing.
+        """
+        if len(body) < HEADER_BYTES + _FEATURES.size:
+            raise TruncatedFrame("announcement without features")
+        (features,) = _FEATURES.unpack_from(body, HEADER_BYTES)
+        return cls(header.ringId, features)
+
+
+class Announced:
+    """
+    Who understands what, on one ring.
+    """
+
+    def __init__(self) -> None:
+        self._features: dict[int, int] = {}
+
+    def forget(self) -> None:
+        """
+        Another ring: everybody has to say it again.
+        """
+        self._features.clear()
+
+    def heard(self, nodeid: int, features: int) -> None:
+        """
+        A member of this ring announced itself.
+        """
+        self._features[nodeid] = features
+
+    def everybody(self, members: tuple[int, ...], feature: Feature) -> bool:
+        """
+        Did all of C{members} announce C{feature}?
+        """
+        heard = self._features
+        return all(heard.get(nodeid, 0) & feature for nodeid in members)

@@ -1,0 +1,79 @@
+"""
+How service engines are found: makers that name an engine without importing it.
+
+A package adds an engine by shipping C{twisted/plugins/its_plugin.py} with one
+L{EngineMaker} in it; nothing here or in the daemon has to change.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from attrs import frozen
+from zope.interface import implementer
+
+from corotwist.errors import PluginClash
+from corotwist.interfaces import IEngineMaker
+from twisted.plugin import IPlugin, getPlugins
+from twisted.python.reflect import namedAny
+
+
+def always(settings: Any) -> bool:
+    """
+    The engine belongs to every node.
+    """
+    return True
+
+
+@implementer(IPlugin, IEngineMaker)
+@frozen
+class EngineMaker:
+    """
+    An engine by the dotted names of its classes.
+
+    @ivar engine: dotted name of the engine's class, constructed without
+        arguments.
+    @ivar responder: dotted name of its AMP responder locator, called with the
+        engine and the connection; L{None} when clients cannot talk to it.
+    @ivar condition: told the C{NodeSettings}: does this node run the engine?
+    """
+
+    name: str
+    version: int
+    engine: str
+    responder: str | None = None
+    condition: Callable[[Any], bool] = always
+
+    def wanted(self, settings: Any) -> bool:
+        return self.condition(settings)
+
+    def load(self) -> Any:
+        return namedAny(self.engine)()
+
+    def responders(self) -> Any:
+        return None if self.responder is None else namedAny(self.responder)
+
+
+def discover() -> list[IEngineMaker]:
+    """
+    Every maker that Twisted's plug-in system finds, in the order of names.
+    """
+    return sorted(getPlugins(IEngineMaker), key=lambda maker: maker.name)
+
+
+def newest(makers: Iterable[IEngineMaker]) -> dict[str, IEngineMaker]:
+    """
+    One maker for each name: the one with the highest version.
+
+    @raise PluginClash: when two makers have the same name and version.
+    """
+    chosen: dict[str, IEngineMaker] = {}
+    for maker in makers:
+        other = chosen.get(maker.name)
+        if other is not None and other.version == maker.version:
+            raise PluginClash(
+                f"two plug-ins offer version {maker.version} "
+                f"of engine {maker.name!r}: {other!r} and {maker!r}"
+            )
+        if other is None or other.version < maker.version:
+            chosen[maker.name] = maker
+    return chosen

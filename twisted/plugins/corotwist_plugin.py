@@ -1,0 +1,37 @@
+"""
+What corotwist adds to Twisted: C{twistd corosync}, and its service engines.
+
+Names only: nothing is imported before it is used.
+"""
+
+from typing import Any
+
+from corotwist.plugin import EngineMaker
+from twisted.application.service import ServiceMaker
+
+
+def countsVotes(settings: Any) -> bool:
+    """
+    Does the node have the quorum provider of corosync configured?
+    """
+    return bool(settings.quorum.provider == "corosync_votequorum")
+
+
+corosync = ServiceMaker(
+    "corosync",
+    "corotwist.tap",
+    "The Corosync Cluster Engine: membership, one total order, process groups.",
+    "corosync",
+)
+
+cmap = EngineMaker("cmap", 1, "corotwist.engines.cmap.ConfigurationMapEngine")
+cpg = EngineMaker(
+    "cpg", 1, "corotwist.engines.cpg.GroupsEngine", "corotwist.ipc.cpg.GroupsResponder"
+)
+quorum = EngineMaker("quorum", 1, "corotwist.engines.quorum.QuorumEngine")
+votequorum = EngineMaker(
+    "votequorum",
+    1,
+    "corotwist.engines.votequorum.VoteQuorumEngine",
+    condition=countsVotes,
+)
