@@ -1,0 +1,197 @@
+"""
+Finding out who is here, agreeing on it, and proposing a ring.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+
+from corotwist.totem.effects import Multicast, StoreRingId
+from corotwist.totem.membership import NO_RING, RingId
+from corotwist.totem.ordering import TOKEN_LOSS
+from corotwist.totem.sequence import MASK, after
+from corotwist.totem.states import Because
+from corotwist.totem.wire import MOST_MEMBERS, CommitEntry, CommitToken, Join
+
+if TYPE_CHECKING:
+    from corotwist.totem.ring import Ring
+
+JOIN: Final = "join"
+JOIN_DELAY: Final = "joinDelay"
+CONSENSUS: Final = "consensus"
+
+# A creator takes the highest ring sequence it has heard of plus this.
+RING_STEP: Final = 4
+
+# A ring sequence beyond this is nobody's honest one, and would leave no room
+# for the next in its 64 bits.
+HIGHEST_SEQUENCE: Final = (1 << 63) - 1
+
+_UNFILLED: Final = CommitEntry(NO_RING, 0, 0, 0)
+
+
+def sendJoin(ring: Ring) -> None:
+    """
+    Tell everybody whom we have heard of, and whom we gave up.
+    """
+    if ring.timing.sendJoin:
+        ring.arm(JOIN_DELAY, ring.random.uniform(0.0, ring.timing.sendJoin))
+    else:
+        sendJoinNow(ring)
+
+
+def sendJoinNow(ring: Ring) -> None:
+    """
+    The same, when the random delay is over.
+    """
+    ring.statistics.joinsSent += 1
+    join = Join(
+        ring.nodeid,
+        ring.nodeid,
+        tuple(sorted(ring.processors)),
+        tuple(sorted(ring.failed)),
+        ring.ringId.sequence,
+    )
+    ring.emit(Multicast([join.encode()]))
+
+
+def hear(ring: Ring, join: Join) -> None:
+    """
+    Remember the highest ring that anybody knows.
+    """
+    if join.ringSequence <= HIGHEST_SEQUENCE:
+        ring.highestSequence = max(ring.highestSequence, join.ringSequence)
+
+
+def absorb(ring: Ring, join: Join) -> bool:
+    """
+    Take what is new in a join into our own sets.  [SRP 5.3]
+
+    The opinion of a processor that is not of our ring about who failed is
+    not taken over: it may be of an old conflict.  [pitfall B5]
+
+    @return: whether our sets grew; only then is there something to gather
+        again for.  [EVS I6]
+    """
+    hear(ring, join)
+    processors, failed = set(join.processors), set(join.failed)
+    origin = join.origin
+    if (processors <= ring.processors and failed <= ring.failed) or (
+        origin in ring.failed
+    ):
+        return False
+    before = len(ring.processors) + len(ring.failed)
+    if len(ring.processors | processors) <= MOST_MEMBERS:
+        ring.processors |= processors
+    if ring.nodeid in failed:
+        if origin != ring.nodeid:
+            ring.failed.add(origin)
+    elif origin in ring.members:
+        ring.failed |= failed & ring.processors
+    if join.leave:
+        ring.departures[origin] = "left"
+    return len(ring.processors) + len(ring.failed) > before
+
+
+def candidates(ring: Ring) -> list[int]:
+    """
+    Whom the ring would consist of, ascending: the order of the ring.
+    """
+    return sorted(ring.processors - ring.failed)
+
+
+def agreed(ring: Ring) -> bool:
+    """
+    Do all candidates hold the same sets as we do?
+    """
+    return ring.processors - ring.failed <= ring.consensus
+
+
+def propose(ring: Ring) -> None:
+    """
+    All agree.  The lowest of us creates the commit token; the others wait
+    for it.  [SRP 5.5]
+    """
+    if ring.failedToReceive:
+        # The others exclude us as we exclude ourselves; we come back by
+        # merging.  [SRP 10]
+        ring.failedToReceive = False
+        ring.processors = {ring.nodeid}
+        ring.failed = set()
+    members = tuple(candidates(ring))
+    if members[0] != ring.nodeid:
+        return
+    ring.highestSequence += RING_STEP
+    ring.proposed = CommitToken(
+        sender=ring.nodeid,
+        tokenSequence=0,
+        ringId=RingId(ring.highestSequence, ring.nodeid),
+        retransmitFlag=0,
+        index=0,
+        members=members,
+        entries=(_UNFILLED,) * len(members),
+    )
+    ring.become(Because.AGREED)
+
+
+def sign(ring: Ring, token: CommitToken) -> CommitToken:
+    """
+    Fill in our entry: what we have of the old ring.  [SRP 5.5]
+
+    Of the members that come from one old ring, only those who have all that
+    any of them has are marked as having received everything.
+    """
+    window, at = ring.window, token.index
+    received = int(window.aru == window.high)
+    entries = list(token.entries)
+    entries[at] = CommitEntry(window.ringId, window.aru, window.delivered, received)
+    fellows = [i for i in range(at + 1) if entries[i].ringId == window.ringId]
+    for i in fellows:
+        entry = entries[i]
+        if any(after(entries[j].aru, entry.aru) for j in fellows):
+            entries[i] = evolve(entry, received=0)
+    return CommitToken(
+        sender=ring.nodeid,
+        tokenSequence=(token.tokenSequence + 1) & MASK,
+        ringId=token.ringId,
+        retransmitFlag=token.retransmitFlag,
+        index=at + 1,
+        members=token.members,
+        entries=tuple(entries),
+    )
+
+
+def adopt(ring: Ring, token: CommitToken) -> None:
+    """
+    Commit to a proposed ring; its name is durable before anybody hears it
+    from us.
+    """
+    ring.proposed = token
+    ring.ringId = token.ringId
+    ring.highestSequence = max(ring.highestSequence, token.ringId.sequence)
+    at = token.members.index(ring.nodeid)
+    ring.tokenTo = token.members[(at + 1) % len(token.members)]
+    ring.storesPending += 1
+    ring.arm(TOKEN_LOSS, ring.timing.token)
+    ring.emit(StoreRingId(token.ringId.sequence))
+
+
+def rejoin(ring: Ring, join: Join) -> None:
+    """
+    A join while a ring is being formed: end that when one of its members has
+    given it up, and only then.  [SRP 5.2]
+    """
+    ring.statistics.joinsReceived += 1
+    proposed = ring.proposed
+    if (
+        proposed is None
+        or join.origin not in proposed.members
+        or join.ringSequence < ring.ringId.sequence
+        or ring.joinIsStale(join)
+    ):
+        return
+    absorb(ring, join)
+    ring.become(Because.MEMBER_GAVE_UP)
+    ring.dispatch(join)

@@ -1,0 +1,157 @@
+"""
+Operational: passing the token and ordering messages.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from corotwist.totem.effects import Multicast, TokenPassed, Warned
+from corotwist.totem.joining import absorb, hear
+from corotwist.totem.ordering import (
+    HEARTBEAT,
+    HOLD,
+    MERGE,
+    TOKEN_LOSS,
+    TOKEN_RETRANSMIT,
+    TOKEN_WARNING,
+    acceptable,
+    endHold,
+    holdToken,
+    passToken,
+    receivesNothing,
+    sendTokenAgain,
+)
+from corotwist.totem.states import Because, OnRing
+from corotwist.totem.wire import (
+    HoldCancel,
+    Join,
+    MergeDetect,
+    Regular,
+    Token,
+    makeRegular,
+)
+
+if TYPE_CHECKING:
+    from corotwist.totem.ring import Ring
+
+
+class Operational(OnRing):
+    """
+    On a ring that everybody in it agreed to.  Commit tokens are ignored: one
+    for this ring has done its work, one for another was not agreed with us.
+    """
+
+    def entered(self, ring: Ring) -> None:
+        ring.statistics.operationalEntered += 1
+        self._heard(ring)
+
+    def waiting(self, ring: Ring) -> int:
+        return ring.outbox.frames()
+
+    def take(self, ring: Ring, sequence: int) -> Regular:
+        payload, guarantee = ring.outbox.take()
+        ring.senderSequence = (ring.senderSequence + 1) & 0x7FFFFFFF
+        return makeRegular(
+            ring.nodeid,
+            sequence,
+            ring.senderSequence,
+            ring.ringId,
+            guarantee,
+            payload,
+        )
+
+    def tokenReceived(self, ring: Ring, token: Token) -> None:
+        if not acceptable(ring, token):
+            return
+        holdToken(ring, token, self)
+        if receivesNothing(ring, token):
+            ring.failedToReceive = True
+            ring.failed.add(ring.nodeid)
+            ring.become(Because.FAILED_TO_RECEIVE)
+            return
+        passToken(ring, token)
+        self._heard(ring)
+        ring.emit(TokenPassed())
+
+    def regularReceived(self, ring: Ring, frame: Regular) -> None:
+        if frame.ringId == ring.ringId:
+            ring.statistics.framesReceived += 1
+            if not ring.window.add(frame):
+                ring.statistics.framesDuplicate += 1
+            if ring.timing.heartbeatFailuresAllowed:
+                self._heard(ring)
+        else:
+            self._foreign(ring, frame)
+
+    def mergeDetectReceived(self, ring: Ring, message: MergeDetect) -> None:
+        if message.ringId != ring.ringId:
+            self._foreign(ring, message)
+
+    def _foreign(self, ring: Ring, message: Regular | MergeDetect) -> None:
+        """
+        Somebody lives on another ring.  What a member of ours sent on an
+        older ring was only slow.  [pitfall B12]
+        """
+        ring.statistics.framesForeign += 1
+        origin = message.origin
+        if origin in ring.members and message.ringId.sequence < ring.ringId.sequence:
+            return
+        ring.processors.add(origin)
+        ring.become(Because.FOREIGN_RING)
+
+    def joinReceived(self, ring: Ring, join: Join) -> None:
+        """
+        A join that calls us failed is an answer to a question we have not
+        asked; one from a member with an older ring was sent before we met.
+        [SRP 5.2], [pitfalls B1, B2]
+        """
+        hear(ring, join)
+        ring.statistics.joinsReceived += 1
+        if ring.nodeid in join.failed or ring.joinIsStale(join):
+            return
+        older = join.ringSequence < ring.ringId.sequence
+        if join.origin in ring.members and older:
+            return
+        absorb(ring, join)
+        ring.become(Because.LEAVE_HEARD if join.leave else Because.JOIN_HEARD)
+        ring.dispatch(join)
+
+    def holdCancelReceived(self, ring: Ring, message: HoldCancel) -> None:
+        if message.ringId == ring.ringId:
+            ring.sequenceUnchanged = 0
+            ring.idle = False
+            if ring.holding:
+                endHold(ring)
+
+    def timeoutExpired(self, ring: Ring, name: str) -> None:
+        if name == TOKEN_LOSS:
+            ring.statistics.tokensLost += 1
+            ring.become(Because.TOKEN_LOST)
+        elif name == HEARTBEAT:
+            ring.become(Because.HEARTBEAT_LOST)
+        elif name == TOKEN_RETRANSMIT:
+            sendTokenAgain(ring)
+        elif name == HOLD:
+            endHold(ring)
+        elif name == MERGE:
+            self._detectMerge(ring)
+        elif name == TOKEN_WARNING:
+            ring.emit(
+                Warned(f"No token for {ring.timing.tokenWarning:.0%} of its time")
+            )
+
+    def _detectMerge(self, ring: Ring) -> None:
+        if ring.nodeid == ring.ringId.representative:
+            ring.statistics.mergeDetectsSent += 1
+            message = MergeDetect(ring.nodeid, ring.nodeid, ring.ringId)
+            ring.emit(Multicast([message.encode()]))
+
+    def _heard(self, ring: Ring) -> None:
+        timing = ring.timing
+        if timing.heartbeatFailuresAllowed:
+            ring.arm(
+                HEARTBEAT,
+                timing.heartbeatFailuresAllowed * timing.tokenRetransmit
+                + timing.maxNetworkDelay,
+            )
