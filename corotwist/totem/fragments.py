@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from struct import Struct, pack, unpack_from
 from typing import Final, Self
 
-from attrs import Factory, define, field
+from attrs import Factory, define, field, setters
 
 from corotwist.errors import (
     BadCount,
@@ -127,7 +127,7 @@ def _checkSize(size: int, announced: int) -> None:
         raise OversizedFrame(f"packed frame of {size} bytes, {announced} announced")
 
 
-@define
+@define(on_setattr=setters.NO_OP)  # A check at each step would double the cost.
 class Outbox:
     """
     Whole messages that wait to be sent; packed only when a frame is wanted,

@@ -222,7 +222,7 @@ class Ring:
         self._noticePause(now)
         for data in frames:
             try:
-                message = decode(data)
+                message = decode(data, self.ringId)
             except WireError as error:
                 self.statistics.framesDropped += 1
                 self.emit(Dropped(error))

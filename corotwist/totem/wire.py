@@ -63,16 +63,20 @@ def _layouts(fields: str) -> Mapping[str, Struct]:
     return {order: Struct(f"{order}HBBBII{fields}") for order in (LITTLE, BIG)}
 
 
-def decode(data: bytes) -> "Message":
+def decode(data: bytes, near: RingId = NO_RING) -> "Message":
     """
     Parse one datagram.
 
+    @param near: the ring that the message is most likely of: its name need
+        not be made again.
     @raise WireError: when it is not exactly one message.
     """
     found = _DECODERS.get(data[:4])
     if found is None:
         raise _strange(data)
     kind, byteOrder = found
+    if kind is Regular:
+        return Regular.decode(data, byteOrder, near)
     return kind.decode(data, byteOrder)
 
 
@@ -124,7 +128,7 @@ class Regular:
         return self.frame
 
     @classmethod
-    def decode(cls, data: bytes, byteOrder: str) -> Self:
+    def decode(cls, data: bytes, byteOrder: str, near: RingId = NO_RING) -> Self:
         """
         Parse a datagram of this type.
         """
@@ -156,7 +160,9 @@ class Regular:
             origin,
             sequence,
             senderSequence,
-            RingId(ringSequence, representative),
+            near
+            if ringSequence == near.sequence and representative == near.representative
+            else RingId(ringSequence, representative),
             unused,
             guarantee,
             mark == _ENCAPSULATED,
