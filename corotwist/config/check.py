@@ -1,0 +1,189 @@
+"""
+A document against the schema: typed values, and everything that is wrong.
+"""
+
+from typing import Final, cast
+
+from attrs import Factory, define, frozen
+
+from corotwist.config.document import Option, Place, Section
+from corotwist.config.kinds import Value
+from corotwist.config.schema import REPEATED, Row, Schema
+from corotwist.errors import Problem
+
+_NO_EFFECT: Final = "no effect in this release"
+
+
+@frozen
+class Given:
+    """
+    A value that the file gives.
+    """
+
+    value: Value
+    place: Place
+
+
+@define
+class Group:
+    """
+    The values of one entry: a node, an interface, or everything that is not
+    repeated.
+
+    @ivar place: where the entry begins.
+    @ivar given: by dotted name.
+    """
+
+    schema: Schema
+    place: Place
+    given: dict[str, Given] = Factory(dict)
+
+    def has(self, name: str) -> bool:
+        """
+        Does the file say anything about it?
+        """
+        return name in self.given
+
+    def placeOf(self, name: str) -> Place:
+        """
+        Where the value is, or the entry that lacks it.
+        """
+        found = self.given.get(name)
+        return found.place if found else self.place
+
+    def value(self, name: str) -> Value | None:
+        """
+        What the file says, or the default.
+        """
+        found = self.given.get(name)
+        if found is not None:
+            return found.value
+        row = self.schema.row(name)
+        assert row is not None, f"the schema has no {name}"
+        return row.default
+
+    def number(self, name: str) -> int:
+        """
+        A whole number that is given or has a default.
+        """
+        value = self.value(name)
+        assert isinstance(value, int), f"{name} has neither a value nor a default"
+        return value
+
+    def flag(self, name: str) -> bool:
+        """
+        Is it on?
+        """
+        return self.value(name) is True
+
+    def text(self, name: str) -> str | None:
+        """
+        A text, if there is one.
+        """
+        return cast("str | None", self.value(name))
+
+
+@define
+class Checked:
+    """
+    What a document says, as far as each line makes sense by itself.
+
+    @ivar top: all that is not in a repeated section.
+    @ivar entries: by dotted section name, in the order of the file.
+    """
+
+    file: str
+    top: Group
+    entries: dict[str, list[Group]]
+    problems: list[Problem] = Factory(list)
+    warnings: list[Problem] = Factory(list)
+
+    def wrong(self, place: Place, key: str, text: str) -> None:
+        """
+        Note a problem.
+        """
+        self.problems.append(Problem(place.file, place.line, key, text))
+
+    def warn(self, place: Place, key: str, text: str) -> None:
+        """
+        Note something that an operator should know, and go on.
+        """
+        self.warnings.append(Problem(place.file, place.line, key, text))
+
+
+def check(document: Section) -> Checked:
+    """
+    Read every value; unknown names, wrong values and what this release cannot
+    do safely become problems.
+    """
+    schema = Schema()
+    top = Group(schema, document.place)
+    entries: dict[str, list[Group]] = {name: [] for name in REPEATED}
+    checked = Checked(document.place.file, top, entries)
+    _Checker(schema, checked, strict=_isStrict(document)).read(document, "", top)
+    return checked
+
+
+def _isStrict(document: Section) -> bool:
+    settings = {
+        option.value
+        for section in document.sections()
+        if section.name == "corotwist"
+        for option in section.options()
+        if option.name == "strict"
+    }
+    return not settings & {"no", "off", "0"}
+
+
+@define
+class _Checker:
+    schema: Schema
+    checked: Checked
+    strict: bool
+
+    def read(self, section: Section, path: str, group: Group) -> None:
+        for option in section.options():
+            self._optionRead(option, path, group)
+        for inner in section.sections():
+            self._sectionRead(inner, f"{path}.{inner.name}".lstrip("."), group)
+
+    def _sectionRead(self, section: Section, path: str, group: Group) -> None:
+        if not self.schema.isSection(path):
+            self._unknown(section.place, path, "section")
+        elif path in REPEATED:
+            entry = Group(self.schema, section.place)
+            self.checked.entries[path].append(entry)
+            self.read(section, path, entry)
+        else:
+            self.read(section, path, group)
+
+    def _optionRead(self, option: Option, path: str, group: Group) -> None:
+        name = f"{path}.{option.name}".lstrip(".")
+        row = self.schema.row(name) if path else None
+        if row is None:
+            self._unknown(option.place, name, "option")
+            return
+        if row.acts and name in group.given:
+            self.checked.warn(option.place, name, "given twice; the last one counts")
+        try:
+            value = row.kind.parse(option.value)
+        except ValueError as error:
+            self.checked.wrong(option.place, name, str(error))
+        else:
+            group.given[name] = Given(value, option.place)
+            self._judge(row, name, group.given[name])
+
+    def _judge(self, row: Row, name: str, given: Given) -> None:
+        if row.acts or given.value == row.default:
+            return
+        if row.refused:
+            self.checked.wrong(given.place, name, row.refused)
+        else:
+            self.checked.warn(given.place, name, _NO_EFFECT)
+
+    def _unknown(self, place: Place, name: str, what: str) -> None:
+        text = f"no such {what}{self.schema.suggestion(name)}"
+        if self.strict:
+            self.checked.wrong(place, name, text)
+        else:
+            self.checked.warn(place, name, text)

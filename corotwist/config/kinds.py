@@ -1,0 +1,148 @@
+"""
+What the value of an option may be: from text to a Python value.
+"""
+
+import re
+from difflib import get_close_matches
+from ipaddress import ip_address
+from typing import Final, Protocol
+
+from attrs import frozen
+
+from corotwist.config.settings import Address
+
+Value = int | float | str | bool | Address
+
+_WHOLE: Final = re.compile(r"[+-]?[0-9]+")
+_TRUE: Final = ("yes", "on", "1")
+_FALSE: Final = ("no", "off", "0")
+
+
+class Kind(Protocol):
+    """
+    One type of option.
+    """
+
+    def parse(self, text: str) -> Value:
+        """
+        The value that C{text} stands for.
+
+        @raise ValueError: with a sentence that says what would be right.
+        """
+
+    def describe(self) -> str:
+        """
+        The type and the range, for people.
+        """
+
+
+@frozen
+class Whole:
+    """
+    A whole number.
+    """
+
+    low: int
+    high: int
+    unit: str = ""
+
+    def parse(self, text: str) -> int:
+        if not _WHOLE.fullmatch(text):
+            raise ValueError(f"{text!r} is not a whole number, {self.describe()}")
+        number = int(text)
+        if not self.low <= number <= self.high:
+            raise ValueError(f"{number} is not in the range {self.describe()}")
+        return number
+
+    def describe(self) -> str:
+        words = f"{self.low} to {self.high}"
+        return f"{words} {self.unit}" if self.unit else words
+
+
+@frozen
+class Decimal:
+    """
+    A number that may have a fraction.
+    """
+
+    unit: str = ""
+
+    def parse(self, text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is not a number") from None
+
+    def describe(self) -> str:
+        return f"number {self.unit}".strip()
+
+
+@frozen
+class Choice:
+    """
+    One of some words.
+    """
+
+    words: tuple[str, ...]
+
+    def parse(self, text: str) -> str:
+        if text in self.words:
+            return text
+        close = get_close_matches(text, self.words, 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(f"{text!r} is none of {', '.join(self.words)}{hint}")
+
+    def describe(self) -> str:
+        return ", ".join(self.words)
+
+
+@frozen
+class Switch:
+    """
+    Yes or no.
+    """
+
+    def parse(self, text: str) -> bool:
+        if text in _TRUE:
+            return True
+        if text in _FALSE:
+            return False
+        raise ValueError(f"{text!r} is neither yes nor no")
+
+    def describe(self) -> str:
+        return "yes, no"
+
+
+@frozen
+class Text:
+    """
+    Any text but none.
+
+    @ivar what: a word for people.
+    """
+
+    what: str = "text"
+
+    def parse(self, text: str) -> str:
+        if not text:
+            raise ValueError(f"is empty; a {self.what} belongs here")
+        return text
+
+    def describe(self) -> str:
+        return self.what
+
+
+@frozen
+class Numeric:
+    """
+    An IP address in numbers.
+    """
+
+    def parse(self, text: str) -> Address:
+        try:
+            return ip_address(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is not an IP address") from None
+
+    def describe(self) -> str:
+        return "IP address"
