@@ -1,0 +1,157 @@
+"""
+What the network does to datagrams: how likely, and to which.
+"""
+
+from collections.abc import Callable, Mapping
+from math import inf
+from random import Random
+from typing import Final
+
+from attrs import define, field, frozen
+
+# What a datagram is, from its first four bytes; anything else, sealed
+# datagrams included, is C{OTHER}.
+KINDS: Final = ("token", "data", "merge", "join", "commit", "cancel")
+OTHER: Final = "other"
+MAGIC: Final = (b"\x70\xc0", b"\xc0\x70")
+
+
+def kindOf(datagram: bytes) -> str:
+    """
+    The name of a datagram's type.
+    """
+    if datagram[:2] in MAGIC and len(datagram) > 3 and datagram[3] < len(KINDS):
+        return KINDS[datagram[3]]
+    return OTHER
+
+
+@frozen
+class Faults:
+    """
+    What a link does to the datagrams it carries.  Probabilities are per
+    datagram and receiver; times are in seconds.
+
+    @ivar loss: probability that it does not arrive.
+    @ivar lossOf: the same by kind of datagram, on top of C{loss}.
+    @ivar duplication: probability that it arrives again, up to
+        C{duplicateAfter} later.
+    @ivar reorder: probability that it is overtaken: it comes up to
+        C{reorderBy} later than it would have.  All others stay in order.
+    @ivar delay: the least a datagram takes.
+    @ivar spread: mean of what is added to that, exponentially distributed.
+    @ivar tail: probability of up to C{tailDelay} more.
+    @ivar corruption: probability that one to eight bits are flipped.
+    @ivar truncation: probability that its end is missing.
+    @ivar largest: datagrams of more bytes do not get through.
+    """
+
+    loss: float = 0.0
+    lossOf: Mapping[str, float] = field(factory=dict)
+    duplication: float = 0.0
+    duplicateAfter: float = 0.01
+    reorder: float = 0.0
+    reorderBy: float = 0.01
+    delay: float = 0.0002
+    spread: float = 0.00002
+    tail: float = 0.0
+    tailDelay: float = 0.05
+    corruption: float = 0.0
+    truncation: float = 0.0
+    largest: float = inf
+
+    @property
+    def harmless(self) -> bool:
+        """
+        Does everything arrive once, whole and in order?
+        """
+        return (
+            not (self.loss or self.lossOf or self.duplication or self.reorder)
+            and not (self.corruption or self.truncation)
+            and self.largest == inf
+        )
+
+    def draw(self, random: Random) -> float:
+        """
+        How long one journey takes.
+        """
+        time = self.delay
+        if self.spread:
+            time += random.expovariate(1.0) * self.spread
+        if self.tail and random.random() < self.tail:
+            time += random.random() * self.tailDelay
+        return time
+
+    def lost(self, datagram: bytes, random: Random) -> bool:
+        """
+        Does the link lose this one?
+        """
+        if len(datagram) > self.largest:
+            return True
+        if self.loss and random.random() < self.loss:
+            return True
+        chance = self.lossOf.get(kindOf(datagram), 0.0) if self.lossOf else 0.0
+        return chance > 0.0 and random.random() < chance
+
+    def damaged(self, datagram: bytes, random: Random) -> bytes:
+        """
+        What is left of it on arrival.
+        """
+        if self.corruption and random.random() < self.corruption:
+            datagram = _flipped(datagram, random)
+        if self.truncation and random.random() < self.truncation:
+            datagram = datagram[: random.randrange(len(datagram))]
+        return datagram
+
+
+def _flipped(datagram: bytes, random: Random) -> bytes:
+    damaged = bytearray(datagram)
+    for _ in range(random.randint(1, 8)):
+        damaged[random.randrange(len(damaged))] ^= 1 << random.randrange(8)
+    return bytes(damaged)
+
+
+CALM: Final = Faults()
+
+
+@define
+class Rule:
+    """
+    Something scripted: what happens to the next C{count} datagrams that match.
+
+    @ivar fate: given the datagram, what arrives and how much later than
+        usual.  Nothing at all is a loss.
+    @ivar kind: one of L{KINDS}, or L{None} for all.
+    @ivar source: a nodeid, or L{None} for all.
+    @ivar target: likewise.
+    @ivar skip: so many that match are let through before.
+    @ivar containing: only datagrams in which these bytes are found.
+    @ivar met: how many have been treated.
+    """
+
+    fate: Callable[[bytes], list[tuple[float, bytes]]]
+    kind: str | None = None
+    source: int | None = None
+    target: int | None = None
+    count: float = 1
+    skip: int = 0
+    containing: bytes = b""
+    met: int = 0
+
+    def applies(self, source: int, target: int, datagram: bytes) -> bool:
+        """
+        Is this one meant?  Counts it if so.
+        """
+        if (
+            self.count <= 0
+            or self.source not in (None, source)
+            or self.target not in (None, target)
+            or (self.kind is not None and kindOf(datagram) != self.kind)
+            or self.containing not in datagram
+        ):
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        self.count -= 1
+        self.met += 1
+        return True

@@ -1,0 +1,67 @@
+"""
+What happened: one record per event, and the same bytes for the same seed.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from hashlib import blake2b
+from json import dumps
+from typing import Any, Final
+
+from attrs import define, field
+
+# What a failure shows of the past, unless told to keep everything.
+LAST_RECORDS: Final = 400
+NANOSECONDS: Final = 1_000_000_000
+
+_Record = tuple[int, float, int, int, str, dict[str, Any]]
+
+
+def digest(payload: bytes) -> str:
+    """
+    What a record says of contents.
+    """
+    return blake2b(payload, digest_size=8).hexdigest()
+
+
+@define(eq=False)
+class Trace:
+    """
+    Records, each with a number, the time, the node, its incarnation, and what
+    happened.
+
+    @ivar keep: how many of the newest are kept; L{None} for all.
+    """
+
+    keep: int | None = LAST_RECORDS
+    count: int = 0
+    _records: deque[_Record] = field(init=False)
+
+    @_records.default
+    def _empty(self) -> deque[_Record]:
+        return deque(maxlen=self.keep)
+
+    def record(
+        self, time: float, node: int, incarnation: int, event: str, **fields: Any
+    ) -> None:
+        """
+        Something happened.
+        """
+        self.count += 1
+        self._records.append((self.count, time, node, incarnation, event, fields))
+
+    def lines(self, *nodes: int) -> Iterator[str]:
+        """
+        The records that are kept, of these nodes or of all, as JSON.
+        """
+        for count, time, node, incarnation, event, fields in self._records:
+            if not nodes or node in nodes:
+                record = {
+                    "n": count,
+                    "t": round(time * NANOSECONDS),
+                    "node": node,
+                    "inc": incarnation,
+                    "ev": event,
+                    **fields,
+                }
+                yield dumps(record, separators=(",", ":"), default=str)
