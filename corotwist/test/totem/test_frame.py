@@ -1,0 +1,373 @@
+"""
+Sealed datagrams.
+"""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from corotwist.errors import (
+    ForgedFrame,
+    ReplayedFrame,
+    TruncatedFrame,
+    UnknownFrame,
+    WireError,
+)
+from corotwist.totem.frame import (
+    FORGET,
+    MAGIC,
+    OVERHEAD,
+    REPLAY_WINDOW,
+    Opener,
+    Sealer,
+    checkSender,
+    deriveKey,
+    fingerprint,
+)
+
+KEY = deriveKey(b"k" * 128, "storage")
+SALT = b"saltsalt"
+
+
+def sealer(nodeid: int = 2, stamp: int = 1000, salt: bytes = SALT) -> Sealer:
+    return Sealer(KEY, nodeid, stamp, salt)
+
+
+def opener(*keys: bytes) -> Opener:
+    """
+    That of node 1, in a cluster of three.
+    """
+    return Opener(keys or (KEY,), 1, (2, 3))
+
+
+class KeyTests(SynchronousTestCase):
+    def test_recorded(self) -> None:
+        """
+        The key of a file and a cluster name never changes between releases.
+        """
+        self.assertEqual(
+            deriveKey(bytes(range(128)), "storage").hex(),
+            "4646b7571db04d255037b29409fddb1969ebe9391822db464e33fa8ad3c7773c",
+        )
+
+    def test_clusterName(self) -> None:
+        """
+        One key file gives two clusters different keys, however their names
+        and the file run together.
+        """
+        self.assertNotEqual(KEY, deriveKey(b"k" * 128, "backup"))
+        self.assertNotEqual(deriveKey(b"ab" * 64, "a"), deriveKey(b"b" * 127, "aa"))
+
+    def test_fingerprint(self) -> None:
+        """
+        Fingerprints tell key files apart, and are not a part of the key.
+        """
+        material = b"k" * 128
+        self.assertNotEqual(fingerprint(material), fingerprint(material + b"k"))
+        self.assertNotIn(fingerprint(material), KEY.hex())
+
+
+class SealTests(SynchronousTestCase):
+    @given(st.binary(max_size=3000), st.integers(1, (1 << 32) - 1))
+    def test_roundTrip(self, message: bytes, nodeid: int) -> None:
+        """
+        What was sealed is opened, with its sender, and costs C{OVERHEAD}.
+        """
+        datagram = Sealer(KEY, nodeid, 5, SALT).seal(message)
+        self.assertEqual(len(datagram), len(message) + OVERHEAD)
+        ours = Opener((KEY,), 0, (nodeid,))
+        self.assertEqual(ours.open(datagram, 0.0), (nodeid, message))
+
+    def test_overhead(self) -> None:
+        """
+        Sealing adds 48 bytes: the frame sizes of every node depend on it.
+        """
+        self.assertEqual(OVERHEAD, 48)
+
+    def test_neverPlain(self) -> None:
+        """
+        A sealed datagram cannot be taken for a plain totem message.
+        """
+        self.assertNotIn(MAGIC, (b"\x70\xc0", b"\xc0\x70"))
+        self.assertEqual(sealer().seal(b"")[:2], MAGIC)
+
+    def test_layout(self) -> None:
+        """
+        The clear part is as documented.
+        """
+        seals = sealer(nodeid=0x01020304, stamp=7)
+        seals.seal(b"first")
+        datagram = seals.seal(b"second")
+        self.assertEqual(datagram[:3], b"ct\x01")
+        self.assertEqual(datagram[4:8], b"\x04\x03\x02\x01")
+        self.assertEqual(datagram[8:16], (7).to_bytes(8, "little"))
+        self.assertEqual(datagram[16:24], SALT)
+        self.assertEqual(datagram[24:32], (1).to_bytes(8, "little"))
+
+    def test_noncesDiffer(self) -> None:
+        """
+        No nonce is used twice: not in one start, not when the clock stood
+        still between two, not for two nodes that drew the same salt.
+        """
+        starts = [sealer(), sealer(salt=b"otherone"), sealer(stamp=1001)]
+        nonces = [start.seal(b"x")[8:32] for start in starts for _ in range(100)]
+        self.assertEqual(len(set(nonces)), len(nonces))
+
+    def test_otherSender(self) -> None:
+        """
+        A datagram does not open under another sender's header, even where
+        all else is equal.
+        """
+        two, three = sealer(2).seal(b"x"), sealer(3).seal(b"x")
+        self.assertEqual(two[8:32], three[8:32])
+        self.assertRaises(ForgedFrame, opener().open, two[:8] + three[8:], 0.0)
+
+    @given(st.integers(0, 147), st.integers(1, 255))
+    def test_changed(self, place: int, change: int) -> None:
+        """
+        Whatever byte changes on the way, nothing is accepted.
+        """
+        datagram = bytearray(sealer().seal(b"m" * 100))
+        datagram[place] ^= change
+        ours = opener()
+        self.assertRaises(WireError, ours.open, bytes(datagram), 0.0)
+
+    @given(st.integers(0, 147))
+    def test_truncated(self, length: int) -> None:
+        """
+        No prefix of a sealed datagram is accepted.
+        """
+        datagram = sealer().seal(b"m" * 100)[:length]
+        self.assertRaises(WireError, opener().open, datagram, 0.0)
+
+    def test_tooShort(self) -> None:
+        """
+        What is too short for a seal is said to be truncated.
+        """
+        datagram = sealer().seal(b"")
+        self.assertRaises(TruncatedFrame, opener().open, datagram[:-1], 0.0)
+
+    @given(st.binary(max_size=200))
+    def test_noise(self, noise: bytes) -> None:
+        """
+        Random bytes raise nothing but C{WireError}, after the magic too.
+        """
+        self.assertRaises(WireError, opener().open, noise, 0.0)
+        self.assertRaises(WireError, opener().open, MAGIC + b"\x01" + noise, 0.0)
+
+    def test_plain(self) -> None:
+        """
+        A plain totem message is refused by a node that seals.
+        """
+        plain = b"\x70\xc0\x03\x05" + bytes(21)
+        self.assertRaises(UnknownFrame, opener().open, plain, 0.0)
+
+    def test_otherVersion(self) -> None:
+        """
+        A later version of the seal is not guessed at.
+        """
+        datagram = sealer().seal(b"x")
+        later = datagram[:2] + b"\x02" + datagram[3:]
+        self.assertRaises(UnknownFrame, opener().open, later, 0.0)
+
+    def test_otherKey(self) -> None:
+        """
+        A key that differs in one bit opens nothing.
+        """
+        other = bytes([KEY[0] ^ 1]) + KEY[1:]
+        self.assertRaises(ForgedFrame, opener(other).open, sealer().seal(b"x"), 0.0)
+
+    def test_severalKeys(self) -> None:
+        """
+        An opener with several keys opens what any of them sealed.
+        """
+        new = deriveKey(b"n" * 128, "storage")
+        ours = opener(new, KEY)
+        self.assertEqual(ours.open(sealer().seal(b"old"), 0.0), (2, b"old"))
+        theirs = Sealer(new, 3, 1, SALT)
+        self.assertEqual(ours.open(theirs.seal(b"new"), 0.0), (3, b"new"))
+
+    def test_sameMark(self) -> None:
+        """
+        Two keys with the same mark are told apart by what they open.
+        """
+        marks: dict[int, bytes] = {}
+        for number in range(1000):
+            key = deriveKey(b"%0128d" % number, "storage")
+            mark = Sealer(key, 2, 1, SALT).seal(b"")[3]
+            other = marks.setdefault(mark, key)
+            if other != key:
+                break
+        ours = Opener((other, key), 1, (2, 3))
+        self.assertEqual(ours.open(Sealer(key, 2, 1, SALT).seal(b"a"), 0.0)[1], b"a")
+        self.assertEqual(ours.open(Sealer(other, 3, 1, SALT).seal(b"b"), 0.0)[1], b"b")
+
+    def test_unlisted(self) -> None:
+        """
+        A node that is not in the node list is not heard, and not remembered.
+        """
+        ours = opener()
+        self.assertRaises(UnknownFrame, ours.open, sealer(4).seal(b"x"), 0.0)
+        self.assertEqual(len(ours._heard), 0)
+
+
+class ReplayTests(SynchronousTestCase):
+    def test_twice(self) -> None:
+        """
+        A datagram is accepted once.
+        """
+        ours, datagram = opener(), sealer().seal(b"x")
+        ours.open(datagram, 0.0)
+        self.assertRaises(ReplayedFrame, ours.open, datagram, 0.0)
+        self.assertRaises(ReplayedFrame, ours.open, datagram, FORGET * 10)
+
+    def test_otherSenders(self) -> None:
+        """
+        Counters belong to their sender.
+        """
+        ours = opener()
+        self.assertEqual(ours.open(sealer(2).seal(b"x"), 0.0), (2, b"x"))
+        self.assertEqual(ours.open(sealer(3).seal(b"x"), 0.0), (3, b"x"))
+
+    @given(st.permutations(range(1, 12)), st.data())
+    def test_reordered(self, order: list[int], data: st.DataObject) -> None:
+        """
+        After the first one, datagrams are accepted in any order, each once.
+        """
+        seals, ours = sealer(), opener()
+        datagrams = [seals.seal(b"%d" % number) for number in range(12)]
+        ours.open(datagrams[0], 0.0)
+        for number in order:
+            self.assertEqual(ours.open(datagrams[number], 0.0)[1], b"%d" % number)
+        again = data.draw(st.sampled_from(datagrams))
+        self.assertRaises(ReplayedFrame, ours.open, again, 0.0)
+
+    @given(st.lists(st.integers(0, 3 * REPLAY_WINDOW), min_size=1, max_size=60))
+    def test_window(self, counters: list[int]) -> None:
+        """
+        What is accepted is exactly what a full memory of counters would
+        accept, within the window behind the newest and after the first.
+        """
+        seals, ours = sealer(), opener()
+        first, newest, seen = counters[0], counters[0], set[int]()
+        for counter in counters:
+            seals._counter = counter
+            datagram = seals.seal(b"")
+            if counter in seen or counter < first or counter <= newest - REPLAY_WINDOW:
+                self.assertRaises(ReplayedFrame, ours.open, datagram, 0.0)
+            else:
+                ours.open(datagram, 0.0)
+                seen.add(counter)
+                newest = max(newest, counter)
+
+    def test_beforeTheFirst(self) -> None:
+        """
+        After our own restart, a recording of what a running node sent before
+        we heard it first is refused.
+        """
+        seals, ours = sealer(), opener()
+        recorded = seals.seal(b"old")
+        ours.open(seals.seal(b"x"), 0.0)
+        self.assertRaises(ReplayedFrame, ours.open, recorded, 0.0)
+
+    def test_newStart(self) -> None:
+        """
+        A node that restarted is heard at once, and its earlier start is not.
+        """
+        before, after, ours = sealer(stamp=1000), sealer(stamp=1001), opener()
+        late = before.seal(b"late")
+        ours.open(before.seal(b"x"), 0.0)
+        self.assertEqual(ours.open(after.seal(b"new"), 0.1), (2, b"new"))
+        self.assertRaises(ReplayedFrame, ours.open, late, 0.2)
+
+    def test_clockLost(self) -> None:
+        """
+        A node whose clock went back is heard again after its later start was
+        silent for long enough, and no sooner.
+        """
+        before, after, ours = sealer(stamp=1000), sealer(stamp=5), opener()
+        ours.open(before.seal(b"x"), 0.0)
+        self.assertRaises(ReplayedFrame, ours.open, after.seal(b"early"), FORGET)
+        self.assertEqual(ours.open(after.seal(b"y"), FORGET + 0.1), (2, b"y"))
+
+    def test_replayKeepsNothingAlive(self) -> None:
+        """
+        Replaying the later start does not keep an earlier one out for longer.
+        """
+        before, after, ours = sealer(stamp=1000), sealer(stamp=5), opener()
+        recorded = before.seal(b"x")
+        ours.open(recorded, 0.0)
+        self.assertRaises(ReplayedFrame, ours.open, recorded, FORGET - 1)
+        self.assertEqual(ours.open(after.seal(b"y"), FORGET + 0.1), (2, b"y"))
+
+    def test_forgedStartChangesNothing(self) -> None:
+        """
+        Only what is authentic moves the window.
+        """
+        seals, ours = sealer(), opener()
+        first, second = seals.seal(b"1"), seals.seal(b"2")
+        ours.open(first, 0.0)
+        forged = second[:8] + b"\xff" * 24 + second[32:]
+        self.assertRaises(ForgedFrame, ours.open, forged, 0.0)
+        self.assertEqual(ours.open(second, 0.0), (2, b"2"))
+
+    def test_reflected(self) -> None:
+        """
+        What we sealed ourselves is not accepted from outside.
+        """
+        self.assertRaises(ReplayedFrame, opener().open, sealer(1).seal(b"x"), 0.0)
+
+
+def totem(kind: int, sender: int, origin: int, swapped: bool = False) -> bytes:
+    """
+    The beginning of a totem message.
+    """
+    magic = b"\xc0\x70" if swapped else b"\x70\xc0"
+    return (
+        magic
+        + bytes((3, kind, 0))
+        + sender.to_bytes(4, "big" if swapped else "little")
+        + bytes(4)
+        + origin.to_bytes(4, "big" if swapped else "little")
+        + bytes(40)
+    )
+
+
+class SenderTests(SynchronousTestCase):
+    def test_own(self) -> None:
+        """
+        Every kind of message is accepted from the node that it names.
+        """
+        for kind in range(6):
+            for swapped in (False, True):
+                checkSender(2, totem(kind, 2, 2, swapped))
+
+    def test_leave(self) -> None:
+        """
+        A leave names nobody in its header, and its sender after it.
+        """
+        checkSender(2, totem(3, 0, 2))
+        self.assertRaises(ForgedFrame, checkSender, 3, totem(3, 0, 2))
+
+    def test_others(self) -> None:
+        """
+        Nobody sends another node's tokens, joins and so on.
+        """
+        for kind in (0, 2, 3, 4, 5):
+            for swapped in (False, True):
+                with self.assertRaises(ForgedFrame):
+                    checkSender(3, totem(kind, 2, 2, swapped))
+
+    def test_retransmission(self) -> None:
+        """
+        Data frames are sent again by whoever has them.
+        """
+        checkSender(3, totem(1, 2, 2))
+
+    def test_decodersBusiness(self) -> None:
+        """
+        Short and unknown messages are left to the decoder.
+        """
+        checkSender(3, totem(0, 2, 2)[:8])
+        checkSender(3, b"")
+        checkSender(3, totem(9, 2, 2))

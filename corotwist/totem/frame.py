@@ -1,0 +1,275 @@
+"""
+Sealed datagrams: authentic, secret, and accepted once.
+
+What it protects against, and what it does not, is in C{docs/security.md}.
+"""
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from struct import Struct
+from typing import Final
+
+from attrs import define
+from nacl.bindings import (
+    crypto_aead_xchacha20poly1305_ietf_ABYTES as TAG_BYTES,
+)
+from nacl.bindings import (
+    crypto_aead_xchacha20poly1305_ietf_decrypt as _decrypt,
+)
+from nacl.bindings import (
+    crypto_aead_xchacha20poly1305_ietf_encrypt as _encrypt,
+)
+from nacl.bindings import (
+    crypto_aead_xchacha20poly1305_ietf_KEYBYTES as KEY_BYTES,
+)
+from nacl.exceptions import CryptoError
+
+from corotwist.errors import (
+    ForgedFrame,
+    ReplayedFrame,
+    TruncatedFrame,
+    UnknownFrame,
+)
+
+# Never the first two bytes of a plain totem message, in either byte order.
+MAGIC: Final = b"ct"
+VERSION: Final = 1
+SALT_BYTES: Final = 8
+_HEADER: Final = Struct("<2sBBI")
+_START: Final = Struct(f"<Q{SALT_BYTES}s")
+_CLEAR: Final = Struct(f"<2sBBI{_START.size}sQ")
+
+# What sealing adds to a datagram.
+OVERHEAD: Final = _CLEAR.size + TAG_BYTES
+
+# Counters behind the newest one that are told apart from replays: as many as
+# the ring's own window has frames.  A power of two.
+REPLAY_WINDOW: Final = 16384
+# After so many seconds of silence, a start that looks older is taken for a
+# node that lost its clock, and no longer for a replay.
+FORGET: Final = 60.0
+
+# An operator's key file; the same limits as corosync's.
+SMALLEST_KEY_FILE: Final = 128
+LARGEST_KEY_FILE: Final = 4096
+
+# Plain totem messages, as far as a seal has to be compared with them.
+_SWAPPED_MAGIC: Final = b"\xc0\x70"
+_TYPE_AT: Final = 3
+_SENDER_AT: Final = {0: 5, 2: 13, 3: 13, 4: 5, 5: 5}
+
+
+def deriveKey(material: bytes, clusterName: str) -> bytes:
+    """
+    The key of one cluster: two clusters that share a key file still do not
+    understand each other.
+
+    @param material: the whole key file.
+    """
+    name = clusterName.encode()
+    bound = len(name).to_bytes(4, "little") + name + material
+    return blake2b(bound, digest_size=KEY_BYTES, person=b"corotwist-frame1").digest()
+
+
+def fingerprint(material: bytes) -> str:
+    """
+    A name for a key file that gives nothing of it away.
+    """
+    return blake2b(material, digest_size=8, person=b"corotwist-print1").hexdigest()
+
+
+def _mark(key: bytes) -> int:
+    """
+    One byte of a hash of the key: which of several to try first.
+    """
+    return blake2b(key, digest_size=16, person=b"corotwist-mark-1").digest()[0]
+
+
+class Sealer:
+    """
+    Makes sealed datagrams::
+
+        offset  size  field
+             0     2  magic, "ct"
+             2     1  version, 1
+             3     1  mark of the key
+             4     4  nodeid of the sender, little endian
+             8     8  stamp of the sender's start, little endian
+            16     8  salt of this start
+            24     8  counter of this start, little endian
+            32     n  the totem message, XChaCha20
+        32 + n    16  tag, Poly1305
+
+    Bytes 8 to 32 are the nonce, bytes 0 to 8 the associated data.
+
+    @param key: 32 bytes, from L{deriveKey}.
+    @param stamp: nanoseconds of the wall clock at the start of this node:
+        higher than at its previous start, or it is not heard for a while.
+    @param salt: 8 random bytes; together with the stamp they keep nonces from
+        repeating even where clocks do.
+    """
+
+    def __init__(self, key: bytes, nodeid: int, stamp: int, salt: bytes) -> None:
+        assert len(salt) == SALT_BYTES, "a short salt would be padded with zeros"
+        self._key = key
+        self._header = _HEADER.pack(MAGIC, VERSION, _mark(key), nodeid)
+        self._start = _START.pack(stamp, salt)
+        self._counter = 0
+
+    def seal(self, message: bytes) -> bytes:
+        """
+        A datagram that only holders of the key can read, and nobody changes.
+        """
+        header = self._header
+        nonce = self._start + self._counter.to_bytes(8, "little")
+        self._counter += 1
+        return b"%b%b%b" % (
+            header,
+            nonce,
+            _encrypt(message, header, nonce, self._key),
+        )
+
+
+@define
+class _Heard:
+    """
+    One sender's newest start, and which of its counters were here.
+
+    @ivar start: stamp and salt, as they travel.
+    @ivar newest: the highest counter.
+    @ivar at: when it was last heard.
+    @ivar seen: one byte per counter, at its remainder.
+    """
+
+    start: bytes
+    newest: int
+    at: float
+    seen: bytearray
+
+    @classmethod
+    def first(cls, start: bytes, counter: int, now: float) -> "_Heard":
+        """
+        A start we did not know.  What it sent earlier counts as seen: it may
+        be lost, but a recording of it is worth nothing.
+        """
+        return cls(start, counter, now, bytearray(b"\x01") * REPLAY_WINDOW)
+
+    def accept(self, counter: int, now: float) -> None:
+        """
+        Note one counter of this start.
+
+        @raise ReplayedFrame: it was here, or is too old to tell.
+        """
+        ahead = counter - self.newest
+        if ahead > 0:
+            if ahead > 1:
+                self._skip(self.newest + 1, counter)
+            self.newest = counter
+        elif ahead <= -REPLAY_WINDOW:
+            raise ReplayedFrame(f"{-ahead} behind the newest")
+        elif self.seen[counter % REPLAY_WINDOW]:
+            raise ReplayedFrame(f"counter {counter} was here")
+        self.seen[counter % REPLAY_WINDOW] = 1
+        self.at = now
+
+    def _skip(self, first: int, end: int) -> None:
+        """
+        Counters that may still come.
+        """
+        if end - first >= REPLAY_WINDOW:
+            self.seen = bytearray(REPLAY_WINDOW)
+            return
+        start, stop = first % REPLAY_WINDOW, end % REPLAY_WINDOW
+        if start <= stop:
+            self.seen[start:stop] = bytes(stop - start)
+        else:
+            self.seen[start:] = bytes(REPLAY_WINDOW - start)
+            self.seen[:stop] = bytes(stop)
+
+
+class Opener:
+    """
+    Opens sealed datagrams, each at most once.
+
+    @param keys: every key that is good now, the likeliest first.
+    @param nodeid: our own: nothing that we sealed may come back to us.
+    @param senders: the configured nodes; so many starts are remembered, and no
+        more.
+    """
+
+    def __init__(
+        self, keys: Sequence[bytes], nodeid: int, senders: Iterable[int]
+    ) -> None:
+        self._keys: dict[int, list[bytes]] = {}
+        for key in keys:
+            self._keys.setdefault(_mark(key), []).append(key)
+        self._nodeid = nodeid
+        self._senders = frozenset(senders)
+        self._heard: dict[int, _Heard] = {}
+
+    def open(self, datagram: bytes, now: float) -> tuple[int, bytes]:
+        """
+        Who sealed it, and the totem message inside.
+
+        @raise UnknownFrame: not sealed, another version, or an unlisted node.
+        @raise TruncatedFrame: too short to be sealed.
+        @raise ForgedFrame: no key of ours fits.
+        @raise ReplayedFrame: it was here before, is from an earlier start, or
+            is our own.
+        """
+        if datagram[:2] != MAGIC:
+            raise UnknownFrame("not sealed")
+        if len(datagram) < OVERHEAD:
+            raise TruncatedFrame(f"{len(datagram)} bytes cannot be sealed")
+        _, version, mark, nodeid, start, counter = _CLEAR.unpack_from(datagram)
+        if version != VERSION:
+            raise UnknownFrame(f"sealed in version {version}")
+        if nodeid not in self._senders and nodeid != self._nodeid:
+            raise UnknownFrame(f"node {nodeid} is not in the node list")
+        message = self._decrypted(datagram, mark)
+        self._once(nodeid, start, counter, now)
+        return nodeid, message
+
+    def _decrypted(self, datagram: bytes, mark: int) -> bytes:
+        header, nonce = datagram[: _HEADER.size], datagram[_HEADER.size : _CLEAR.size]
+        for key in self._keys.get(mark, ()):
+            try:
+                return _decrypt(datagram[_CLEAR.size :], header, nonce, key)
+            except CryptoError:
+                continue
+        raise ForgedFrame("no key fits")
+
+    def _once(self, nodeid: int, start: bytes, counter: int, now: float) -> None:
+        heard = self._heard.get(nodeid)
+        if heard is not None and heard.start == start:
+            heard.accept(counter, now)
+        elif nodeid == self._nodeid:
+            raise ReplayedFrame("our own, or another node has our nodeid")
+        elif heard is not None and self._isOutdated(heard, start, now):
+            raise ReplayedFrame(f"an earlier start of node {nodeid}")
+        else:
+            self._heard[nodeid] = _Heard.first(start, counter, now)
+
+    def _isOutdated(self, heard: _Heard, start: bytes, now: float) -> bool:
+        older = _START.unpack(start) < _START.unpack(heard.start)
+        return older and now - heard.at <= FORGET
+
+
+def checkSender(nodeid: int, message: bytes) -> None:
+    """
+    Compare who sealed a totem message with whom the message names.
+
+    Tokens, commit tokens, merge detections, joins, leaves and hold cancels
+    name the node that sends them.  A data frame does not have to: whoever
+    holds it sends it again for its originator, byte by byte.  What is too
+    short or of an unknown type is left for the decoder to refuse.
+
+    @raise ForgedFrame: they differ.
+    """
+    place = _SENDER_AT.get(message[_TYPE_AT]) if len(message) > _TYPE_AT else None
+    if place is None or len(message) < place + 4:
+        return
+    swapped = message[:2] == _SWAPPED_MAGIC
+    claimed = int.from_bytes(message[place : place + 4], "big" if swapped else "little")
+    if claimed != nodeid:
+        raise ForgedFrame(f"node {nodeid} sealed what says it is from {claimed}")
