@@ -853,7 +853,7 @@ class LoopbackTests(SynchronousTestCase):
         Over IPv6 the node list admits those who are in it.
         """
         nodes = (NodeEntry(1, "", (IPv6Address("::1"),)),)
-        changes = {"nodes": nodes, "bindAddress": IPv6Address("::1")}
+        changes: dict[str, Any] = {"nodes": nodes, "bindAddress": IPv6Address("::1")}
         one = UdpuTransport(FakeReactor(), settings(1, port=self.portNumber, **changes))
         receiver = Receiver()
         try:

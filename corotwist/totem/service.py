@@ -1,0 +1,145 @@
+"""
+The total order as a Twisted service.
+"""
+
+import time
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from attrs import asdict
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from corotwist.config.settings import TotemSettings
+from corotwist.interfaces import IRingStorage, ITotem, ITotemListener, ITransport
+from corotwist.totem.frame import SALT_BYTES, Opener, Sealer
+from corotwist.totem.membership import Guarantee
+from corotwist.totem.ring import Ring
+from corotwist.totem.transport import TotemProtocol, frameBytes
+
+_STAMP_BITS: Final = 64
+
+
+@implementer(ITotem)
+class TotemService(Service):
+    """
+    One processor from start to stop.
+
+    @param clock: timers, and a time that only rises.
+    @param random: for the delay of joins, the first ring sequence and the
+        salt of seals.
+    @param timeOfDay: nanoseconds since 1970, asked once per start; a seal
+        tells by them which of two starts is the later.
+    @ivar listener: to be set before the start.
+    @ivar onBroken: called with a L{Failure} when the ring found an error of
+        its own and this node fell silent; the process should end.
+    @ivar protocol: the shell of the present start; L{None} while stopped.
+    """
+
+    name = "totem"
+    listener: ITotemListener
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        settings: TotemSettings,
+        transport: ITransport,
+        storage: IRingStorage,
+        random: Random,
+        *,
+        timeOfDay: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.nodeid = settings.nodeid
+        self.protocol: TotemProtocol | None = None
+        self.onBroken: Callable[[Failure], None] | None = None
+        self._clock = clock
+        self._settings = settings
+        self._frameBytes = frameBytes(settings)
+        self._transport = transport
+        self._storage = storage
+        self._random = random
+        self._timeOfDay = timeOfDay
+
+    # Beginning and end.
+
+    def startService(self) -> None:
+        """
+        Load the last ring sequence, listen, and look for others.
+
+        @raise StorageRefused: when the state directory is of no use.
+        @raise OSError: when an address cannot be bound.
+        """
+        sequence = self._storage.load()
+        protocol = self._makeProtocol()
+        protocol.start(sequence)
+        self.protocol = protocol
+        super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Leave the ring; fires when nothing is left behind.
+        """
+        super().stopService()
+        protocol, self.protocol = self.protocol, None
+        return succeed(None) if protocol is None else protocol.leave()
+
+    def _makeProtocol(self) -> TotemProtocol:
+        settings = self._settings
+        ring = Ring(self.nodeid, settings.timing, self._frameBytes, self._random)
+        sealer, opener = self._seals(settings.key)
+        protocol = TotemProtocol(
+            self._clock,
+            ring,
+            self._transport,
+            self._storage,
+            self.listener,
+            sealer=sealer,
+            opener=opener,
+        )
+        if self.onBroken is not None:
+            protocol.onBroken = self.onBroken
+        return protocol
+
+    def _seals(self, key: bytes | None) -> tuple[Sealer | None, Opener | None]:
+        if key is None:
+            return None, None
+        nodes = [node.nodeid for node in self._settings.nodes]
+        stamp = self._timeOfDay() % (1 << _STAMP_BITS)
+        salt = self._random.randbytes(SALT_BYTES)
+        others = [nodeid for nodeid in nodes if nodeid != self.nodeid]
+        return (
+            Sealer(key, self.nodeid, stamp, salt),
+            Opener((key,), self.nodeid, others),
+        )
+
+    # From the service manager.
+
+    def multicast(
+        self, message: bytes, guarantee: Guarantee = Guarantee.AGREED
+    ) -> bool:
+        protocol = self.protocol
+        return protocol is not None and protocol.submit(message, guarantee)
+
+    def room(self) -> int:
+        protocol = self.protocol
+        return 0 if protocol is None else protocol.ring.room()
+
+    def synchronized(self) -> None:
+        if self.protocol is not None:
+            self.protocol.synchronized()
+
+    def statistics(self) -> dict[str, int]:
+        """
+        Counters by name: the ring's, the network's, and C{dropped.} with the
+        name of an error for what nobody should have sent.
+        """
+        counters = dict(self._transport.statistics())
+        if self.protocol is not None:
+            counters |= asdict(self.protocol.ring.statistics)
+            for kind, count in self.protocol.dropped().items():
+                counters[f"dropped.{kind}"] = count
+        return counters

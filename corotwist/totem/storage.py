@@ -1,0 +1,166 @@
+"""
+Where the ring sequence survives a restart.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Self
+
+from twisted.internet.defer import Deferred, DeferredLock, fail, succeed
+from twisted.internet.interfaces import IReactorThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from corotwist.errors import StorageRefused
+from corotwist.interfaces import IRingStorage
+
+SEQUENCE_BYTES: Final = 8
+# Sequences only rise.  One so near the end of 64 bits was never reached by
+# counting: the file is not ours, or a peer lied.
+LARGEST_SEQUENCE: Final = (1 << 64) - (1 << 32)
+# Stores that wait for the disk: a ring asks again only after it gave up.
+MOST_STORES: Final = 16
+
+InThread = Callable[..., Deferred[Any]]
+
+
+@implementer(IRingStorage)
+class MemoryRingStorage:
+    """
+    Survives as long as this object: for tests, and for nodes that are alone.
+    """
+
+    def __init__(self, sequence: int | None = None) -> None:
+        self.sequence = sequence
+
+    def load(self) -> int | None:
+        return self.sequence
+
+    def store(self, sequence: int) -> Deferred[None]:
+        self.sequence = sequence
+        return succeed(None)
+
+
+@implementer(IRingStorage)
+class FileRingStorage:
+    """
+    The file C{ringid_<nodeid>}, as corosync has it: the sequence in 8 bytes of
+    the machine's own order.  A crash leaves the old number or the new one.
+
+    @param inThread: runs a function that waits for the disk, given with its
+        arguments, and returns a Deferred of its result.
+    """
+
+    _log = Logger()
+
+    def __init__(self, directory: str, nodeid: int, inThread: InThread) -> None:
+        self._directory = Path(directory)
+        self._path = self._directory / f"ringid_{nodeid}"
+        self._temporary = self._directory / f"ringid_{nodeid}.new"
+        self._inThread = inThread
+        self._lock = DeferredLock()
+        self._waiting = 0
+
+    @classmethod
+    def onReactor(cls, directory: str, nodeid: int, reactor: IReactorThreads) -> Self:
+        """
+        A storage that writes in the reactor's threads.
+        """
+
+        def inThread(function: Callable[..., Any], *arguments: object) -> Deferred[Any]:
+            pool = reactor.getThreadPool()
+            return deferToThreadPool(reactor, pool, function, *arguments)
+
+        return cls(directory, nodeid, inThread)
+
+    def load(self) -> int | None:
+        self._probe()
+        try:
+            with self._path.open("rb") as file:
+                data = file.read(SEQUENCE_BYTES + 1)
+        except FileNotFoundError:
+            self._log.info("No ring id is stored yet in {path}", path=self._path)
+            return None
+        except OSError as error:
+            raise self._refusal("cannot be read", error) from error
+        if len(data) < SEQUENCE_BYTES:
+            self._log.warn(
+                "The ring id in {path} is damaged, {size} bytes, and is ignored",
+                path=self._path,
+                size=len(data),
+            )
+            return None
+        return self._checked(data)
+
+    def store(self, sequence: int) -> Deferred[None]:
+        if self._waiting >= MOST_STORES:
+            return fail(StorageRefused(f"{self._path}: the disk does not answer"))
+        self._waiting += 1
+        stored = self._lock.run(self._inThread, self._write, sequence)
+        return stored.addBoth(self._answered)
+
+    def _answered(self, result: Any) -> Any:  # noqa: ANN401 - Passed on.
+        self._waiting -= 1
+        return result
+
+    def _checked(self, data: bytes) -> int:
+        sequence = int.from_bytes(data, sys.byteorder)
+        if len(data) > SEQUENCE_BYTES:
+            what = f"is longer than {SEQUENCE_BYTES} bytes"
+        elif sequence > LARGEST_SEQUENCE:
+            what = f"holds {sequence}, so near the end that no ring can follow"
+        else:
+            return sequence
+        raise StorageRefused(
+            f"{self._path} {what}: it is no ring id file of ours;"
+            " move it away and start again"
+        )
+
+    def _probe(self) -> None:
+        """
+        Find out now, and not at the first ring, that nothing can be stored.
+        """
+        try:
+            self._writeTemporary(b"")
+            self._temporary.unlink()
+        except OSError as error:
+            raise self._refusal("cannot be written", error) from error
+
+    def _write(self, sequence: int) -> None:
+        """
+        In a thread: returns when the number is on the disk.
+        """
+        try:
+            self._writeTemporary(sequence.to_bytes(SEQUENCE_BYTES, sys.byteorder))
+            self._temporary.replace(self._path)
+            _synchronize(self._directory)
+        except OSError as error:
+            raise self._refusal("cannot be written", error) from error
+
+    def _writeTemporary(self, data: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self._temporary, flags, 0o600)
+        try:
+            if os.write(descriptor, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _refusal(self, what: str, error: OSError) -> StorageRefused:
+        return StorageRefused(f"{self._path} {what}: {error.strerror}")
+
+
+def _synchronize(directory: Path) -> None:
+    """
+    A new name is durable only when its directory is.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
