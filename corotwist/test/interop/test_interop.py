@@ -1,0 +1,376 @@
+"""
+Rings of unmodified corosync nodes and ours.
+
+The short form tells a story for each layout of a ring and each kind of fault.
+C{COROTWIST_SOAK_MINUTES=10} adds the long one: random faults under load, from the
+seed C{COROTWIST_SOAK_SEED} or one that is printed.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from random import Random
+from time import monotonic, time_ns
+from typing import Final
+
+from attrs import frozen
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from corotwist.test.interop.lab import Lab, LabFailed, missing, until
+from corotwist.test.interop.peers import (
+    VIEW_SECONDS,
+    Peer,
+    agree,
+    barrier,
+    exchange,
+    together,
+)
+
+GROUP: Final = "laboratory"
+# From the smallest message to one that real clients cut into parts: small ones
+# share a frame, 1400 fills one, the others need several.
+SIZES: Final = (1, 15, 100, 1400, 5000, 70_000, 1 << 20, 1)
+# What is on its way while something fails.
+BURST: Final = 200
+BURST_BYTES: Final = 300
+LOG_LINES: Final = 25
+SOAK_MINUTES: Final = float(os.environ.get("COROTWIST_SOAK_MINUTES", "0"))
+
+
+class RingCase(SynchronousTestCase):
+    """
+    Makes laboratories, and shows what the daemons said when a story fails.
+    """
+
+    def setUp(self) -> None:
+        if problems := missing():
+            raise SkipTest(f"no rings with real corosync: {', '.join(problems)}")
+
+    def tell(
+        self,
+        size: int,
+        ours: Sequence[int],
+        transport: str,
+        story: Callable[[Lab, dict[int, Peer]], None],
+    ) -> None:
+        """
+        Form a ring with a client on each node, and tell a story about it.
+        """
+        lab = Lab.build(size, ours, transport)
+        peers: dict[int, Peer] = {}
+        try:
+            lab.startAll()
+            for nodeid in lab.nodeids:
+                peers[nodeid] = Peer.start(lab, nodeid, GROUP)
+            together(list(peers.values()))
+            story(lab, peers)
+        except LabFailed as error:
+            raise self.failureException(f"{error}\n{said(lab)}") from error
+        finally:
+            for peer in peers.values():
+                peer.close()
+            lab.down()
+
+
+def said(lab: Lab) -> str:
+    """
+    The last lines of every daemon.
+    """
+    tails = []
+    for nodeid in lab.nodeids:
+        kind = "corotwist" if nodeid in lab.ours else "corosync"
+        lines = lab.log(nodeid).splitlines()[-LOG_LINES:]
+        tails.append("\n".join([f"--- node {nodeid}, {kind}:", *lines]))
+    return "\n".join(tails)
+
+
+def quorate(lab: Lab, nodeid: int, answer: str = "Yes") -> None:
+    """
+    Wait until a real node's own tool gives this answer.
+    """
+    until(
+        lambda: lab.quorum(nodeid).get("Quorate") == answer,
+        VIEW_SECONDS,
+        f"node {nodeid} quorate: {answer}; it says {lab.quorum(nodeid)}",
+    )
+
+
+def burst(peers: Sequence[Peer]) -> None:
+    """
+    Have everybody send, and do not wait.
+    """
+    for peer in peers:
+        peer.send(BURST_BYTES, BURST)
+
+
+def apart(peers: Sequence[Peer]) -> None:
+    """
+    Wait until these are the group, and have lived through the same.
+    """
+    together(peers)
+    barrier(peers)
+    livedTogether(peers)
+
+
+def livedTogether(peers: Sequence[Peer]) -> None:
+    """
+    Check that everything since the first message was the same to all of them.
+    """
+    agree(peers, [peer.history(beginning(peer)) for peer in peers])
+
+
+def beginning(peer: Peer) -> int:
+    """
+    The first message of a story; views before it tell who joined when, and
+    each peer saw its own part of that.
+    """
+    events = enumerate(peer.events)
+    return next(number for number, event in events if event["event"] == "message")
+
+
+class FormationTests(RingCase):
+    """
+    Rings of each layout come to be, are quorate, and keep one order.
+    """
+
+    def formed(self, size: int, ours: Sequence[int], transport: str) -> None:
+        """
+        The story of an undisturbed ring.
+        """
+
+        def story(lab: Lab, peers: dict[int, Peer]) -> None:
+            for nodeid in lab.real:
+                quorate(lab, nodeid)
+                self.assertEqual(lab.quorum(nodeid)["Nodes"], str(size))
+                self.assertEqual(lab.quorum(nodeid)["Total votes"], str(size))
+            order = exchange(list(peers.values()), SIZES)
+            self.assertEqual(len(order), size * len(SIZES))
+
+        self.tell(size, ours, transport, story)
+
+    def test_pairUnicast(self) -> None:
+        """
+        A real representative and ours, over udpu.
+        """
+        self.formed(2, [2], "udpu")
+
+    def test_pairUnicastOursFirst(self) -> None:
+        """
+        Ours as representative of a real node, over udpu.
+        """
+        self.formed(2, [1], "udpu")
+
+    def test_pairMulticast(self) -> None:
+        """
+        A real representative and ours, over udp multicast.
+        """
+        self.formed(2, [2], "udp")
+
+    def test_pairMulticastOursFirst(self) -> None:
+        """
+        Ours as representative of a real node, over udp multicast.
+        """
+        self.formed(2, [1], "udp")
+
+    def test_threeUnicast(self) -> None:
+        """
+        Ours between two real nodes, over udpu.
+        """
+        self.formed(3, [2], "udpu")
+
+    def test_threeUnicastOursAround(self) -> None:
+        """
+        A real node between two of ours, one the representative, over udpu.
+        """
+        self.formed(3, [1, 3], "udpu")
+
+    def test_threeMulticast(self) -> None:
+        """
+        Ours between two real nodes, over udp multicast.
+        """
+        self.formed(3, [2], "udp")
+
+    def test_threeMulticastOursFirst(self) -> None:
+        """
+        Ours as representative of two real nodes, over udp multicast.
+        """
+        self.formed(3, [1], "udp")
+
+
+class FaultTests(RingCase):
+    """
+    Nodes of either kind end, come back, and are cut off, under load.
+    """
+
+    def lost(self, ours: int, victim: int, transport: str, number: int) -> None:
+        """
+        The story of a ring of three that loses a node and gets it back.
+        """
+
+        def story(lab: Lab, peers: dict[int, Peer]) -> None:
+            barrier(list(peers.values()))
+            burst(list(peers.values()))
+            lab.kill(victim, number)
+            peers.pop(victim).close()
+            apart(list(peers.values()))
+            if number == signal.SIGTERM:
+                for nodeid in peers:
+                    self.assertNotIn("Failed to receive the leave", lab.log(nodeid))
+            lab.start(victim)
+            peers[victim] = Peer.start(lab, victim, GROUP)
+            together(list(peers.values()))
+            exchange(list(peers.values()), SIZES)
+            quorate(lab, lab.real[0])
+
+        self.tell(3, [ours], transport, story)
+
+    def test_oursKilled(self) -> None:
+        """
+        Ours in the middle is killed; the real nodes go on, and it comes back.
+        """
+        self.lost(ours=2, victim=2, transport="udpu", number=signal.SIGKILL)
+
+    def test_oursKilledAsRepresentative(self) -> None:
+        """
+        Ours is killed as the representative, over multicast, and comes back.
+        """
+        self.lost(ours=1, victim=1, transport="udp", number=signal.SIGKILL)
+
+    def test_oursEnds(self) -> None:
+        """
+        SIGTERM is a leave that the real nodes understand.
+        """
+        self.lost(ours=2, victim=2, transport="udpu", number=signal.SIGTERM)
+
+    def test_realKilled(self) -> None:
+        """
+        A real representative is killed; ours takes its place, and gives it
+        back.
+        """
+        self.lost(ours=2, victim=1, transport="udpu", number=signal.SIGKILL)
+
+    def test_realEnds(self) -> None:
+        """
+        A real node leaves in order while ours is the representative.
+        """
+        self.lost(ours=1, victim=2, transport="udp", number=signal.SIGTERM)
+
+    def cut(self, ours: int, away: int, transport: str) -> None:
+        """
+        The story of a ring of three of which one node is cut off.
+        """
+
+        def story(lab: Lab, peers: dict[int, Peer]) -> None:
+            others = [peers[nodeid] for nodeid in peers if nodeid != away]
+            barrier(list(peers.values()))
+            burst(list(peers.values()))
+            lab.partition([away], [peer.nodeid for peer in others])
+            apart(others)
+            together([peers[away]])
+            for nodeid in lab.real:
+                quorate(lab, nodeid, "No" if nodeid == away else "Yes")
+            lab.heal()
+            together(list(peers.values()))
+            exchange(list(peers.values()), SIZES)
+            livedTogether(others)
+            for nodeid in lab.real:
+                quorate(lab, nodeid)
+
+        self.tell(3, [ours], transport, story)
+
+    def test_oursCutOff(self) -> None:
+        """
+        Ours is cut off from two real nodes, and merges again.
+        """
+        self.cut(ours=2, away=2, transport="udpu")
+
+    def test_realCutOff(self) -> None:
+        """
+        A real representative is cut off from ours and another real node.
+        """
+        self.cut(ours=2, away=1, transport="udpu")
+
+    def test_realCutOffMulticast(self) -> None:
+        """
+        A real node is cut off from our representative, over multicast.
+        """
+        self.cut(ours=1, away=3, transport="udp")
+
+
+class SoakTests(RingCase):
+    """
+    The long form.
+    """
+
+    def test_randomFaults(self) -> None:
+        """
+        Whatever fails, in whatever order: who stays together sees the same,
+        and everybody comes together again.
+        """
+        if not SOAK_MINUTES:
+            raise SkipTest("COROTWIST_SOAK_MINUTES asks for the long form")
+        seed = int(os.environ.get("COROTWIST_SOAK_SEED") or time_ns())
+        random = Random(seed)
+        end = monotonic() + SOAK_MINUTES * 60
+        while monotonic() < end:
+            transport = random.choice(("udpu", "udp"))
+            ours = random.choice(([1], [2], [3], [1, 2], [2, 3], [1, 3]))
+            try:
+                self.tell(3, ours, transport, Soak(random, min(end, monotonic() + 120)))
+            except self.failureException as error:
+                raise self.failureException(f"seed {seed}: {error}") from error
+
+
+@frozen
+class Soak:
+    """
+    One laboratory's share of the long form: faults until it is time to stop.
+    """
+
+    random: Random
+    end: float
+
+    def __call__(self, lab: Lab, peers: dict[int, Peer]) -> None:
+        """
+        The story.
+        """
+        barrier(list(peers.values()))
+        while monotonic() < self.end:
+            burst(list(peers.values()))
+            self.random.choice((self.lose, self.cut, self.disturb))(lab, peers)
+            together(list(peers.values()))
+            exchange(list(peers.values()), SIZES)
+            for nodeid in lab.real:
+                quorate(lab, nodeid)
+
+    def lose(self, lab: Lab, peers: dict[int, Peer]) -> None:
+        """
+        A node ends, in order or not, and comes back.
+        """
+        victim = self.random.choice(list(lab.nodeids))
+        lab.kill(victim, self.random.choice((signal.SIGKILL, signal.SIGTERM)))
+        peers.pop(victim).close()
+        if self.random.random() < 0.5:  # Otherwise it is back before it is missed.
+            apart(list(peers.values()))
+        lab.start(victim)
+        peers[victim] = Peer.start(lab, victim, GROUP)
+
+    def cut(self, lab: Lab, peers: dict[int, Peer]) -> None:
+        """
+        A node is cut off, and comes back.
+        """
+        away = self.random.choice(list(lab.nodeids))
+        others = [peers[nodeid] for nodeid in lab.nodeids if nodeid != away]
+        lab.partition([away], [peer.nodeid for peer in others])
+        apart(others)
+        lab.heal()
+
+    def disturb(self, lab: Lab, peers: dict[int, Peer]) -> None:
+        """
+        Some packets get lost for a while.
+        """
+        lab.loss(self.random.choice((1, 5)))
+        try:
+            barrier(list(peers.values()))
+        finally:
+            lab.loss(0)
