@@ -238,3 +238,9 @@ class PluginClash(CorotwistError):
     """
     Two plug-ins claim one name or one number.
     """
+
+
+class Unreadable(CorotwistError):
+    """
+    A recording cannot be read, or not to its end; the text says which and why.
+    """

@@ -31,7 +31,7 @@ from enum import IntEnum, IntFlag
 from struct import Struct, pack, unpack_from
 from typing import Any, ClassVar, Final, Protocol, Self
 
-from attrs import define
+from attrs import AttrsInstance, define
 
 from corotwist.errors import BadCount, OversizedFrame, TruncatedFrame, UnknownFrame
 from corotwist.totem.membership import RingId
@@ -76,7 +76,8 @@ def _layouts(fields: str) -> Mapping[str, Struct]:
 # Groups and header.
 
 _HEADERS: Final = _layouts("i4xi4x")
-_FUNCTIONS: Final = 1 << 16
+# A service's number is this many apart from the next one's.
+FUNCTIONS: Final = 1 << 16
 
 
 def address(group: bytes, body: bytes) -> bytes:
@@ -109,7 +110,7 @@ def header(service: int, function: int, body: bytes, byteOrder: str = "<") -> by
     """
     The body of a message with its 16-byte header in front.
     """
-    number = service * _FUNCTIONS + function
+    number = service * FUNCTIONS + function
     size = HEADER_BYTES + len(body)
     return _HEADERS[byteOrder].pack(number, size) + body
 
@@ -125,11 +126,11 @@ def split(body: bytes, byteOrder: str) -> tuple[int, int, bytes]:
     if number < 0:
         raise UnknownFrame(f"executive message with number {number}")
     _checkSize("executive message", len(body), size)
-    service, function = divmod(number, _FUNCTIONS)
+    service, function = divmod(number, FUNCTIONS)
     return service, function, body[HEADER_BYTES:]
 
 
-class Executive(Protocol):
+class Executive(AttrsInstance, Protocol):
     """
     Any message here.
     """
@@ -414,7 +415,7 @@ class JoinList:
     All processes of the sender::
 
         offset  size  field
-             0     4  error, signed
+             0     4  result, signed; always 0
              8 144 n  pid (4), gap (4), name of its group (136)
     """
 
@@ -425,14 +426,14 @@ class JoinList:
     ENTRIES: ClassVar[Mapping[str, Struct]] = _layouts(f"I4x{_NAME}")
 
     entries: tuple[tuple[int, bytes], ...]
-    error: int = 0
+    result: int = 0
 
     def encode(self, byteOrder: str = "<") -> bytes:
         """
         What follows the header.
         """
         entry = self.ENTRIES[byteOrder].pack
-        return self.LAYOUTS[byteOrder].pack(self.error) + b"".join(
+        return self.LAYOUTS[byteOrder].pack(self.result) + b"".join(
             [entry(pid, len(group), group) for pid, group in self.entries]
         )
 
@@ -443,14 +444,14 @@ class JoinList:
         """
         layout, entry = cls.LAYOUTS[byteOrder], cls.ENTRIES[byteOrder]
         _checkLength(cls.NAME, len(body), layout.size)
-        (error,) = layout.unpack_from(body)
+        (result,) = layout.unpack_from(body)
         if (len(body) - layout.size) % entry.size:
             raise TruncatedFrame("cpg.joinlist ends inside an entry")
         entries = tuple(
             (pid, _name(length, name))
             for pid, length, name in entry.iter_unpack(body[layout.size :])
         )
-        return cls(entries, error)
+        return cls(entries, result)
 
 
 @define
@@ -1022,13 +1023,21 @@ SERVICE_MESSAGES: Final = _byNumber(
 )
 
 
+def kindOf(group: bytes, service: int, function: int) -> type[Executive] | None:
+    """
+    The class of a message for the group C{a} or C{sync}; L{None} when there
+    is no such function.
+    """
+    kinds = SYNC_MESSAGES if group == SYNC_GROUP else SERVICE_MESSAGES
+    return kinds.get((service, function))
+
+
 def decode(group: bytes, body: bytes, byteOrder: str) -> Executive:
     """
     Parse a whole body for the group C{a} or C{sync}.
     """
     service, function, rest = split(body, byteOrder)
-    kinds = SYNC_MESSAGES if group == SYNC_GROUP else SERVICE_MESSAGES
-    kind = kinds.get((service, function))
+    kind = kindOf(group, service, function)
     if kind is None:
         raise UnknownFrame(f"service {service} has no function {function}")
     return kind.decode(rest, byteOrder)

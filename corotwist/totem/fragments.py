@@ -78,27 +78,45 @@ class Packed:
 
         @raise WireError: when it is not exactly one.
         """
-        size = len(payload)
-        if size < _HEADER_BYTES:
-            raise TruncatedFrame(f"packed frame of {size} bytes")
-        version, kind, fragmented, continuation, count = _HEADERS[
-            byteOrder
-        ].unpack_from(payload)
-        if version or kind:
-            raise UnknownFrame(f"packed frame of version {version}, type {kind}")
-        if not count:
-            raise BadCount("packed frame without a chunk")
-        start = _HEADER_BYTES + _LENGTH_BYTES * count
-        if size < start:
-            raise TruncatedFrame(f"packed frame of {count} chunks in {size} bytes")
-        lengths = unpack_from(f"{byteOrder}{count}H", payload, _HEADER_BYTES)
-        _checkSize(size, start + sum(lengths))
+        fragmented, continuation, lengths = _head(payload, byteOrder)
+        start = _HEADER_BYTES + _LENGTH_BYTES * len(lengths)
+        _checkSize(len(payload), start + sum(lengths))
         chunks = []
         for length in lengths:
             end = start + length
             chunks.append(payload[start:end])
             start = end
         return cls(chunks, fragmented, continuation, byteOrder)
+
+    @staticmethod
+    def announced(payload: bytes, byteOrder: str) -> int:
+        """
+        How long the packed frame at the start of C{payload} says it is.
+
+        @raise WireError: when none starts there.
+        """
+        _, _, lengths = _head(payload, byteOrder)
+        return _HEADER_BYTES + _LENGTH_BYTES * len(lengths) + sum(lengths)
+
+
+def _head(payload: bytes, byteOrder: str) -> tuple[int, int, tuple[int, ...]]:
+    """
+    Fragmented, continuation, and the lengths of the chunks.
+    """
+    size = len(payload)
+    if size < _HEADER_BYTES:
+        raise TruncatedFrame(f"packed frame of {size} bytes")
+    version, kind, fragmented, continuation, count = _HEADERS[byteOrder].unpack_from(
+        payload
+    )
+    if version or kind:
+        raise UnknownFrame(f"packed frame of version {version}, type {kind}")
+    if not count:
+        raise BadCount("packed frame without a chunk")
+    if size < _HEADER_BYTES + _LENGTH_BYTES * count:
+        raise TruncatedFrame(f"packed frame of {count} chunks in {size} bytes")
+    lengths = unpack_from(f"{byteOrder}{count}H", payload, _HEADER_BYTES)
+    return fragmented, continuation, lengths
 
 
 def _pack(
