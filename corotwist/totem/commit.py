@@ -39,10 +39,9 @@ class Commit(State):
 
     def ringIdRefused(self, ring: Ring) -> None:
         """
-        A ring whose name could come again is no ring; try once more when the
-        others have noticed.
+        A ring whose name could come again is no ring.
         """
-        ring.emit(Warned("The ring id could not be stored; no ring without it"))
+        ring.emit(Warned("The ring id could not be stored: silent until it can"))
         ring.become(Because.STORAGE_REFUSED)
 
     def commitTokenReceived(self, ring: Ring, token: CommitToken) -> None:

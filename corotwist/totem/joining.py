@@ -192,6 +192,11 @@ def rejoin(ring: Ring, join: Join) -> None:
         or ring.joinIsStale(join)
     ):
         return
+    # Our failed set is of the agreement that made this ring.  A member that
+    # was operational on it already has forgotten that one, and may have heard
+    # those whom it excluded: hold on to it, and both rings go on excluding
+    # each other for ever.
+    ring.failed &= set(join.failed)
     absorb(ring, join)
     ring.become(Because.MEMBER_GAVE_UP)
     ring.dispatch(join)

@@ -21,6 +21,7 @@ from corotwist.totem.flow import Flow
 from corotwist.totem.fragments import Outbox
 from corotwist.totem.gather import Gather
 from corotwist.totem.membership import Configuration, Guarantee, RingId
+from corotwist.totem.mute import Mute
 from corotwist.totem.operational import Operational
 from corotwist.totem.ordering import cancelHold
 from corotwist.totem.recovery import Recovering, Recovery
@@ -416,6 +417,7 @@ STATES: Final[dict[In, State]] = {
     In.GATHER: Gather(),
     In.COMMIT: Commit(),
     In.RECOVERY: Recovery(),
+    In.MUTE: Mute(),
     In.STOPPED: Stopped(),
 }
 

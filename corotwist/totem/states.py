@@ -29,6 +29,7 @@ class In(Enum):
     GATHER = "gather"
     COMMIT = "commit"
     RECOVERY = "recovery"
+    MUTE = "mute"
     STOPPED = "stopped"
 
 
@@ -52,6 +53,7 @@ class Because(Enum):
     RING_COMMITTED = "all committed to the ring"
     MEMBER_GAVE_UP = "a member gave the new ring up"
     STORAGE_REFUSED = "the ring id could not be stored"
+    STORAGE_WORKS = "ring ids can be stored again"
     RECOVERED = "the old ring's messages are recovered"
     STOPPED = "this processor stops"
 
@@ -73,7 +75,8 @@ TRANSITIONS: Final = {
     (In.GATHER, Because.RING_PROPOSED): In.COMMIT,
     (In.COMMIT, Because.TOKEN_LOST): In.GATHER,
     (In.COMMIT, Because.MEMBER_GAVE_UP): In.GATHER,
-    (In.COMMIT, Because.STORAGE_REFUSED): In.GATHER,
+    (In.COMMIT, Because.STORAGE_REFUSED): In.MUTE,
+    (In.MUTE, Because.STORAGE_WORKS): In.GATHER,
     (In.COMMIT, Because.RING_COMMITTED): In.RECOVERY,
     (In.RECOVERY, Because.TOKEN_LOST): In.GATHER,
     (In.RECOVERY, Because.MEMBER_GAVE_UP): In.GATHER,

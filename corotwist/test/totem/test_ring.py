@@ -96,15 +96,24 @@ class StartTests(SynchronousTestCase):
 
     def test_storageRefused(self) -> None:
         """
-        A ring whose name is not stored is given up, and tried again with a
-        higher one.
+        A ring whose name is not stored is given up: silence, until the disk
+        takes a name again.
         """
         ring = makeRing(1)
         ring.start(40, 0.0)
         effects = ring.ringIdRefused("disk full", 0.0)
         self.assertEqual(len(of(Warned, effects)), 1)
+        self.assertEqual(ring.state, In.MUTE)
+        join = Join(2, 2, (1, 2), (), 900).encode()
+        self.assertEqual(ring.framesReceived([join], 0.1), [])
+        now = 0.0
+        for _ in range(3):
+            now += TIMING.consensus
+            self.assertEqual(of(StoreRingId, ring.advance(now)), [StoreRingId(45)])
+            self.assertEqual(ring.ringIdRefused("disk full", now), [])
+        ring.advance(now + TIMING.consensus)
+        effects = ring.ringIdStored(now + TIMING.consensus)
         self.assertEqual(of(StoreRingId, effects), [StoreRingId(49)])
-        self.assertEqual(of(Unicast, effects), [])
 
     def test_alone(self) -> None:
         """
@@ -513,6 +522,23 @@ class JoinTests(SynchronousTestCase):
         stranger = MergeDetect(7, 7, RingId(5, 7)).encode()
         ring.framesReceived([stranger], harness.now)
         self.assertEqual((ring.state, ring.processors), (In.GATHER, {1, 2, 7}))
+
+    def test_followsWhoGaveUp(self) -> None:
+        """
+        While a ring is formed, a member that has it already and has heard
+        more makes us forget whom we gave up for it.
+        """
+        harness = formed(3)
+        harness.lost = lambda a, b, frame: (
+            3 in (a, b) or isinstance(decode(frame), Token)
+        )
+        harness.run(TIMING.token + TIMING.consensus + 0.1)
+        ring = harness.rings[2]
+        self.assertEqual(ring.state, In.RECOVERY)
+        self.assertEqual(ring.failed, {3})
+        heard = Join(1, 1, (1, 2, 3), (), ring.ringId.sequence)
+        self.join(harness, 2, heard)
+        self.assertEqual((ring.state, ring.failed), (In.GATHER, set()))
 
     def test_stormBound(self) -> None:
         """
