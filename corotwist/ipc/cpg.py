@@ -1,0 +1,459 @@
+"""
+Process groups for local clients: the commands, the answers, the notifications.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from struct import Struct
+from typing import Any, Final
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.protocols import amp
+
+from corotwist.engines import batch as batches
+from corotwist.engines.interfaces import (
+    Change,
+    GroupView,
+    IGroupSubscriber,
+    IProcessGroups,
+    Member,
+    Reason,
+)
+from corotwist.errors import InvalidParameter, TryAgain
+from corotwist.ipc.channel import Box, Responder
+from corotwist.ipc.wire import (
+    ERRORS,
+    NOTIFICATION_COST,
+    PART_BYTES,
+    PENDING_BYTES,
+    PENDING_SENDS,
+    Numbers,
+    Partials,
+    Unsigned,
+    parts,
+    unsigned,
+)
+from corotwist.totem.membership import Guarantee, RingId
+
+# In one answer; more are asked for with C{after}.
+LISTED_MEMBERS: Final = 4096
+LISTED_GROUPS: Final = 256
+
+# From the client.
+
+
+class Join(amp.Command):
+    """
+    Ask to be a member.  Answered when asked; done when a view with us in
+    C{joined} arrives.
+    """
+
+    commandName = b"cpg.join"
+    arguments = [(b"group", amp.String())]
+    errors = ERRORS
+
+
+class Leave(amp.Command):
+    """
+    Ask to be out.  Done when a view with us in C{left} arrives.
+    """
+
+    commandName = b"cpg.leave"
+    arguments = [(b"group", amp.String())]
+    errors = ERRORS
+
+
+class Send(amp.Command):
+    """
+    Multicast a batch.  Answered when queued in the ring, not when delivered.
+    A batch in parts names its stream; only the last part needs an answer.
+    """
+
+    commandName = b"cpg.send"
+    arguments = [
+        (b"group", amp.String()),
+        (b"count", Unsigned(32)),
+        (b"batch", amp.String()),
+        (b"guarantee", Unsigned(8, optional=True)),
+        (b"stream", Unsigned(64, optional=True)),
+        (b"part", Unsigned(32, optional=True)),
+        (b"more", amp.Boolean(optional=True)),
+    ]
+    errors = ERRORS
+
+
+class Members(amp.Command):
+    """
+    Who is in a group: nodeid, pid, nodeid, pid and so on, ascending, those
+    behind the member C{after}.
+    """
+
+    commandName = b"cpg.members"
+    arguments = [(b"group", amp.String()), (b"after", Numbers(optional=True))]
+    response = [(b"members", Numbers()), (b"more", amp.Boolean())]
+    errors = ERRORS
+
+
+class Groups(amp.Command):
+    """
+    The groups behind the name C{after} that have members, in byte order;
+    names packed like the messages of a batch.
+    """
+
+    commandName = b"cpg.groups"
+    arguments = [(b"after", amp.String(optional=True))]
+    response = [(b"groups", amp.String()), (b"more", amp.Boolean())]
+    errors = ERRORS
+
+
+# To the client.
+
+
+class Deliver(amp.Command):
+    """
+    Messages of one sender.  A batch in parts comes without anything else in
+    between.
+    """
+
+    commandName = b"cpg.deliver"
+    arguments = [
+        (b"group", amp.String()),
+        (b"nodeid", Unsigned(32)),
+        (b"pid", Unsigned(32)),
+        (b"count", Unsigned(32)),
+        (b"batch", amp.String()),
+        (b"part", Unsigned(32, optional=True)),
+        (b"more", amp.Boolean(optional=True)),
+    ]
+    requiresAnswer = False
+
+
+class View(amp.Command):
+    """
+    A group has other members now; C{view} is what L{encodeView} makes.
+    """
+
+    commandName = b"cpg.view"
+    arguments = [
+        (b"group", amp.String()),
+        (b"view", amp.String()),
+        (b"part", Unsigned(32)),
+        (b"more", amp.Boolean()),
+    ]
+    requiresAnswer = False
+
+
+class RingChanged(amp.Command):
+    """
+    The ring changed, and the services are in step again.
+    """
+
+    commandName = b"cpg.ring"
+    arguments = [
+        (b"sequence", Unsigned(64)),
+        (b"representative", Unsigned(32)),
+        (b"members", Numbers()),
+    ]
+    requiresAnswer = False
+
+
+_COUNTS: Final = Struct("<III")
+_MEMBER: Final = Struct("<II")
+_CHANGE: Final = Struct("<III")
+
+
+def encodeView(view: GroupView) -> bytes:
+    """
+    A view without its group's name, all numbers u32 little endian::
+
+        number of members, number that left, number that joined
+        per member:             nodeid, pid
+        per process that left:  nodeid, pid, reason
+        per process that joined: nodeid, pid, reason
+    """
+    pieces = [_COUNTS.pack(len(view.members), len(view.left), len(view.joined))]
+    pieces += (_MEMBER.pack(m.nodeid, m.pid) for m in view.members)
+    for change in (*view.left, *view.joined):
+        member = change.member
+        pieces.append(_CHANGE.pack(member.nodeid, member.pid, change.reason))
+    return b"".join(pieces)
+
+
+def decodeView(group: bytes, data: bytes) -> GroupView:
+    """
+    What L{encodeView} made.
+
+    @raise InvalidParameter: when it is something else.
+    """
+    if len(data) < _COUNTS.size:
+        raise InvalidParameter("a view without its counts")
+    members, left, joined = _COUNTS.unpack_from(data)
+    border = _COUNTS.size + members * _MEMBER.size
+    if len(data) != border + (left + joined) * _CHANGE.size:
+        raise InvalidParameter("a view whose counts do not fit its size")
+    try:
+        changes = [
+            Change(Member(nodeid, pid), Reason(reason))
+            for nodeid, pid, reason in _CHANGE.iter_unpack(data[border:])
+        ]
+    except ValueError as error:
+        raise InvalidParameter(f"a view: {error}") from error
+    return GroupView(
+        group,
+        tuple(Member(*m) for m in _MEMBER.iter_unpack(data[_COUNTS.size : border])),
+        tuple(changes[:left]),
+        tuple(changes[left:]),
+    )
+
+
+def viewBoxes(view: GroupView) -> Iterator[Box]:
+    """
+    A view as notifications.
+    """
+    for number, more, data in parts(encodeView(view)):
+        yield {
+            amp.COMMAND: View.commandName,
+            b"group": view.group,
+            b"view": data,
+            b"part": b"%d" % number,
+            b"more": b"True" if more else b"False",
+        }
+
+
+def ringBox(ringId: RingId, members: tuple[int, ...]) -> Box:
+    """
+    A ring as notification.
+    """
+    return {
+        amp.COMMAND: RingChanged.commandName,
+        b"sequence": b"%d" % ringId.sequence,
+        b"representative": b"%d" % ringId.representative,
+        b"members": Numbers().toString(members),
+    }
+
+
+# What waits for a client.
+
+
+@define(eq=False)
+class _Run:
+    """
+    Batches of one sender to one group, one after the other.
+    """
+
+    group: bytes
+    sender: Member
+    batches: list[bytes]
+    count: int
+    size: int
+    part: int = 0
+
+
+@define(eq=False)
+class DispatchQueue:
+    """
+    Events for one client in their order.  Small batches of one sender that
+    wait behind each other become one.
+
+    @ivar heldBytes: of waiting batches, and L{NOTIFICATION_COST} per notification.
+    @ivar heldMessages: that wait, notifications included.
+    """
+
+    heldBytes: int = field(default=0, init=False)
+    heldMessages: int = field(default=0, init=False)
+    _partBytes: int = PART_BYTES
+    _entries: deque[_Run | Box] = field(factory=deque, init=False)
+
+    def deliver(self, group: bytes, sender: Member, batch: bytes, count: int) -> None:
+        """
+        Append messages.
+        """
+        size = len(batch)
+        self.heldBytes += size
+        self.heldMessages += count
+        last = self._entries[-1] if self._entries else None
+        if (
+            isinstance(last, _Run)
+            and last.group == group
+            and last.sender == sender
+            and last.size + size <= PART_BYTES
+        ):
+            last.batches.append(batch)
+            last.count += count
+            last.size += size
+        else:
+            self._entries.append(_Run(group, sender, [batch], count, size))
+
+    def notify(self, box: Box) -> None:
+        """
+        Append anything else.
+        """
+        self.heldBytes += NOTIFICATION_COST
+        self.heldMessages += 1
+        self._entries.append(box)
+
+    def next(self) -> tuple[Box, int] | None:
+        """
+        Take the next box.
+
+        @return: with what it costs of the window; L{None} when nothing waits.
+        """
+        if not self._entries:
+            return None
+        first = self._entries[0]
+        if not isinstance(first, _Run):
+            self._entries.popleft()
+            self.heldBytes -= NOTIFICATION_COST
+            self.heldMessages -= 1
+            return first, NOTIFICATION_COST
+        return self._nextOf(first)
+
+    def _nextOf(self, run: _Run) -> tuple[Box, int]:
+        box = {
+            amp.COMMAND: Deliver.commandName,
+            b"group": run.group,
+            b"nodeid": b"%d" % run.sender.nodeid,
+            b"pid": b"%d" % run.sender.pid,
+            b"count": b"%d" % run.count,
+        }
+        if run.size <= self._partBytes:
+            data = run.batches[0] if len(run.batches) == 1 else b"".join(run.batches)
+            more = False
+        else:  # Only ever a single batch.
+            start = run.part * self._partBytes
+            data = run.batches[0][start : start + self._partBytes]
+            more = start + self._partBytes < run.size
+            box[b"part"] = b"%d" % run.part
+            box[b"more"] = b"True" if more else b"False"
+            run.part += 1
+        box[b"batch"] = data
+        self.heldBytes -= len(data)
+        if not more:
+            self._entries.popleft()
+            self.heldMessages -= run.count
+        return box, len(data)
+
+    def clear(self) -> None:
+        """
+        Drop everything.
+        """
+        self._entries.clear()
+        self.heldBytes = self.heldMessages = 0
+
+
+# The answers.
+
+_PAIR: Final = 2
+_GUARANTEES: Final[Mapping[bytes, Guarantee]] = {b"%d" % g: g for g in Guarantee}
+
+
+class Subscriber(IGroupSubscriber):
+    """
+    A subscriber whose end can be heard of: a connection.
+    """
+
+    def atEnd(callback: Callable[[], object]) -> None:
+        """
+        Call when the client is gone.
+        """
+
+
+class GroupsLocator(amp.CommandLocator):
+    """
+    What one client may ask of the process groups.
+    """
+
+    def __init__(self, groups: IProcessGroups, connection: Subscriber) -> None:
+        super().__init__()
+        self._groups = groups
+        self._subscriber = connection
+        connection.atEnd(self._closed)
+        self._partials = Partials()
+        self._pendingSends = 0
+        self._pendingBytes = 0
+
+    def locateResponder(self, name: bytes) -> Responder | None:
+        if name == Send.commandName:
+            return self._sendReceived
+        responder: Responder | None = super().locateResponder(name)
+        return responder
+
+    @Join.responder
+    def _join(self, group: bytes) -> dict[str, Any]:
+        self._groups.join(self._subscriber, group)
+        return {}
+
+    @Leave.responder
+    def _leave(self, group: bytes) -> dict[str, Any]:
+        self._groups.leave(self._subscriber, group)
+        return {}
+
+    @Members.responder
+    def _members(
+        self, group: bytes, after: tuple[int, ...] | None = None
+    ) -> dict[str, Any]:
+        behind = Member(*after) if after and len(after) == _PAIR else Member(-1, -1)
+        found = [m for m in self._groups.members(group) if m > behind]
+        listed = found[:LISTED_MEMBERS]
+        return {
+            "members": tuple(n for m in listed for n in (m.nodeid, m.pid)),
+            "more": len(found) > len(listed),
+        }
+
+    @Groups.responder
+    def _listGroups(self, after: bytes | None = None) -> dict[str, Any]:
+        behind = (g for g in self._groups.groups() if after is None or g > after)
+        listed = list(islice(behind, LISTED_GROUPS))
+        return {
+            "groups": batches.pack(listed),
+            "more": next(behind, None) is not None,
+        }
+
+    def _sendReceived(self, box: amp.AmpBox) -> Deferred[None] | None:
+        """
+        The one frequent command: taken apart here, with as few steps as it
+        takes.
+        """
+        batch = self._wholeBatch(box)
+        if batch is None:
+            return None
+        group = box[b"group"]
+        count = unsigned(box[b"count"], 32)
+        guarantee = _GUARANTEES.get(box.get(b"guarantee", b"2"))
+        if guarantee is None:
+            raise InvalidParameter("a guarantee is 0, 1, 2 or 3")
+        size = len(batch)
+        if not 0 < count * batches.OVERHEAD <= size:
+            raise InvalidParameter(f"{size} bytes cannot be {count} messages")
+        if self._pendingSends and (
+            self._pendingSends >= PENDING_SENDS
+            or self._pendingBytes + size > PENDING_BYTES
+        ):
+            raise TryAgain(f"{self._pendingSends} batches wait already")
+        sent = self._groups.send(self._subscriber, group, batch, count, guarantee)
+        self._pendingSends += 1
+        self._pendingBytes += size
+        return sent.addBoth(self._sendEnded, size)
+
+    def _wholeBatch(self, box: amp.AmpBox) -> bytes | None:
+        batch: bytes = box[b"batch"]
+        stream: bytes | None = box.get(b"stream")
+        if stream is None:
+            return batch
+        return self._partials.partReceived(
+            unsigned(stream, 64),
+            unsigned(box[b"part"], 32),
+            batch,
+            more=box.get(b"more") == b"True",
+        )
+
+    def _closed(self) -> None:
+        self._partials.clear()
+        self._groups.closed(self._subscriber)
+
+    def _sendEnded(self, result: Any, size: int) -> Any:
+        self._pendingSends -= 1
+        self._pendingBytes -= size
+        return result

@@ -1,0 +1,230 @@
+"""
+One process group, as an application sees it.
+"""
+
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
+
+from corotwist.engines import batch as batches
+from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES, GroupView, Member
+from corotwist.errors import BadHandle, InvalidParameter, NotJoined, TooBig
+from corotwist.ipc.events import Event, Events, Gap, Opened
+from corotwist.ipc.remote import Remote
+from corotwist.ipc.wire import NOTIFICATION_COST
+from corotwist.totem.membership import Guarantee
+
+
+class Standing(Enum):
+    """
+    How far we are with a group.
+    """
+
+    WAITING = "will ask to join when we can"
+    ASKED = "asked to join"
+    MEMBER = "a member"
+    LEAVING = "asked to leave, or about to"
+    GONE = "not a member any more"
+
+
+class Outlet(Protocol):
+    """
+    All groups of the client: where messages leave.
+    """
+
+    def send(
+        self, group: "ProcessGroup", guarantee: Guarantee, payload: bytes
+    ) -> Deferred[None]:
+        """
+        For L{ProcessGroup.send}.
+        """
+
+    def sendAll(
+        self, group: "ProcessGroup", guarantee: Guarantee, payloads: list[bytes]
+    ) -> Deferred[None]:
+        """
+        For L{ProcessGroup.sendAll}.
+        """
+
+    def leave(self, group: "ProcessGroup") -> Deferred[None]:
+        """
+        For L{ProcessGroup.leave}.
+        """
+
+
+class ProcessGroup:
+    """
+    A group that this process joined.  Iterating over it with C{async for}
+    gives a L{Message}, L{GroupView} or L{Gap} at a time, in the order that
+    all members agree on, until we left; not when callbacks were given.
+
+    @ivar name: the group's.
+    @ivar members: of the last view; nobody while we are not a member.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        name: bytes,
+        outlet: Outlet,
+        delivered: Callable[[Member, bytes], object] | None,
+        viewChanged: Callable[[GroupView], object] | None,
+        interrupted: Callable[[Gap], object] | None,
+    ) -> None:
+        self.name = name
+        self.members: tuple[Member, ...] = ()
+        self._outlet = outlet
+        self._delivered = delivered
+        self._viewChanged = viewChanged
+        self._interrupted = interrupted
+        given = (delivered, viewChanged, interrupted)
+        self._events = Events(name) if given == (None, None, None) else None
+        # For ProcessGroups.
+        self.standing = Standing.WAITING
+        self.joining: Deferred[ProcessGroup] | None = None
+        self.leaving: list[Deferred[None]] = []
+        self.unanswered = 0
+        self.everJoined = False
+
+    def __repr__(self) -> str:
+        return f"<ProcessGroup {self.name!r}: {self.standing.value}>"
+
+    # For the application.
+
+    def send(
+        self, payload: bytes, guarantee: Guarantee = Guarantee.AGREED
+    ) -> Deferred[None]:
+        """
+        Multicast to every member, ourselves included.  All that is sent in
+        one turn of the reactor travels together.
+
+        @return: fires with L{None} when the node queued the message in the
+            ring; from there it will be ordered unless the node dies.  Waits
+            while the cluster synchronizes or is busy.  Fails with
+            L{NotJoined} when we are not a member now, L{TooBig} beyond
+            L{LARGEST_MESSAGE_BYTES}, L{TryAgain} when
+            L{SEND_QUEUE_BYTES<corotwist.ipc.outbox.SEND_QUEUE_BYTES>} wait
+            already, L{Interrupted} when the membership changed in the middle
+            of a large message, and L{Disconnected} when the connection was
+            lost before the answer: then it may be ordered, or not.  To cancel
+            is to stop waiting; the message is on its way.
+        """
+        if self.standing is not Standing.MEMBER:
+            return fail(self._notJoined())
+        if len(payload) > LARGEST_MESSAGE_BYTES:
+            return fail(TooBig(f"a message has at most {LARGEST_MESSAGE_BYTES} bytes"))
+        return self._outlet.send(self, guarantee, payload)
+
+    def sendAll(
+        self, payloads: Iterable[bytes], guarantee: Guarantee = Guarantee.AGREED
+    ) -> Deferred[None]:
+        """
+        Multicast messages one after the other, for less than sending each.
+
+        @return: fires with L{None} when all of them are queued.  Fails as
+            L{send}; with L{TryAgain} none was sent, with other errors the
+            first ones may have been.
+        """
+        if self.standing is not Standing.MEMBER:
+            return fail(self._notJoined())
+        payloads = list(payloads)
+        if payloads and len(max(payloads, key=len)) > LARGEST_MESSAGE_BYTES:
+            return fail(TooBig(f"a message has at most {LARGEST_MESSAGE_BYTES} bytes"))
+        return self._outlet.sendAll(self, guarantee, payloads)
+
+    def leave(self) -> Deferred[None]:
+        """
+        Be a member no more, after what was sent so far.
+
+        @return: fires with L{None} when the view without us arrived, or the
+            connection was lost.  Fails with L{NotJoined} when we left before.
+        """
+        if self.standing is Standing.GONE:
+            return fail(self._notJoined())
+        return self._outlet.leave(self)
+
+    def __aiter__(self) -> "ProcessGroup":
+        return self
+
+    async def __anext__(self) -> Event:
+        """
+        The next event.  Nothing is lost while nobody iterates, but after
+        L{DISPATCH_WINDOW_BYTES<corotwist.ipc.wire.DISPATCH_WINDOW_BYTES>} of
+        all groups together the node stops sending, and after
+        L{DISPATCH_QUEUE_BYTES<corotwist.ipc.wire.DISPATCH_QUEUE_BYTES>} it
+        cuts us off.
+        """
+        if self._events is None:
+            raise BadHandle("the events of this group go to callbacks")
+        return await self._events.next()
+
+    def _notJoined(self) -> NotJoined:
+        return NotJoined(f"group {self.name!r}: {self.standing.value}")
+
+    # From ProcessGroups.
+
+    def messagesDelivered(
+        self, sender: Member, batch: bytes, cost: int, remote: Remote
+    ) -> None:
+        """
+        The next messages of one sender.
+        """
+        try:
+            payloads = batches.unpack(batch)
+        except InvalidParameter as error:
+            # The same everywhere: daemons carry batches unopened.
+            self._log.warn("Garbage from {sender}: {error}", sender=sender, error=error)
+            payloads = []
+        if self._events is not None:
+            self._events.opened(Opened(sender, iter(payloads), cost, remote))
+            return
+        delivered = self._delivered
+        if delivered is not None:
+            for payload in payloads:
+                try:
+                    delivered(sender, payload)
+                except Exception:  # noqa: BLE001
+                    self._log.failure("An application failed at a message")
+        remote.consumed(cost)
+
+    def viewReceived(self, view: GroupView, remote: Remote) -> None:
+        """
+        Other members.
+        """
+        self.members = view.members
+        if self._events is not None:
+            self._events.shown(view, remote)
+            return
+        self._call(self._viewChanged, view)
+        remote.consumed(NOTIFICATION_COST)
+
+    def connectionLost(self, reason: str) -> None:
+        """
+        Messages and views will be missing.
+        """
+        self.members = ()
+        gap = Gap(self.name, reason)
+        if self._events is not None:
+            self._events.interrupted(gap)
+        else:
+            self._call(self._interrupted, gap)
+
+    def _call(self, callback: Callable[[Any], object] | None, event: Event) -> None:
+        if callback is not None:
+            try:
+                callback(event)
+            except Exception:  # noqa: BLE001
+                self._log.failure("An application failed at a view or gap")
+
+    def ended(self) -> None:
+        """
+        We left, or never got in.
+        """
+        self.standing = Standing.GONE
+        self.members = ()
+        if self._events is not None:
+            self._events.end()

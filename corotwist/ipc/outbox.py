@@ -1,0 +1,168 @@
+"""
+What an application sends, on its way to the node: many messages to a batch.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final, Generic, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+
+from corotwist.engines.batch import OVERHEAD
+from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES
+from corotwist.errors import TooBig, TryAgain
+from corotwist.ipc.wire import PART_BYTES
+from corotwist.totem.membership import Guarantee
+
+# Of one client, queued and not yet answered; there is always room for one
+# message of the largest size.
+SEND_QUEUE_BYTES: Final = LARGEST_MESSAGE_BYTES + (64 << 10)
+# Batches that wait for their answers.  While they do, those behind them grow.
+SENDS_IN_FLIGHT: Final = 4
+# Batches that are not full leave only while fewer than so many do.
+SMALL_IN_FLIGHT: Final = 2
+
+Owner = TypeVar("Owner")
+
+
+@define(eq=False)
+class Batch(Generic[Owner]):
+    """
+    Messages of one client to one group, in order.
+
+    @ivar size: of the batch when it is packed.
+    @ivar waiting: fire when the node answered.
+    """
+
+    owner: Owner
+    guarantee: Guarantee
+    payloads: list[bytes] = field(factory=list)
+    waiting: list[Deferred[None]] = field(factory=list)
+    size: int = 0
+
+    def oneMore(self) -> Deferred[None]:
+        """
+        Another that waits.
+        """
+        done: Deferred[None] = Deferred()
+        self.waiting.append(done)
+        return done
+
+
+@define(eq=False)
+class Outbox(Generic[Owner]):
+    """
+    Batches in the order of their messages, across all groups of a client: so
+    what it sent first to one group is ordered before what it then sent to
+    another.
+
+    @ivar heldBytes: of batches not yet L{done}.
+    """
+
+    heldBytes: int = field(default=0, init=False)
+    _inFlight: int = field(default=0, init=False)
+    _batches: deque[Batch[Owner]] = field(factory=deque, init=False)
+    _open: Batch[Owner] | None = field(default=None, init=False)
+
+    def add(self, owner: Owner, guarantee: Guarantee, payload: bytes) -> Deferred[None]:
+        """
+        Append a message.
+
+        @return: what L{Batch.waiting} holds for it.
+        @raise TryAgain: no room.
+        @raise TooBig: there never will be.
+        """
+        size = len(payload) + OVERHEAD
+        if self.heldBytes + size > SEND_QUEUE_BYTES:
+            raise self._noRoom(size)
+        batch = self._open
+        if (
+            batch is None
+            or batch.owner is not owner
+            or batch.guarantee is not guarantee
+            or batch.size + size > PART_BYTES
+        ):
+            batch = self._begin(owner, guarantee)
+        batch.payloads.append(payload)
+        batch.size += size
+        self.heldBytes += size
+        return batch.oneMore()
+
+    def addAll(
+        self, owner: Owner, guarantee: Guarantee, payloads: Iterable[bytes]
+    ) -> list[Deferred[None]]:
+        """
+        Append messages, all or none.
+
+        @return: one L{Deferred} for each batch that they are in.
+        @raise TryAgain: no room for all of them.
+        """
+        payloads = list(payloads)
+        if not payloads:
+            return []
+        sizes = [len(payload) + OVERHEAD for payload in payloads]
+        total = sum(sizes)
+        if self.heldBytes + total > SEND_QUEUE_BYTES:
+            raise self._noRoom(total)
+        self.heldBytes += total
+        dones: list[Deferred[None]] = []
+        batch = self._open
+        if batch is None or (batch.owner, batch.guarantee) != (owner, guarantee):
+            batch = self._begin(owner, guarantee)
+        for payload, size in zip(payloads, sizes, strict=True):
+            if batch.size + size > PART_BYTES and batch.payloads:
+                dones.append(batch.oneMore())
+                batch = self._begin(owner, guarantee)
+            batch.payloads.append(payload)
+            batch.size += size
+        return [*dones, batch.oneMore()]
+
+    def _noRoom(self, size: int) -> TryAgain | TooBig:
+        if size > SEND_QUEUE_BYTES:
+            return TooBig(f"{size} bytes; the limit is {SEND_QUEUE_BYTES}")
+        return TryAgain(f"{self.heldBytes} bytes wait for the node already")
+
+    def _begin(self, owner: Owner, guarantee: Guarantee) -> Batch[Owner]:
+        batch = self._open = Batch(owner, guarantee)
+        self._batches.append(batch)
+        return batch
+
+    def take(self) -> Batch[Owner] | None:
+        """
+        The next batch to send; L{None} when there is none, or for now.
+        """
+        if not self._batches or self._inFlight >= SENDS_IN_FLIGHT:
+            return None
+        batch = self._batches[0]
+        if batch is self._open:
+            if self._inFlight >= SMALL_IN_FLIGHT:
+                return None
+            self._open = None
+        self._inFlight += 1
+        return self._batches.popleft()
+
+    def done(self, batch: Batch[Owner]) -> None:
+        """
+        The node answered.
+        """
+        self._inFlight -= 1
+        self.heldBytes -= batch.size
+
+    def holds(self, owner: Owner) -> bool:
+        """
+        Is there anything of theirs that was not taken?
+        """
+        return any(batch.owner is owner for batch in self._batches)
+
+    def clear(self) -> list[Batch[Owner]]:
+        """
+        Forget what was not taken.
+
+        @return: just that.
+        """
+        batches = list(self._batches)
+        self._batches.clear()
+        self._open = None
+        self.heldBytes -= sum(batch.size for batch in batches)
+        return batches

@@ -1,0 +1,473 @@
+"""
+Listening for local clients, letting them in, and seeing them out.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from os import geteuid
+from secrets import token_bytes
+from socket import SO_PEERCRED, SOL_SOCKET, socket
+from struct import Struct
+from typing import Any, Final
+
+from attrs import asdict, define
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IListeningPort, IPushProducer
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from corotwist.config.settings import IpcSettings
+from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES
+from corotwist.errors import (
+    AccessDenied,
+    BadHandle,
+    InvalidParameter,
+    NotSupported,
+    TryAgain,
+)
+from corotwist.ipc import path
+from corotwist.ipc.channel import Box, Channel, Responder, firstResponder
+from corotwist.ipc.connection import Connection, Credentials, locators
+from corotwist.ipc.status import StatusLocator
+from corotwist.ipc.wire import (
+    DISPATCH,
+    DISPATCH_WINDOW_BYTES,
+    PART_BYTES,
+    REQUESTS,
+    VERSION,
+    Closing,
+    Credit,
+    Hello,
+)
+
+SECRET_BYTES: Final = 16
+# From connecting to being paired.
+PAIRING_SECONDS: Final = 10.0
+# For a client to read why it is sent away.
+CLOSING_SECONDS: Final = 1.0
+UNPAIRED_CHANNELS: Final = 256
+CLIENTS: Final = 1024
+
+_UCRED: Final = Struct("3i")
+# Linux; not named by Python's socket module.
+_SO_PEERGROUPS: Final = 59
+# Python's limit; 256 groups.
+_PEER_GROUPS_BYTES: Final = 1024
+
+
+def peerCredentials(transport: Any) -> Credentials:
+    """
+    Who is at the other end of a connected UNIX socket, says the kernel.
+    """
+    handle: socket = transport.getHandle()
+    pid, uid, gid = _UCRED.unpack(
+        handle.getsockopt(SOL_SOCKET, SO_PEERCRED, _UCRED.size)
+    )
+    try:
+        raw = handle.getsockopt(SOL_SOCKET, _SO_PEERGROUPS, _PEER_GROUPS_BYTES)
+    except OSError:
+        raw = b""  # More groups than Python has room for.
+    groups = Struct(f"{len(raw) // 4}I").unpack(raw)
+    return Credentials(pid, uid, gid, frozenset((gid, *groups)))
+
+
+def _randomSecret() -> bytes:
+    return token_bytes(SECRET_BYTES)
+
+
+@define
+class Counters:
+    """
+    What happened to connections since the start.
+    """
+
+    clients: int = 0
+    refused: int = 0
+    malformed: int = 0
+    unknown: int = 0
+    unpaired: int = 0
+    cut: int = 0
+
+
+@define(eq=False)
+class Client:
+    """
+    A paired client: two connections, and what the engines see of it.
+    """
+
+    requests: "ServerChannel"
+    dispatch: "ServerChannel"
+    connection: Connection
+
+
+@implementer(IPushProducer)
+class ServerChannel(Channel):
+    """
+    One of a client's two connections.  While the client does not read what
+    was written, nothing more is read from it.
+
+    @ivar congested: that is so now.
+    @ivar client: from pairing on.
+    @ivar patience: until then: when it runs out.
+    """
+
+    def __init__(self, server: "IpcServer") -> None:
+        super().__init__()
+        self._server = server
+        self._answering: Callable[[bytes], Responder | None] = _HelloLocator(
+            server, self
+        ).locateResponder
+        self.congested = False
+        self.credentials: Credentials | None = None
+        self.client: Client | None = None
+        self.patience: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        self.transport.registerProducer(self, True)
+        self._server.channelOpened(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self._server.channelLost(self)
+
+    def paired(
+        self, client: Client, answering: Callable[[bytes], Responder | None]
+    ) -> None:
+        """
+        This is one of the two connections of a client now.
+        """
+        self.client = client
+        self._answering = answering
+        self.forgetResponders()
+
+    def locate(self, name: bytes) -> Responder | None:
+        return self._answering(name)
+
+    def unknownReceived(self, name: bytes) -> None:
+        self._server.counters.unknown += 1
+
+    def malformedReceived(self, reason: str) -> None:
+        self._server.counters.malformed += 1
+        self.log.warn(
+            "Closing a connection of {who}: {reason}",
+            who=self.credentials,
+            reason=reason,
+        )
+        self.abort()
+
+    # IPushProducer: our peer reads too slowly, or again.
+
+    def pauseProducing(self) -> None:
+        self.congested = True
+        if self.transport is not None:
+            self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self.congested = False
+        if self.transport is not None and not self.ended:
+            self.transport.resumeProducing()
+            if self.client is not None and self.client.dispatch is self:
+                self.client.connection.flush()
+
+    def stopProducing(self) -> None:
+        self.ended = True
+
+    def close(self) -> None:
+        if self.transport is not None and not self.ended:
+            # A registered producer would keep the connection open.
+            self.transport.unregisterProducer()
+            self._server.reactor.callLater(CLOSING_SECONDS, self.abort)
+        super().close()
+
+
+class _HelloLocator(amp.CommandLocator):
+    """
+    All that may be said before pairing.
+    """
+
+    def __init__(self, server: "IpcServer", channel: ServerChannel) -> None:
+        super().__init__()
+        self._server = server
+        self._channel = channel
+
+    def locateResponder(self, name: bytes) -> Responder:
+        return super().locateResponder(name) or self._tooEarly
+
+    def _tooEarly(self, box: Box) -> None:
+        self._channel.closeAfterAnswer = True
+        raise BadHandle("hello comes first, on both connections")
+
+    @Hello.responder
+    def _hello(self, **arguments: Any) -> dict[str, Any]:
+        self._channel.closeAfterAnswer = True
+        answer = self._server.helloReceived(self._channel, **arguments)
+        self._channel.closeAfterAnswer = False
+        return answer
+
+
+class _DispatchLocator(amp.CommandLocator):
+    """
+    All that a client may say on the connection for dispatch.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    @Credit.responder
+    def _credit(self, bytes: int) -> dict[str, Any]:  # noqa: A002
+        self._connection.creditReceived(bytes)
+        return {}
+
+
+class IpcServer(Service):
+    """
+    Lets local clients in, two connections each.
+
+    @ivar counters: of what happened since the start.
+    """
+
+    name = "ipc"
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: IpcSettings,
+        manager: Any,
+        secret: Callable[[], bytes] = _randomSecret,
+        credentials: Callable[[Any], Credentials] = peerCredentials,
+    ) -> None:
+        """
+        @param reactor: C{IReactorTime} and C{IReactorUNIX}.
+        @param manager: the service manager.
+        @param secret: makes the secrets; any two must differ.
+        @param credentials: tells who is at the other end of a transport.
+        """
+        self.reactor = reactor
+        self.counters = Counters()
+        self._settings = settings
+        self._manager = manager
+        self._makeSecret = secret
+        self._credentials = credentials
+        self._port: IListeningPort | None = None
+        self._channels: set[ServerChannel] = set()
+        self._unpaired: set[ServerChannel] = set()
+        self._secrets: dict[bytes, ServerChannel] = {}
+        self._clients: set[Client] = set()
+        self._allGone: Deferred[None] | None = None
+
+    # As a service.
+
+    def startService(self) -> None:
+        """
+        Listen.
+
+        @raise ConfigurationError: when the path cannot be ours.
+        """
+        where = self._settings.path
+        path.claim(where)
+        factory = Factory.forProtocol(partial(ServerChannel, self))
+        factory.noisy = False
+        self._port = self.reactor.listenUNIX(where, factory, mode=0o600)
+        self._admit(where)
+        super().startService()
+
+    def _admit(self, where: str) -> None:
+        try:
+            path.admit(where, self._settings.uids, self._settings.gids)
+        except OSError as error:
+            self._log.warn(
+                "Users {uids} and groups {gids} cannot connect to {path}: "
+                "no access control list there: {error}",
+                path=where,
+                uids=sorted(self._settings.uids),
+                gids=sorted(self._settings.gids),
+                error=error,
+            )
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Send everybody away.
+
+        @return: fires when the socket and all connections are closed.
+        """
+        super().stopService()
+        port, self._port = self._port, None
+        closed = maybeDeferred(port.stopListening) if port else succeed(None)
+        for client in list(self._clients):
+            self._seeOut(client, "the node stops")
+        for channel in list(self._unpaired):
+            channel.abort()
+        gone: Deferred[None] = succeed(None)
+        if self._channels:
+            gone = self._allGone = Deferred()
+        return closed.addCallback(lambda _: gone)
+
+    def statistics(self) -> Mapping[str, Any]:
+        """
+        Counters, and how far behind each client is.
+        """
+        return {
+            **asdict(self.counters),
+            "connected": len(self._clients),
+            "waiting": [client.connection.waiting() for client in self._clients],
+        }
+
+    # Letting in.
+
+    def channelOpened(self, channel: ServerChannel) -> None:
+        """
+        Somebody connected and said nothing so far.
+        """
+        self._channels.add(channel)
+        if len(self._unpaired) >= UNPAIRED_CHANNELS:
+            self.counters.refused += 1
+            channel.abort()
+            return
+        self._unpaired.add(channel)
+        channel.patience = self.reactor.callLater(
+            PAIRING_SECONDS, self._patienceEnded, channel
+        )
+
+    def _patienceEnded(self, channel: ServerChannel) -> None:
+        channel.patience = None
+        self.counters.unpaired += 1
+        channel.abort()
+
+    def helloReceived(
+        self,
+        channel: ServerChannel,
+        version: int,
+        role: bytes,
+        secret: bytes | None = None,
+    ) -> dict[str, Any]:
+        """
+        The first command of a connection; raises to have it closed.
+        """
+        who = self._identify(channel)
+        if version != VERSION:
+            raise NotSupported(f"we speak version {VERSION}, not {version}")
+        answer = {
+            "version": VERSION,
+            "nodeid": self._manager.totem.nodeid,
+            "pid": who.pid,
+            "window": DISPATCH_WINDOW_BYTES,
+            "part": PART_BYTES,
+            "largest": LARGEST_MESSAGE_BYTES,
+        }
+        if role == REQUESTS:
+            return {**answer, "secret": self._newSecret(channel)}
+        if role == DISPATCH:
+            self._pair(self._secretUsed(secret, who), channel, who)
+            return answer
+        raise InvalidParameter("a role is 'request' or 'dispatch'")
+
+    def _identify(self, channel: ServerChannel) -> Credentials:
+        who = channel.credentials = self._credentials(channel.transport)
+        allowed = self._settings
+        if (
+            who.uid in {0, geteuid()}
+            or who.uid in allowed.uids
+            or not allowed.gids.isdisjoint({who.gid, *who.groups})
+        ):
+            return who
+        self.counters.refused += 1
+        self._log.warn("Refused a client: {who}", who=who)
+        raise AccessDenied(f"user {who.uid}, group {who.gid} may not connect")
+
+    def _newSecret(self, channel: ServerChannel) -> bytes:
+        if channel in self._secrets.values():
+            raise BadHandle("said hello already")
+        if len(self._clients) >= CLIENTS:
+            self.counters.refused += 1
+            raise TryAgain(f"{CLIENTS} clients are connected already")
+        secret = self._makeSecret()
+        self._secrets[secret] = channel
+        return secret
+
+    def _secretUsed(self, secret: bytes | None, who: Credentials) -> ServerChannel:
+        """
+        Whose secret it was, and was for the last time.
+        """
+        requests = self._secrets.pop(secret or b"", None)
+        if requests is None:
+            raise AccessDenied("no such secret, or not any more")
+        first = requests.credentials
+        assert first is not None, "a secret without hello"
+        if (first.pid, first.uid) != (who.pid, who.uid):
+            requests.abort()
+            raise AccessDenied("the secret belongs to another process")
+        return requests
+
+    def _pair(
+        self, requests: ServerChannel, dispatch: ServerChannel, who: Credentials
+    ) -> None:
+        connection = Connection(who, self.reactor, dispatch, self._tooSlow)
+        client = Client(requests, dispatch, connection)
+        for channel in (requests, dispatch):
+            self._unpaired.discard(channel)
+            self._losePatience(channel)
+        self._clients.add(client)
+        self.counters.clients += 1
+        self._manager.connectionOpened(connection)
+        found = [
+            StatusLocator(self._manager, self.statistics),
+            *locators(self._manager, connection),
+        ]
+        requests.paired(client, partial(firstResponder, found))
+        dispatch.paired(client, _DispatchLocator(connection).locateResponder)
+
+    def _losePatience(self, channel: ServerChannel) -> None:
+        if channel.patience is not None:
+            channel.patience.cancel()
+            channel.patience = None
+
+    # Seeing out.
+
+    def _tooSlow(self, connection: Connection, reason: str) -> None:
+        for client in list(self._clients):
+            if client.connection is connection:
+                self.counters.cut += 1
+                self._log.warn(
+                    "Cutting off process {pid}: {reason}",
+                    pid=connection.pid,
+                    reason=reason,
+                )
+                self._seeOut(client, reason)
+
+    def _seeOut(self, client: Client, reason: str) -> None:
+        client.requests.tell(Closing, reason=reason)
+        client.requests.close()
+        client.dispatch.abort()
+        self._clientGone(client)
+
+    def channelLost(self, channel: ServerChannel) -> None:
+        """
+        A connection is closed, for whatever reason.
+        """
+        self._channels.discard(channel)
+        self._unpaired.discard(channel)
+        self._losePatience(channel)
+        for secret in [s for s, c in self._secrets.items() if c is channel]:
+            del self._secrets[secret]
+        if channel.client is not None:
+            channel.client.requests.abort()
+            channel.client.dispatch.abort()
+            self._clientGone(channel.client)
+        if self._allGone is not None and not self._channels:
+            gone, self._allGone = self._allGone, None
+            gone.callback(None)
+
+    def _clientGone(self, client: Client) -> None:
+        """
+        Once per client, however its end begins.
+        """
+        if client in self._clients:
+            self._clients.discard(client)
+            client.connection.closed()
+            self._manager.connectionClosed(client.connection)

@@ -1,0 +1,220 @@
+"""
+A node of one, without a ring: what one client asks, all see a turn later.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from corotwist.engines.interfaces import (
+    LONGEST_GROUP_NAME,
+    Change,
+    GroupView,
+    IGroupSubscriber,
+    IProcessGroups,
+    IQuorum,
+    Member,
+    Reason,
+)
+from corotwist.errors import Exists, NameTooLong, NotJoined, TryAgain
+from corotwist.interfaces import IEngineMaker
+from corotwist.ipc.cpg import GroupsLocator
+from corotwist.totem.membership import Configuration, Guarantee, RingId
+
+NODEID = 7
+
+
+@implementer(IProcessGroups)
+@define(eq=False)
+class FakeGroups:
+    """
+    Process groups of one node.
+
+    @ivar asked: every call, by name and arguments.
+    @ivar busy: while set, nobody may join or leave, and sends wait.
+    """
+
+    clock: IReactorTime
+    busy: bool = False
+    asked: list[tuple[Any, ...]] = field(factory=list)
+    held: list[tuple[Deferred[None], Callable[[], None]]] = field(factory=list)
+    processes: dict[bytes, dict[int, IGroupSubscriber]] = field(factory=dict)
+
+    def join(self, subscriber: IGroupSubscriber, group: bytes) -> None:
+        self.asked.append(("join", subscriber.pid, group))
+        if len(group) > LONGEST_GROUP_NAME:
+            raise NameTooLong("too long")
+        if self.busy:
+            raise TryAgain("synchronizing")
+        if subscriber.pid in self.processes.get(group, {}):
+            raise Exists("in it already")
+        self.processes.setdefault(group, {})[subscriber.pid] = subscriber
+        self.clock.callLater(0, self._show, group, subscriber.pid, Reason.JOIN)
+
+    def leave(self, subscriber: IGroupSubscriber, group: bytes) -> None:
+        self.asked.append(("leave", subscriber.pid, group))
+        if self.busy:
+            raise TryAgain("synchronizing")
+        if subscriber.pid not in self.processes.get(group, {}):
+            raise NotJoined("not in it")
+        self.clock.callLater(0, self._out, group, subscriber, Reason.LEAVE)
+
+    def send(
+        self,
+        subscriber: IGroupSubscriber,
+        group: bytes,
+        batch: bytes,
+        count: int,
+        guarantee: Guarantee,
+    ) -> Deferred[None]:
+        self.asked.append(("send", subscriber.pid, group, count, guarantee))
+        if subscriber.pid not in self.processes.get(group, {}):
+            raise NotJoined("not in it")
+        sent: Deferred[None] = Deferred()
+        sender = Member(NODEID, subscriber.pid)
+
+        def deliver() -> None:
+            for process in list(self.processes.get(group, {}).values()):
+                process.messagesDelivered(group, sender, batch, count)
+
+        self.held.append((sent, deliver))
+        self.clock.callLater(0, self._release)
+        return sent
+
+    def _release(self) -> None:
+        if not self.busy:
+            held, self.held = self.held, []
+            for sent, deliver in held:
+                sent.callback(None)
+                deliver()
+
+    def released(self) -> None:
+        """
+        Not busy any more.
+        """
+        self.busy = False
+        self._release()
+
+    def members(self, group: bytes) -> tuple[Member, ...]:
+        return tuple(Member(NODEID, p) for p in sorted(self.processes.get(group, {})))
+
+    def groups(self) -> tuple[bytes, ...]:
+        return tuple(sorted(self.processes))
+
+    def closed(self, subscriber: IGroupSubscriber) -> None:
+        for group, processes in list(self.processes.items()):
+            if processes.get(subscriber.pid) is subscriber:
+                self._out(group, subscriber, Reason.PROCDOWN)
+
+    def _out(self, group: bytes, subscriber: IGroupSubscriber, reason: Reason) -> None:
+        remaining = self.processes[group]
+        del remaining[subscriber.pid]
+        if not remaining:
+            del self.processes[group]
+        change = Change(Member(NODEID, subscriber.pid), reason)
+        view = GroupView(group, self.members(group), (change,), ())
+        for process in (subscriber, *remaining.values()):
+            process.viewChanged(view)
+
+    def _show(self, group: bytes, pid: int, reason: Reason) -> None:
+        change = Change(Member(NODEID, pid), reason)
+        view = GroupView(group, self.members(group), (), (change,))
+        for process in list(self.processes.get(group, {}).values()):
+            process.viewChanged(view)
+
+    def dump(self) -> dict[str, Any]:
+        """
+        For statistics.
+        """
+        return {"groups": len(self.processes)}
+
+
+@implementer(IQuorum)
+class FakeQuorum:
+    """
+    Never quorate.
+    """
+
+    def quorate(self) -> bool:
+        return False
+
+    def explanation(self) -> dict[str, int | bool | str]:
+        return {"votes": 1, "expected": 3}
+
+    def dump(self) -> dict[str, Any]:
+        """
+        Long enough to need parts.
+        """
+        return {"history": "x" * 100_000}
+
+
+@implementer(IEngineMaker)
+class FakeMaker:
+    """
+    Names the fake groups.
+    """
+
+    name = "cpg"
+    version = 1
+
+    def load(self) -> Any:
+        raise AssertionError("loaded already")
+
+    def responders(self) -> Any:
+        return GroupsLocator
+
+
+class FakeTotem:
+    """
+    As much of the total order as clients hear of.
+    """
+
+    nodeid = NODEID
+
+    def statistics(self) -> dict[str, int]:
+        """
+        A counter.
+        """
+        return {"tokens": 5}
+
+
+class FakeManager:
+    """
+    A service manager with one engine.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.totem = FakeTotem()
+        self.groups = FakeGroups(clock)
+        self.engines: dict[str, Any] = {"cpg": self.groups, "quorum": FakeQuorum()}
+        self.makers = {"cpg": FakeMaker()}
+        self.configuration = Configuration(RingId(26, NODEID), (NODEID,), False)
+        self.connections: list[Any] = []
+
+    def synchronizing(self) -> bool:
+        """
+        As the groups are.
+        """
+        return self.groups.busy
+
+    def dump(self) -> dict[str, Any]:
+        """
+        Of the engines.
+        """
+        return {"engines": len(self.engines)}
+
+    def connectionOpened(self, connection: Any) -> None:
+        """
+        A client.
+        """
+        self.connections.append(connection)
+
+    def connectionClosed(self, connection: Any) -> None:
+        """
+        A client no more.
+        """
+        self.connections.remove(connection)
