@@ -149,7 +149,7 @@ class IConnection(Interface):
     uid = Attribute("The client's user id, from the kernel.")
     gid = Attribute("The client's group id, from the kernel.")
     private = Attribute(
-        "What the engine's C{privateData} made for this connection."
+        "What each engine's C{privateData} made, by the engine's name."
     )
 
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from attrs import frozen
+from twisted.plugin import IPlugin, getPlugins
+from twisted.python.reflect import namedAny
 from zope.interface import implementer
 
 from corotwist.errors import PluginClash
 from corotwist.interfaces import IEngineMaker
-from twisted.plugin import IPlugin, getPlugins
-from twisted.python.reflect import namedAny
 
 
 def always(settings: Any) -> bool:

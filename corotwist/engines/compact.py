@@ -17,13 +17,14 @@ Later versions only append, so the fields named here can be read from any of
 them.
 """
 
-from enum import IntFlag
+from enum import IntEnum, IntFlag
 from struct import Struct
 from typing import Final, Self
 
 from attrs import define, frozen
 
-from corotwist.errors import TruncatedFrame, UnknownFrame
+from corotwist.engines.interfaces import LONGEST_GROUP_NAME
+from corotwist.errors import BadCount, TruncatedFrame, UnknownFrame
 from corotwist.totem.membership import RingId
 
 GROUP: Final = b"corotwist"
@@ -123,6 +124,70 @@ class Announcement:
             raise TruncatedFrame("announcement without features")
         (features,) = _FEATURES.unpack_from(body, HEADER_BYTES)
         return cls(header.ringId, features)
+
+
+class Piece(IntEnum):
+    """
+    What a process group message carries: a batch, or a piece of one message
+    that is too long for a batch.
+    """
+
+    BATCH = 0
+    FIRST = 1
+    MIDDLE = 2
+    LAST = 3
+
+
+_BATCH: Final = Struct("<IIBB")
+
+
+@define
+class CompactMcast:
+    """
+    Messages of one process to one group, after the common header::
+
+        offset  size  field
+             0     4  pid
+             4     4  number of messages; of a piece: bytes of its whole message
+             8     1  0 a batch; 1 first, 2 middle, 3 last piece of a message
+             9     1  length of the group's name
+            10        name, then the batch (C{corotwist.engines.batch}), unopened,
+                      or the piece
+    """
+
+    pid: int
+    count: int
+    piece: Piece
+    group: bytes
+    payload: bytes
+
+    def encode(self) -> bytes:
+        """
+        What follows the common header.
+        """
+        fixed = _BATCH.pack(self.pid, self.count, self.piece, len(self.group))
+        return fixed + self.group + self.payload
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        """
+        Parse what follows the common header.
+
+        @raise TruncatedFrame: when a part is missing.
+        @raise BadCount: for an unknown kind, no message, or too long a name.
+        """
+        if len(body) < _BATCH.size:
+            raise TruncatedFrame(f"{len(body)} bytes of compact message")
+        pid, count, kind, length = _BATCH.unpack_from(body)
+        end = _BATCH.size + length
+        if len(body) < end:
+            raise TruncatedFrame("compact message ends inside the group's name")
+        if length > LONGEST_GROUP_NAME or kind > Piece.LAST or not count:
+            raise BadCount(f"compact message: name {length}, kind {kind}, {count}")
+        return cls(pid, count, _PIECES[kind], body[_BATCH.size : end], body[end:])
+
+
+_PIECES: Final = tuple(Piece)
 
 
 class Announced:

@@ -6,9 +6,8 @@ from enum import IntEnum
 from typing import Final
 
 from attrs import frozen
-from zope.interface import Attribute, Interface
-
 from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
 
 from corotwist.totem.membership import Guarantee, RingId
 
@@ -109,7 +108,8 @@ class IProcessGroups(Interface):
             connection of the same process).
         @raise Busy: our leave of it is not through yet.
         @raise NameTooLong: over L{LONGEST_GROUP_NAME} bytes.
-        @raise TryAgain: no room in the send queue, or synchronizing.
+        @raise TryAgain: too much of this client waits to be sent.  While the
+            cluster synchronizes the request waits its turn, and is no error.
         """
 
     def leave(subscriber: IGroupSubscriber, group: bytes) -> None:
@@ -134,8 +134,14 @@ class IProcessGroups(Interface):
 
         @return: fires when all of them are in the send queue of the ring;
             waits while there is no room, and while the cluster synchronizes.
+            A message over L{ATOMIC_MESSAGE_BYTES} counts as in the queue when
+            all its pieces were ordered on one ring (in rings with real
+            corosync nodes: when all were queued on one ring).
             Fails with L{corotwist.errors.NotJoined}, C{InvalidParameter},
-            C{TooBig}, or C{Interrupted}.
+            C{TooBig}, C{TryAgain} (too much of this client waits), or
+            C{Interrupted}: the ring changed in the middle of a message of
+            several pieces; those before it in the batch were sent, it and
+            those behind it were not.
         """
 
     def members(group: bytes) -> tuple[Member, ...]:

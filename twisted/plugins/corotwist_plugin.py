@@ -6,8 +6,9 @@ Names only: nothing is imported before it is used.
 
 from typing import Any
 
-from corotwist.plugin import EngineMaker
 from twisted.application.service import ServiceMaker
+
+from corotwist.plugin import EngineMaker
 
 
 def countsVotes(settings: Any) -> bool:
@@ -26,7 +27,7 @@ corosync = ServiceMaker(
 
 cmap = EngineMaker("cmap", 1, "corotwist.engines.cmap.ConfigurationMapEngine")
 cpg = EngineMaker(
-    "cpg", 1, "corotwist.engines.cpg.GroupsEngine", "corotwist.ipc.cpg.GroupsResponder"
+    "cpg", 1, "corotwist.engines.cpg.GroupsEngine", "corotwist.ipc.cpg.GroupsLocator"
 )
 quorum = EngineMaker("quorum", 1, "corotwist.engines.quorum.QuorumEngine")
 votequorum = EngineMaker(

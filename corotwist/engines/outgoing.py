@@ -1,0 +1,242 @@
+"""
+What local processes want to send, waiting for its turn.
+
+Each client has a queue, first in first out; clients take turns, one entry
+each, so that one who floods does not keep the others waiting.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from enum import Enum
+from typing import Final
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+
+from corotwist.engines.interfaces import (
+    LARGEST_MESSAGE_BYTES,
+    IGroupSubscriber,
+    Reason,
+)
+from corotwist.errors import TooBig, TryAgain
+from corotwist.totem.membership import NO_RING, Guarantee, RingId
+
+# Of one client, waiting; beyond it is told to try again.
+WAITING_ENTRIES: Final = 1024
+WAITING_BYTES: Final = LARGEST_MESSAGE_BYTES + (1 << 20)
+# What an entry costs beside its bytes.
+ENTRY_BYTES: Final = 64
+
+
+class Membership(Enum):
+    """
+    Where a local process is on its way into and out of a group.
+    """
+
+    JOINING = "joining"
+    JOINED = "joined"
+    LEAVING = "leaving"
+
+
+@define(eq=False)
+class LocalMember:
+    """
+    A local process in a group.
+
+    @ivar subscriber: L{None} when the client is gone and the others do not
+        know it yet.
+    @ivar ahead: its compact messages that are in the ring's queue.
+    @ivar large: its message in pieces whose last piece has not come back.
+    """
+
+    group: bytes
+    pid: int
+    client: "Client"
+    subscriber: IGroupSubscriber | None
+    state: Membership = Membership.JOINING
+    ahead: int = 0
+    large: "Batch | None" = None
+
+    @property
+    def inside(self) -> bool:
+        """
+        Does the client get messages and views?
+        """
+        return self.subscriber is not None and self.state is not Membership.JOINING
+
+
+@define(eq=False)
+class Join:
+    """
+    To be multicast: a process wants to be in a group.
+    """
+
+    member: LocalMember
+    size: int = 0
+
+
+@define(eq=False)
+class Leave:
+    """
+    To be multicast: a process leaves, or is gone.
+    """
+
+    member: LocalMember
+    reason: Reason
+    size: int = 0
+
+
+@define(eq=False)
+class Batch:
+    """
+    Messages to be multicast, and how far we are.
+
+    @ivar offset: of the next message.
+    @ivar remaining: messages from there on.
+    @ivar atomic: none of them is too long to travel in one piece.
+    @ivar accepted: fires when all are in the ring's queue; L{None} when it
+        fired already, and the batch is here to be sent again.
+    @ivar sent: bytes of the next message that went already, in pieces.
+    @ivar ringId: the ring that the pieces went to.
+    @ivar interrupted: that ring is gone, or the pieces came out on another.
+    """
+
+    member: LocalMember
+    data: bytes
+    remaining: int
+    guarantee: Guarantee
+    atomic: bool
+    accepted: Deferred[None] | None
+    offset: int = 0
+    sent: int = 0
+    ringId: RingId = NO_RING
+    interrupted: bool = False
+    cancelled: bool = False
+
+    @property
+    def size(self) -> int:
+        """
+        What it counts for while it waits.
+        """
+        return len(self.data)
+
+    @property
+    def begun(self) -> bool:
+        """
+        Has some of it been sent?
+        """
+        return self.offset > 0 or self.sent > 0
+
+    def cancel(self, deferred: Deferred[None]) -> None:
+        """
+        The caller lost interest: what has not begun is not sent.
+        """
+        self.cancelled = True
+
+
+Entry = Join | Leave | Batch
+
+
+@define(eq=False)
+class Client:
+    """
+    One local client: its memberships and what it wants to send.
+
+    @ivar parked: its first entry waits for something of its own.
+    """
+
+    subscriber: IGroupSubscriber
+    pid: int
+    memberships: dict[bytes, LocalMember] = field(factory=dict)
+    queue: deque[Entry] = field(factory=deque)
+    waitingBytes: int = 0
+    parked: bool = False
+    inTurn: bool = False
+
+    def admit(self, size: int) -> None:
+        """
+        Is there a place in the queue?
+
+        @raise TryAgain: not now.
+        @raise TooBig: never.
+        """
+        if size > WAITING_BYTES:
+            raise TooBig(f"{size} bytes at once, at most {WAITING_BYTES}")
+        if (
+            len(self.queue) >= WAITING_ENTRIES
+            or self.waitingBytes + size > WAITING_BYTES
+        ):
+            raise TryAgain(
+                f"{len(self.queue)} entries and {self.waitingBytes} bytes wait"
+            )
+
+    def append(self, entry: Entry) -> None:
+        """
+        Queue an entry.
+        """
+        self.queue.append(entry)
+        self.waitingBytes += entry.size + ENTRY_BYTES
+
+    def popFirst(self) -> Entry:
+        """
+        The first entry is through.
+        """
+        entry = self.queue.popleft()
+        self.waitingBytes -= entry.size + ENTRY_BYTES
+        return entry
+
+    def replaceQueue(self, entries: list[Entry]) -> list[Entry]:
+        """
+        Wait for something else.
+
+        @return: what waited so far.
+        """
+        before = list(self.queue)
+        self.queue.clear()
+        self.waitingBytes = 0
+        for entry in entries:
+            self.append(entry)
+        return before
+
+
+class Turns:
+    """
+    Clients with something to send, in the order of their turns.
+    """
+
+    def __init__(self) -> None:
+        self._clients: deque[Client] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._clients)
+
+    def __iter__(self) -> Iterator[Client]:
+        return iter(self._clients)
+
+    def add(self, client: Client) -> None:
+        """
+        The client has something to send, and nothing of its own to wait for.
+        """
+        if client.queue and not client.inTurn and not client.parked:
+            client.inTurn = True
+            self._clients.append(client)
+
+    def first(self) -> Client:
+        """
+        Whose turn it is.
+        """
+        return self._clients[0]
+
+    def done(self) -> None:
+        """
+        The first had its turn; it goes to the end if it has more.
+        """
+        client = self._clients.popleft()
+        client.inTurn = False
+        self.add(client)
+
+    def park(self) -> None:
+        """
+        The first waits for something of its own.
+        """
+        self._clients.popleft().inTurn = False

@@ -1,0 +1,317 @@
+"""
+Quorum by votes: every node brings some, and a partition with the majority of
+the expected votes may act.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, ClassVar, Final
+
+from attrs import define
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from corotwist.config.settings import NodeSettings
+from corotwist.engines.executive import (
+    VOTEQUORUM,
+    Executive,
+    NodeFlag,
+    NodeInfo,
+    Reconfigure,
+    Reconfigured,
+)
+from corotwist.engines.interfaces import IQuorum
+from corotwist.engines.votes import Ballot, Rules, Verdict, judge
+from corotwist.errors import TryAgain
+from corotwist.interfaces import (
+    ICluster,
+    IConnection,
+    IServiceEngine,
+    ISynchronized,
+)
+from corotwist.totem.membership import Configuration, RingId
+
+# In NodeInfo: the quorum device, which this release does not have.
+DEVICE: Final = 0
+
+
+class Standing(Enum):
+    """
+    Whether a node's votes count.
+    """
+
+    MEMBER = "member"
+    LEAVING = "leaving"
+    DEAD = "dead"
+
+
+@define
+class Voter:
+    """
+    What a node last said about itself.
+    """
+
+    votes: int
+    expected: int
+    flags: int
+    standing: Standing = Standing.MEMBER
+
+
+_NO_VERDICT: Final = Verdict(0, 0, 0, 0, False, False, "not on a ring yet")
+
+
+@implementer(IServiceEngine, ISynchronized, IQuorum)
+class VoteQuorumEngine:
+    """
+    Counts the votes of this ring, as every member of it does.
+
+    What is said is counted at once, so that what we say next is up to date;
+    a verdict holds, for whoever asks, from the end of the synchronization on.
+
+    A quorum device of other nodes is not counted: we do not see it, and its
+    votes could be on the other side.
+    """
+
+    name = "votequorum"
+    serviceId = VOTEQUORUM
+    version = 1
+    priority = 2
+    flowControl = False
+    allowInquorate = True
+
+    def __init__(self) -> None:
+        self._log = Logger()
+        self._cluster: ICluster
+        self._rules = Rules()
+        self._voters: dict[int, Voter] = {}
+        self._own = Voter(1, 1, NodeFlag.FIRST)
+        self._waiting = False
+        self._verdict = _NO_VERDICT
+        self._published = _NO_VERDICT
+        self._synchronizing = False
+        self._seenMembers = False
+        self._steps: list[Callable[[], NodeInfo]] = []
+
+    def initialize(self, cluster: ICluster, settings: NodeSettings) -> None:
+        self._cluster = cluster
+        quorum = settings.quorum
+        self._rules = Rules(quorum.twoNode, quorum.waitForAll)
+        self._waiting = quorum.waitForAll
+        self._own = Voter(quorum.votes, quorum.expectedVotes, NodeFlag.FIRST)
+        self._voters = {cluster.nodeid: self._own}
+        self._judge()
+        try:
+            self._multicast(self._ownInfo())
+        except TryAgain:
+            self._log.debug("No room for our votes yet; synchronization sends them")
+
+    def shutdown(self) -> bool:
+        return True
+
+    def dump(self) -> Mapping[str, Any]:
+        return {
+            **self.explanation(),
+            "nodes": {
+                str(nodeid): {
+                    "votes": voter.votes,
+                    "expected": voter.expected,
+                    "flags": int(voter.flags),
+                    "standing": voter.standing.value,
+                }
+                for nodeid, voter in sorted(self._voters.items())
+            },
+        }
+
+    def privateData(self, connection: IConnection) -> None:
+        return None
+
+    def connectionClosed(self, connection: IConnection) -> None:
+        """
+        Clients have nothing here yet.
+        """
+
+    # For everybody on this node.
+
+    def quorate(self) -> bool:
+        return self._published.quorate
+
+    def explanation(self) -> dict[str, int | bool | str]:
+        verdict = self._published
+        return {
+            "quorate": verdict.quorate,
+            "votes": verdict.total,
+            "expected": verdict.expected,
+            "quorum": verdict.quorum,
+            "waitingForAll": verdict.waiting,
+            "rule": verdict.rule,
+        }
+
+    # From the ring.
+
+    def configurationChanged(self, configuration: Configuration) -> None:
+        """
+        Judged when the services synchronize.
+        """
+
+    def messageDelivered(
+        self, nodeid: int, function: int, body: bytes, byteOrder: str
+    ) -> None:
+        if nodeid not in self._cluster.members():
+            return  # It speaks of a ring that is over.
+        handler = self._EXECUTIVE.get(function)
+        if handler is not None:
+            handler(self, nodeid, body, byteOrder)
+
+    def _nodeInfoDelivered(self, nodeid: int, body: bytes, byteOrder: str) -> None:
+        message = NodeInfo.decode(body, byteOrder)
+        if message.nodeid != nodeid:
+            return  # Of the quorum device, or hearsay.
+        before = self._voters.get(message.nodeid)
+        quorate = bool(message.flags & NodeFlag.QUORATE)
+        leaving = bool(message.flags & NodeFlag.LEAVING)
+        behind = quorate and not self._verdict.quorate
+        if behind:
+            self._own.expected = message.expectedVotes
+        expected = message.expectedVotes if quorate else self._own.expected
+        standing = Standing.LEAVING if leaving else Standing.MEMBER
+        if message.nodeid == self._cluster.nodeid:
+            self._own.standing = standing
+        else:
+            self._voters[message.nodeid] = Voter(
+                message.votes, expected, message.flags, standing
+            )
+        if quorate and not message.flags & NodeFlag.WAIT_FOR_ALL:
+            self._waiting = False
+        if self._matters(message, before):
+            self._judge(allowDecrease=behind or leaving, byNodes=leaving)
+
+    def _matters(self, message: NodeInfo, before: Voter | None) -> bool:
+        return (
+            before is None
+            or message.nodeid == self._cluster.nodeid
+            or bool(message.flags & NodeFlag.FIRST)
+            or before != self._voters[message.nodeid]
+        )
+
+    def _reconfigureDelivered(self, nodeid: int, body: bytes, byteOrder: str) -> None:
+        """
+        An operator on some node changed a number, and that node checked it.
+        """
+        message = Reconfigure.decode(body, byteOrder)
+        if message.what == Reconfigured.EXPECTED_VOTES:
+            for voter in self._members():
+                voter.expected = message.value
+        elif message.what == Reconfigured.NODE_VOTES:
+            named = self._voters.get(message.nodeid)
+            if named is not None:
+                named.votes = message.value
+        else:
+            self._waiting = False
+        self._judge(allowDecrease=True)
+
+    def compactDelivered(self, nodeid: int, body: bytes) -> None:
+        """
+        There is no short form of anything here.
+        """
+
+    def compactMissed(self, body: bytes) -> None:
+        """
+        Never sent.
+        """
+
+    _EXECUTIVE: ClassVar[Mapping[int, Callable[..., None]]] = {
+        NodeInfo.FUNCTION: _nodeInfoDelivered,
+        Reconfigure.FUNCTION: _reconfigureDelivered,
+    }
+
+    # Judging.
+
+    def _members(self) -> list[Voter]:
+        return [v for v in self._voters.values() if v.standing is Standing.MEMBER]
+
+    def _judge(self, *, allowDecrease: bool = False, byNodes: bool = False) -> None:
+        verdict = judge(
+            [Ballot(voter.votes, voter.expected) for voter in self._members()],
+            self._own.expected,
+            self._rules,
+            previousQuorum=self._verdict.quorum,
+            waiting=self._waiting,
+            allowDecrease=allowDecrease,
+            byNodes=byNodes,
+        )
+        self._verdict = verdict
+        self._waiting = verdict.waiting
+        self._own.expected = verdict.own
+        if byNodes:
+            for voter in self._members():
+                voter.expected = verdict.own
+        self._flag(NodeFlag.QUORATE, on=verdict.quorate)
+        self._flag(NodeFlag.WAIT_FOR_ALL, on=verdict.waiting)
+        if not self._synchronizing:
+            self._publish()
+
+    def _flag(self, flag: NodeFlag, *, on: bool) -> None:
+        self._own.flags = self._own.flags | flag if on else self._own.flags & ~flag
+
+    def _publish(self) -> None:
+        """
+        The verdict holds from here on.
+        """
+        if not self._seenMembers:
+            return  # Nobody acts before the first ring.
+        before, self._published = self._published, self._verdict
+        if before != self._verdict:
+            self._log.info(
+                "This partition is {word}: {votes} of {expected} votes, "
+                "{quorum} needed ({rule})",
+                word="quorate" if self._verdict.quorate else "NOT quorate",
+                votes=self._verdict.total,
+                expected=self._verdict.expected,
+                quorum=self._verdict.quorum,
+                rule=self._verdict.rule,
+            )
+
+    # Synchronization.
+
+    def synchronizationStarted(
+        self, transitional: tuple[int, ...], members: tuple[int, ...], ringId: RingId
+    ) -> None:
+        self._synchronizing = True
+        if self._seenMembers and len(members) > 1:
+            self._flag(NodeFlag.FIRST, on=False)
+        for nodeid, voter in self._voters.items():
+            if nodeid not in members:
+                voter.standing = Standing.DEAD
+        self._steps = [self._ownInfo, self._deviceInfo]
+
+    def synchronize(self) -> bool:
+        while self._steps:
+            try:
+                self._multicast(self._steps[0]())
+            except TryAgain:
+                return False
+            self._steps.pop(0)
+        return True
+
+    def synchronizationCompleted(self) -> None:
+        self._synchronizing = False
+        self._seenMembers = True
+        self._judge()
+
+    def synchronizationAborted(self) -> None:
+        """
+        Another round follows; nothing is published in between.
+        """
+        self._steps = []
+
+    # To the others.
+
+    def _ownInfo(self) -> NodeInfo:
+        own = self._own
+        return NodeInfo(self._cluster.nodeid, own.votes, own.expected, own.flags)
+
+    def _deviceInfo(self) -> NodeInfo:
+        return NodeInfo(DEVICE, 0, 0, 0)
+
+    def _multicast(self, message: Executive) -> None:
+        self._cluster.multicast(message.FUNCTION, message.encode())

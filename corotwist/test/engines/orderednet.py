@@ -1,0 +1,435 @@
+"""
+Several service managers on one total order in memory, scripted: who sends
+when, who has received how much, and when the ring breaks.
+
+The order obeys extended virtual synchrony: nodes that go from one ring to the
+next together have delivered the same before, whatever each had received.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from corotwist.config.settings import (
+    IpcSettings,
+    NodeEntry,
+    NodeSettings,
+    QuorumSettings,
+    TotemSettings,
+)
+from corotwist.engines import batch, compact
+from corotwist.engines.cmap import ConfigurationMapEngine
+from corotwist.engines.cpg import GroupsEngine
+from corotwist.engines.executive import address
+from corotwist.engines.interfaces import (
+    GroupView,
+    IGroupSubscriber,
+    Member,
+)
+from corotwist.engines.manager import ServiceManager
+from corotwist.engines.quorum import QuorumEngine
+from corotwist.engines.votequorum import VoteQuorumEngine
+from corotwist.interfaces import IEngineMaker, ITotem
+from corotwist.totem.membership import Configuration, Guarantee, RingId
+
+OURS = address(compact.GROUP, b"")
+
+
+@implementer(IEngineMaker)
+@frozen
+class Maker:
+    """
+    Makes one engine, from a class or any callable.
+    """
+
+    name: str
+    make: Callable[[], Any]
+    version: int = 1
+    wish: Callable[[Any], bool] = lambda settings: True
+
+    def wanted(self, settings: Any) -> bool:
+        return self.wish(settings)
+
+    def load(self) -> Any:
+        return self.make()
+
+    def responders(self) -> None:
+        return None
+
+
+SHIPPED = (
+    Maker("cmap", ConfigurationMapEngine),
+    Maker("cpg", GroupsEngine),
+    Maker("quorum", QuorumEngine),
+    Maker("votequorum", VoteQuorumEngine, 1, lambda s: bool(s.quorum.provider)),
+)
+
+
+def nodeSettings(
+    nodeid: int = 1,
+    count: int = 3,
+    configVersion: int = 0,
+    quorum: QuorumSettings | None = None,
+) -> NodeSettings:
+    """
+    A node among C{count}.
+    """
+    nodes = tuple(
+        NodeEntry(n, f"node{n}", (ip_address(f"127.0.0.{n}"),))
+        for n in range(1, count + 1)
+    )
+    totem = TotemSettings(nodeid, nodes, ip_address(f"127.0.0.{nodeid}"), "/nowhere")
+    return NodeSettings(
+        totem,
+        IpcSettings("/nowhere/socket"),
+        QuorumSettings("corosync_votequorum", count) if quorum is None else quorum,
+        configVersion=configVersion,
+    )
+
+
+@define(eq=False)
+class Ring:
+    """
+    A ring and everything that was ordered on it.
+    """
+
+    ringId: RingId
+    members: tuple[int, ...]
+    order: list[tuple[int, bytes]] = field(factory=list)
+
+
+@implementer(ITotem)
+@define(eq=False)
+class MemoryTotem:
+    """
+    The total order, as one node's manager sees it.
+
+    @ivar foreign: behave like a node of real corosync: know nothing of our
+        own group.
+    @ivar capacity: bytes that fit into each of the two queues.
+    @ivar position: how much of the ring's order was delivered here.
+    """
+
+    nodeid: int
+    foreign: bool = False
+    capacity: int = 8 << 20
+    listener: Any = None
+    ring: Ring | None = None
+    position: int = 0
+    changing: bool = True
+    alive: bool = True
+    queue: deque[bytes] = field(factory=deque)
+    syncQueue: deque[bytes] = field(factory=deque)
+    delivering: bool = False
+    refused: int = 0
+
+    def multicast(
+        self, message: bytes, guarantee: Guarantee = Guarantee.AGREED
+    ) -> bool:
+        if self.foreign and message.startswith(OURS):
+            return True
+        if len(message) > self.room():
+            self.refused += 1
+            return False
+        self._inUse().append(message)
+        return True
+
+    def room(self) -> int:
+        return self.capacity - sum(map(len, self._inUse()))
+
+    def synchronized(self) -> None:
+        self.changing = False
+
+    def _inUse(self) -> deque[bytes]:
+        return self.syncQueue if self.changing else self.queue
+
+    def waiting(self) -> bool:
+        """
+        Is there something that could be sent now?
+        """
+        return bool(self.syncQueue or (self.queue and not self.changing))
+
+    def visit(self, most: int) -> None:
+        """
+        The token is here: order up to C{most} messages.
+        """
+        assert self.ring is not None
+        for _ in range(most):
+            if self.syncQueue:
+                self.ring.order.append((self.nodeid, self.syncQueue.popleft()))
+            elif self.queue and not self.changing:
+                self.ring.order.append((self.nodeid, self.queue.popleft()))
+        self.call(self.listener.tokenPassed)
+
+    def deliver(self, upTo: int, skip: Iterable[int] = ()) -> None:
+        """
+        Deliver the order up to a position, without those of some senders.
+        """
+        assert self.ring is not None
+        while self.position < upTo:
+            sender, message = self.ring.order[self.position]
+            self.position += 1
+            if sender in skip or (self.foreign and message.startswith(OURS)):
+                continue
+            self.call(self.listener.messageDelivered, sender, message, "<")
+
+    def call(self, function: Callable[..., None], *arguments: Any) -> None:
+        """
+        Calls never overlap.
+        """
+        assert not self.delivering, "called from within a call"
+        self.delivering = True
+        try:
+            function(*arguments)
+        finally:
+            self.delivering = False
+
+
+@define(eq=False)
+class Node:
+    """
+    One node of the net.
+    """
+
+    totem: MemoryTotem
+    manager: ServiceManager
+    configurations: list[Configuration] = field(factory=list)
+
+    @property
+    def nodeid(self) -> int:
+        return self.totem.nodeid
+
+    @property
+    def cpg(self) -> GroupsEngine:
+        engine = self.manager.engines["cpg"]
+        assert isinstance(engine, GroupsEngine)
+        return engine
+
+    def engine(self, name: str) -> Any:
+        return self.manager.engines[name]
+
+
+class OrderedNet:
+    """
+    Nodes on rings.
+
+    @ivar nodes: those that live, by nodeid.
+    @ivar clock: everybody's.
+    """
+
+    def __init__(self, makers: Sequence[Any] = SHIPPED, count: int = 3) -> None:
+        self.clock = Clock()
+        self.nodes: dict[int, Node] = {}
+        self.makers = makers
+        self.count = count
+        self._sequence = 0
+
+    # Life.
+
+    def boot(self, *nodeids: int, foreign: bool = False, **settings: Any) -> list[Node]:
+        """
+        Start nodes; they are on no ring yet.
+        """
+        booted = []
+        for nodeid in nodeids:
+            totem = MemoryTotem(nodeid, foreign)
+            manager = ServiceManager(
+                self.clock,
+                totem,
+                nodeSettings(nodeid, self.count, **settings),
+                self.makers,
+            )
+            totem.listener = manager
+            started: list[Any] = []
+            manager.start().addBoth(started.append)
+            assert started == [None], started
+            self.nodes[nodeid] = Node(totem, manager)
+            booted.append(self.nodes[nodeid])
+        return booted
+
+    def kill(self, *nodeids: int) -> None:
+        """
+        Nodes vanish with everything they had not sent.
+        """
+        for nodeid in nodeids:
+            self.nodes.pop(nodeid).totem.alive = False
+
+    # Rings.
+
+    def form(self, *members: int, together: Iterable[Sequence[int]] = ()) -> Ring:
+        """
+        A new ring.  Nodes that come from the same ring come together, unless
+        they are told apart.
+
+        @param together: who comes together, where it is not everybody of an
+            old ring.
+        """
+        self._sequence += 4
+        ring = Ring(RingId(self._sequence, min(members)), tuple(sorted(members)))
+        for group in self._groups(members, [tuple(g) for g in together]):
+            self._move(group, ring)
+        return ring
+
+    def _groups(
+        self, members: Sequence[int], apart: list[tuple[int, ...]]
+    ) -> list[tuple[int, ...]]:
+        told = {n for group in apart for n in group}
+        rest: dict[int, list[int]] = {}
+        for nodeid in sorted(set(members) - told):
+            old = self.nodes[nodeid].totem.ring
+            rest.setdefault(-nodeid if old is None else id(old), []).append(nodeid)
+        return [*apart, *map(tuple, rest.values())]
+
+    def _move(self, group: Sequence[int], ring: Ring) -> None:
+        """
+        Bring nodes of one old ring over.
+        """
+        totems = [self.nodes[n].totem for n in group]
+        old = totems[0].ring
+        if old is not None:
+            reached = max(totem.position for totem in totems)
+            for totem in totems:
+                totem.deliver(reached)
+            strangers = [n for n in old.members if n not in group]
+            for totem in totems:
+                left = tuple(n for n in old.members if n not in group)
+                totem.changing = True
+                self._configure(totem, ring, tuple(sorted(group)), True, left=left)
+                totem.deliver(len(old.order), skip=strangers)
+        for totem in totems:
+            totem.ring = ring
+            totem.position = 0
+            totem.changing = True
+            joined = tuple(n for n in ring.members if n not in group)
+            self._configure(totem, ring, ring.members, False, joined=joined)
+
+    def _configure(
+        self,
+        totem: MemoryTotem,
+        ring: Ring,
+        members: tuple[int, ...],
+        transitional: bool,
+        **changes: Any,
+    ) -> None:
+        configuration = Configuration(ring.ringId, members, transitional, **changes)
+        self.nodes[totem.nodeid].configurations.append(configuration)
+        totem.call(totem.listener.configurationChanged, configuration)
+
+    # Progress.
+
+    def visit(self, nodeid: int, most: int = 17) -> None:
+        """
+        The token comes to a node.
+        """
+        self.nodes[nodeid].totem.visit(most)
+
+    def receive(self, nodeid: int, count: int = 1) -> None:
+        """
+        A node gets its next messages.
+        """
+        totem = self.nodes[nodeid].totem
+        assert totem.ring is not None
+        totem.deliver(min(totem.position + count, len(totem.ring.order)))
+
+    def rotate(self, most: int = 17) -> None:
+        """
+        The token comes to everybody once, and everybody gets everything.
+        """
+        for nodeid in sorted(self.nodes):
+            if self.nodes[nodeid].totem.ring is not None:
+                self.visit(nodeid, most)
+        for node in self._onRings():
+            assert node.totem.ring is not None
+            node.totem.deliver(len(node.totem.ring.order))
+
+    def run(self, rotations: int = 400) -> None:
+        """
+        Until nothing is left to send.
+        """
+        for _ in range(rotations):
+            self.rotate()
+            if not any(self._busy(node) for node in self._onRings()):
+                self.clock.advance(0)
+                return
+        raise AssertionError(f"not quiet after {rotations} rotations")
+
+    def _onRings(self) -> list[Node]:
+        return [n for _, n in sorted(self.nodes.items()) if n.totem.ring is not None]
+
+    def _busy(self, node: Node) -> bool:
+        totem = node.totem
+        assert totem.ring is not None
+        return totem.waiting() or totem.position < len(totem.ring.order)
+
+
+def formed(
+    *nodeids: int, count: int = 3, makers: Sequence[Any] = SHIPPED
+) -> OrderedNet:
+    """
+    A net whose nodes are on one ring, synchronized.
+    """
+    net = OrderedNet(makers, count)
+    net.boot(*nodeids)
+    net.form(*nodeids)
+    net.run()
+    return net
+
+
+@implementer(IGroupSubscriber)
+@define(eq=False)
+class Listener:
+    """
+    A local client that writes down what it is told.
+
+    @ivar events: C{("message", group, member, bytes)}, C{("view", view)},
+        C{("ring", ringId, members)}.
+    """
+
+    pid: int
+    events: list[tuple[Any, ...]] = field(factory=list)
+    failing: bool = False
+
+    def messagesDelivered(
+        self, group: bytes, sender: Member, data: bytes, count: int
+    ) -> None:
+        if self.failing:
+            raise RuntimeError("a client's own trouble")
+        messages = batch.unpack(data)
+        assert len(messages) == count
+        self.events += [("message", group, sender, message) for message in messages]
+
+    def viewChanged(self, view: GroupView) -> None:
+        self.events.append(("view", view))
+
+    def ringChanged(self, ringId: RingId, members: tuple[int, ...]) -> None:
+        self.events.append(("ring", ringId, members))
+
+    def views(self, group: bytes | None = None) -> list[GroupView]:
+        return [
+            event[1]
+            for event in self.events
+            if event[0] == "view" and group in (None, event[1].group)
+        ]
+
+    def messages(self) -> list[bytes]:
+        return [event[3] for event in self.events if event[0] == "message"]
+
+    def rings(self) -> list[tuple[int, ...]]:
+        return [event[2] for event in self.events if event[0] == "ring"]
+
+
+def send(
+    node: Node, listener: Listener, group: bytes, *messages: bytes
+) -> Deferred[None]:
+    """
+    Send a batch.
+    """
+    return node.cpg.send(
+        listener, group, batch.pack(messages), len(messages), Guarantee.AGREED
+    )
