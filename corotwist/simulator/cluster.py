@@ -34,11 +34,10 @@ from corotwist.simulator.process import (
     Application,
     Delivered,
     Process,
-    WatchedService,
     settingsOf,
 )
 from corotwist.simulator.storage import Disk, Storage
-from corotwist.simulator.trace import NANOSECONDS, Trace, digest
+from corotwist.simulator.trace import NANOSECONDS, Trace
 from corotwist.simulator.traffic import TrafficJudge
 from corotwist.totem.effects import (
     ConfigurationChanged,
@@ -48,6 +47,7 @@ from corotwist.totem.effects import (
     StateChanged,
 )
 from corotwist.totem.membership import Configuration, Guarantee, RingId
+from corotwist.totem.service import TotemService
 from corotwist.totem.states import In
 from twisted.python.failure import Failure
 
@@ -323,7 +323,7 @@ class Cluster:
             node.disk,
             lambda sequence, ok: self.record(life, "store", ring=sequence, ok=ok),
         )
-        service = WatchedService(
+        service = TotemService(
             clock,
             settingsOf(nodeid, tuple(self.nodes), self.timing, self._key),
             port,
@@ -441,7 +441,7 @@ class Cluster:
 
     def calm(self) -> None:
         """
-        End every fault of the network, and slowness.
+        End every fault of networks and disks, slowness, and pauses.
         """
         self.heal()
         self.faults = CALM
@@ -452,6 +452,7 @@ class Cluster:
             node.disk.refusing = node.disk.unusable = False
             if node.process is not None:
                 node.process.slowness = 0.0
+                node.process.resume()
 
     @property
     def faults(self) -> Faults:
@@ -755,7 +756,7 @@ class Cluster:
             payload = frame[_PAYLOAD_AT:]
             ringId = RingId(ring, representative)
             self.record(
-                life, "send", ring=str(ringId), seq=sequence, digest=digest(payload)
+                life, "send", ring=ringId, seq=sequence, digest=payload
             )
             self.evs.sent(life, ringId, sequence, number, payload)
 
@@ -763,10 +764,10 @@ class Cluster:
         self.record(
             life,
             "deliver",
-            ring=str(effect.ringId),
+            ring=effect.ringId,
             seq=effect.sequence,
             sender=effect.nodeid,
-            digest=digest(effect.payload),
+            digest=effect.payload,
         )
         self.evs.delivered(
             life, effect.ringId, effect.sequence, effect.nodeid, effect.payload
@@ -778,7 +779,7 @@ class Cluster:
             life,
             "conf",
             kind="T" if configuration.transitional else "R",
-            ring=str(configuration.ringId),
+            ring=configuration.ringId,
             members=configuration.members,
             left=configuration.left,
             joined=configuration.joined,
@@ -822,7 +823,7 @@ class Cluster:
             sender=sender,
             of=incarnation,
             mid=number,
-            digest=digest(message),
+            digest=message,
         )
         self.messages.delivered(life, sender, incarnation, number, message)
 

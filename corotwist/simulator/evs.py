@@ -98,6 +98,7 @@ class EvsJudge(Judge):
     )
     _highest: dict[int, int] = field(factory=dict)
     _lastSent: dict[Life, int] = field(factory=dict)
+    _forgetful: set[int] = field(factory=set)
     _recent: deque[RingStory] = field(factory=deque)
 
     def booted(self, life: Life) -> None:
@@ -106,6 +107,7 @@ class EvsJudge(Judge):
         """
         if life.fresh:
             self._highest.pop(life.nodeid, None)
+            self._forgetful.add(life.nodeid)
 
     def ended(self, life: Life) -> None:
         """
@@ -441,7 +443,11 @@ class EvsJudge(Judge):
         self, life: Life, ringId: RingId, members: frozenset[int]
     ) -> RingStory:
         ring = self._rings.get(ringId)
-        if ring is not None and life.fresh and self._forgotten(ring):
+        if (
+            ring is not None
+            and ringId.representative in self._forgetful
+            and self._forgotten(ring)
+        ):
             self._forget(ring)
             ring = None
         if ring is None:

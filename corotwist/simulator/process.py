@@ -19,10 +19,8 @@ from corotwist.simulator.checkers import Life
 from corotwist.simulator.clock import NodeClock
 from corotwist.simulator.network import Port, addressOf
 from corotwist.simulator.storage import Storage
-from corotwist.totem.effects import Effect
 from corotwist.totem.membership import Configuration, Guarantee, RingId
 from corotwist.totem.service import TotemService
-from corotwist.totem.transport import TotemProtocol
 
 # Messages that wait in the application while the services synchronize.
 MOST_HELD: Final = 1_000_000
@@ -179,25 +177,6 @@ class Application:
             self._held.popleft()
 
 
-class WatchedService(TotemService):
-    """
-    The production service; somebody sees each effect before it is performed.
-    """
-
-    observer: Callable[[Effect], None]
-
-    def _makeProtocol(self) -> TotemProtocol:
-        protocol = super()._makeProtocol()
-        perform, observer = protocol._perform, self.observer  # noqa: SLF001
-
-        def watched(effect: Effect) -> None:
-            observer(effect)
-            perform(effect)
-
-        protocol._perform = watched  # type: ignore[method-assign]  # noqa: SLF001
-        return protocol
-
-
 @define(eq=False)
 class Process:
     """
@@ -211,7 +190,7 @@ class Process:
     clock: NodeClock
     port: Port
     storage: Storage
-    service: WatchedService
+    service: TotemService
     application: Application
     chance: Random
     slowness: float = 0.0
@@ -226,6 +205,13 @@ class Process:
         self._awayUntil = max(self._awayUntil, until)
         self.clock.present = self.port.present = False
         cluster.place(until, self._back)
+
+    def resume(self) -> None:
+        """
+        A pause ends now.
+        """
+        self._awayUntil = self.clock.clock.seconds()
+        self._back()
 
     def worked(self) -> None:
         """

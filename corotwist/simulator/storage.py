@@ -57,7 +57,8 @@ class Disk:
 @define(eq=False)
 class Storage:
     """
-    One process's access to the disk of its node.
+    One process's access to the disk of its node.  Writes end in the order in
+    which they began.
 
     @ivar stored: called when a write ended, with the number and its success.
     """
@@ -66,6 +67,7 @@ class Storage:
     disk: Disk
     stored: Callable[[int, bool], None] = lambda sequence, success: None
     _pending: list[int] = field(factory=list)
+    _busyUntil: float = 0.0
     _killed: bool = False
 
     def load(self) -> int | None:
@@ -78,7 +80,9 @@ class Storage:
         disk = self.disk
         self._pending.append(sequence)
         takes = disk.syncSeconds * (1 + disk.random.random())
-        self.clock.callLater(takes, self._synced, sequence, result)
+        self._busyUntil = max(self._busyUntil, self.clock.seconds()) + takes
+        delay = self._busyUntil - self.clock.seconds()
+        self.clock.callLater(delay, self._synced, sequence, result)
         return result
 
     def _synced(self, sequence: int, result: Deferred[None]) -> None:

@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 
 from corotwist.simulator.chance import source
 from corotwist.simulator.cluster import Cluster, timingFor
-from corotwist.simulator.faults import CALM, Faults
+from corotwist.simulator.faults import Faults
 from corotwist.totem.states import In
 
 # After the faults, so many token times for a ring: what was in flight and the
@@ -126,11 +126,15 @@ def _coin(random: Random) -> bool:
 class Deeds:
     """
     The events of a story, as drawn.
+
+    @ivar faults: of the network, when nothing worse happens.
+    @ivar over: the faults have ended.
     """
 
     cluster: Cluster
     random: Random
-    done: list[str] = field(factory=list)
+    faults: Faults
+    over: bool = False
 
     def partition(self) -> None:
         """
@@ -215,7 +219,7 @@ class Deeds:
             self.cluster.clock.callLater(later, self._bootIfDown, nodeid)
 
     def _bootIfDown(self, nodeid: int) -> None:
-        if not self.cluster.nodes[nodeid].up:
+        if not self.over and not self.cluster.nodes[nodeid].up:
             self.cluster.boot(nodeid)
 
     def stop(self) -> None:
@@ -260,14 +264,12 @@ class Deeds:
         """
         The whole network is bad for a moment.
         """
-        before = self.cluster.faults
         self.cluster.faults = Faults(loss=self.random.uniform(0.3, 1.0))
-        self.cluster.clock.callLater(
-            self.random.uniform(0.05, 1.0), self._calmAgain, before
-        )
+        self.cluster.clock.callLater(self.random.uniform(0.05, 1.0), self._burstEnds)
 
-    def _calmAgain(self, before: Faults) -> None:
-        self.cluster.faults = before
+    def _burstEnds(self) -> None:
+        if not self.over:
+            self.cluster.faults = self.faults
 
     NAMES: ClassVar[tuple[str, ...]] = (
         *("partition", "heal", "cut", "kill", "killInState", "killSending", "boot"),
@@ -322,7 +324,7 @@ class Swarm:
 
     def _storm(self) -> None:
         cluster, plan = self.cluster, self.plan
-        deeds = Deeds(cluster, source(self.seed, "deeds"))
+        deeds = Deeds(cluster, source(self.seed, "deeds"), plan.faults)
         random = deeds.random
         end = cluster.seconds() + plan.seconds
         while cluster.seconds() < end:
@@ -330,12 +332,12 @@ class Swarm:
             if plan.deeds:
                 deed: Callable[[], None] = getattr(deeds, random.choice(plan.deeds))
                 deed()
+        deeds.over = True
 
     def _recover(self) -> None:
         cluster, plan = self.cluster, self.plan
         cluster.forget()
         cluster.calm()
-        cluster.faults = CALM
         if len(plan.core) < plan.size:
             cluster.partition(plan.core)
         for nodeid in plan.core:

@@ -12,16 +12,19 @@ from attrs import define, field
 
 # What a failure shows of the past, unless told to keep everything.
 LAST_RECORDS: Final = 400
+DIGEST_BYTES: Final = 8
 NANOSECONDS: Final = 1_000_000_000
 
 _Record = tuple[int, float, int, int, str, dict[str, Any]]
 
 
-def digest(payload: bytes) -> str:
+def readable(value: object) -> str:
     """
-    What a record says of contents.
+    What a record says of contents: bytes by their digest, the rest by name.
     """
-    return blake2b(payload, digest_size=8).hexdigest()
+    if isinstance(value, bytes):
+        return blake2b(value, digest_size=DIGEST_BYTES).hexdigest()
+    return str(value)
 
 
 @define(eq=False)
@@ -64,4 +67,4 @@ class Trace:
                     "ev": event,
                     **fields,
                 }
-                yield dumps(record, separators=(",", ":"), default=str)
+                yield dumps(record, separators=(",", ":"), default=readable)

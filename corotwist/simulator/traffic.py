@@ -6,6 +6,7 @@ It reads plain datagrams; sealed ones tell it nothing.
 
 from collections import deque
 from collections.abc import Callable
+from math import ceil
 from struct import Struct
 from typing import Final
 
@@ -91,12 +92,13 @@ class TrafficJudge(Judge):
             self._tokenSent(life, ring, datagram)
 
     @property
-    def joinBound(self) -> float:
+    def joinBound(self) -> int:
         """
         How many joins within one consensus time are a storm.
         """
-        interval = self.timing.consensus / self.timing.join
-        return JOIN_FACTOR * (interval + self.size)
+        return JOIN_FACTOR * (
+            ceil(self.timing.consensus / self.timing.join) + self.size
+        )
 
     def _joinSent(self, life: Life, sender: Sender, now: float) -> None:
         joins = sender.joins
