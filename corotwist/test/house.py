@@ -34,11 +34,16 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "totem": ("errors", "config.settings"),
     **{f"totem.{name}": ("totem", *VALUES) for name in SHELL},
     "engines": VALUES,
+    "engines.manager": (*VALUES, "engines", "plugin"),
     "ipc": (*VALUES, "engines.interfaces", "engines.batch"),
     "node": (*VALUES, "plugin", "logs", "totem", "engines", "ipc"),
     "simulator": (*VALUES, "plugin", "totem", "engines", "node"),
     "tools": (*VALUES, "", "plugin", "config", "totem", "engines", "ipc", "node"),
-    "tap": (*VALUES, "", "plugin", "logs", "config", "node"),
+    "tap": (
+        *(*VALUES, "", "plugin", "logs", "config", "node"),
+        *("tools.keygen", "totem.frame"),  # To read a key file.
+    ),
+    "__main__": ("tools.main",),
 }
 
 # Rooms whose behaviour follows from what they are told.

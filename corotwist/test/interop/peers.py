@@ -92,15 +92,17 @@ class Peer:
         """
         ours = nodeid in lab.ours
         program = OUR_PEER if ours else (str(compiled(lab)),)
-        process = subprocess.Popen(
-            [*lab.inside(nodeid), *program, group],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment(),
-            cwd="/",
-            start_new_session=True,
-        )
+        with (lab.directory / f"peers{nodeid}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [*lab.inside(nodeid), *program, group],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment(),
+                cwd="/",
+                start_new_session=True,
+            )
         peer = cls(nodeid, process)
         peer._reader = Thread(target=peer._read, daemon=True)
         peer._reader.start()
