@@ -30,7 +30,7 @@ from corotwist.config.settings import (
     TotemSettings,
 )
 from corotwist.config.timing import Derived, derive, timing
-from corotwist.errors import ConfigurationError, CorotwistError, Problem
+from corotwist.errors import ConfigurationError, Problem
 
 # Corosync's limits for a key.
 SMALLEST_KEY_BYTES: Final = 128
@@ -57,7 +57,7 @@ class Environment:
     All that is not in the file.
 
     @ivar loadKey: from the path of a key file and the name of the cluster to
-        32 bytes.  Raises OSError or a C{CorotwistError}.
+        32 bytes.  Raises OSError or C{ConfigurationError}.
     @ivar deriveKey: likewise from the key itself.
     @ivar node: which entry of the node list we are, as C{corotwist.node};
         stronger than the file.
@@ -487,8 +487,9 @@ class Builder:
             return self.environment.loadKey(path, cluster)
         except OSError as error:
             self._wrong(self._top, source, f"{path}: {error.strerror or error}")
-        except CorotwistError as error:
-            self._wrong(self._top, source, str(error))
+        except ConfigurationError as error:
+            for problem in error.problems:
+                self._wrong(self._top, source, problem.text)
         return None
 
     # Services and clients.

@@ -12,7 +12,7 @@ from corotwist.config.build import Built, Environment, fromReading
 from corotwist.config.corosyncconf import parse
 from corotwist.config.localnode import IHost, isAddress
 from corotwist.config.settings import Address, NodeSettings
-from corotwist.errors import StorageRefused
+from corotwist.errors import ConfigurationError, Problem
 
 FILE = "node.conf"
 KEY = b"k" * 32
@@ -62,7 +62,9 @@ def loadKey(path: str, clusterName: str) -> bytes:
     A key file that is called C{bad} is refused, C{absent} is not there.
     """
     if path.endswith("bad"):
-        raise StorageRefused(f"{path}: too short")
+        raise ConfigurationError(
+            Problem(path, 0, "totem.keyfile", f"{path}: too short")
+        )
     if path.endswith("absent"):
         raise FileNotFoundError(2, "No such file or directory")
     return KEY

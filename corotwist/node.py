@@ -1,0 +1,174 @@
+"""
+One whole node: the ring, the services on it, and the door for local clients.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
+from random import Random, SystemRandom
+from typing import Any, Final
+
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from corotwist.config.settings import IpcSettings, NodeSettings, TotemSettings
+from corotwist.engines.manager import ServiceManager
+from corotwist.errors import StorageRefused
+from corotwist.interfaces import IEngineMaker, IRingStorage, ITransport
+from corotwist.ipc.server import IpcServer
+from corotwist.plugin import discover
+from corotwist.totem.service import TotemService
+from corotwist.totem.storage import FileRingStorage
+from corotwist.totem.udp import UdpTransport
+from corotwist.totem.udpu import UdpuTransport
+
+# For the state directory, when we make it: nobody else needs to look.
+STATE_MODE: Final = 0o700
+
+TRANSPORTS: Final = {"udp": UdpTransport, "udpu": UdpuTransport}
+
+MakeIpc = Callable[[Any, IpcSettings, ServiceManager], IService]
+
+
+def makeTransport(settings: TotemSettings, reactor: Any) -> ITransport:
+    """
+    The sockets that the configuration names.
+    """
+    transport: ITransport = TRANSPORTS[settings.transport](reactor, settings)
+    return transport
+
+
+def makeStorage(settings: TotemSettings, reactor: Any) -> IRingStorage:
+    """
+    The file of the ring id, in a directory that exists.
+
+    @raise StorageRefused: when there can be no such directory.
+    """
+    directory = Path(settings.stateDirectory)
+    try:
+        directory.mkdir(STATE_MODE, parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageRefused(f"{directory} cannot be made: {reason}") from error
+    return FileRingStorage.onReactor(str(directory), settings.nodeid, reactor)
+
+
+class Node(MultiService):
+    """
+    Starts the services, then the ring, then listens for clients; stops in the
+    opposite order, so that services can say farewell on a ring that runs.
+
+    @ivar totem: the total order.
+    @ivar manager: the services, by name.
+    @ivar ipc: the door for local clients, or L{None}.
+    @ivar started: fires when all of it runs.  Fails when it cannot; what had
+        started is stopped then.
+    @ivar ended: fires with a sentence when the node should be stopped: a
+        service asked for it, or the ring found an error of its own.
+    """
+
+    name = "node"
+    _log = Logger()
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        clock: Any,
+        *,
+        transport: ITransport | None = None,
+        storage: IRingStorage | None = None,
+        random: Random | None = None,
+        ipc: MakeIpc | None = IpcServer,
+        makers: Iterable[IEngineMaker] | None = None,
+        timeOfDay: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """
+        @param clock: the reactor.  With a transport and a storage of its own,
+            and without C{ipc}, a node asks nothing of it but the time.
+        @param ipc: makes the door for local clients.
+        @param makers: the engines to choose from; by default all that are
+            installed.
+        @param timeOfDay: nanoseconds since 1970.
+        @raise StorageRefused: when there can be no state directory.
+        """
+        super().__init__()
+        self.settings = settings
+        totem = settings.totem
+        self.totem = TotemService(
+            clock,
+            totem,
+            transport or makeTransport(totem, clock),
+            storage or makeStorage(totem, clock),
+            random or SystemRandom(),
+            timeOfDay=timeOfDay,
+        )
+        makers = discover() if makers is None else makers
+        self.manager = ServiceManager(clock, self.totem, settings, makers, timeOfDay)
+        self.totem.listener = self.manager
+        self.totem.onBroken = self._broken
+        self.totem.setServiceParent(self)
+        self.ipc = None if ipc is None else ipc(clock, settings.ipc, self.manager)
+        if self.ipc is not None:
+            self.ipc.setServiceParent(self)
+        self.started: Deferred[None] = Deferred()
+        self.ended: Deferred[str] = Deferred()
+        self.manager.shutdown.addCallback(self._end)
+
+    # Beginning.
+
+    def startService(self) -> None:
+        """
+        Begin; L{started} tells how it went.
+        """
+        Service.startService(self)
+        self._log.info(
+            "Node {nodeid} of {nodes} at {address} port {port}, {transport}, {wire}",
+            nodeid=self.totem.nodeid,
+            nodes=len(self.settings.totem.nodes),
+            address=self.settings.totem.bindAddress,
+            port=self.settings.totem.port,
+            transport=self.settings.totem.transport,
+            wire="plain" if self.settings.totem.key is None else "sealed",
+        )
+        self._startAll().chainDeferred(self.started)
+
+    @inlineCallbacks
+    def _startAll(self) -> Generator[Any, Any, None]:
+        yield self.manager.start()
+        if not self.running:
+            return  # Stopped while a service took its time.
+        try:
+            self.totem.startService()
+            if self.ipc is not None:
+                self.ipc.startService()
+                self._log.info("Clients meet us at {path}", path=self.settings.ipc.path)
+        except Exception:
+            yield self.stopService()
+            raise
+
+    # End.
+
+    @inlineCallbacks
+    def stopService(self) -> Generator[Any, Any, None]:
+        """
+        Send clients away, stop the services, leave the ring.
+
+        @return: fires when nothing of it is left.
+        """
+        Service.stopService(self)
+        if self.ipc is not None and self.ipc.running:
+            yield maybeDeferred(self.ipc.stopService)
+        yield self.manager.stop()
+        if self.totem.running:
+            yield self.totem.stopService()
+        self._log.info("Node {nodeid} stopped", nodeid=self.totem.nodeid)
+
+    def _broken(self, failure: Failure) -> None:
+        self._log.failure("The ring broke, and this node fell silent", failure=failure)
+        self._end(f"the ring broke: {failure.getErrorMessage()}")
+
+    def _end(self, reason: str) -> None:
+        if not self.ended.called:
+            self.ended.callback(reason)

@@ -1,0 +1,299 @@
+"""
+C{twistd corosync}: the command line, and a node made from it.
+"""
+
+import atexit
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import ILogObserver, Logger
+from twisted.python import usage
+from twisted.python.components import Componentized
+from twisted.python.failure import Failure
+
+from corotwist import logs
+from corotwist.config.build import Built, Environment, fromReading, load
+from corotwist.config.corosyncconf import parse
+from corotwist.config.host import Machine
+from corotwist.config.settings import NodeSettings
+from corotwist.errors import CorotwistError
+from corotwist.node import Node
+from corotwist.tools.keygen import loadKey
+from corotwist.totem.frame import deriveKey
+
+FAILED: Final = 1
+# For a node that nobody configured.
+_ALONE: Final = """\
+totem {{
+    version: 2
+    interface {{
+        mcastport: {port}
+    }}
+}}
+nodelist {{
+    node {{
+        ring0_addr: 127.0.0.1
+        nodeid: 1
+    }}
+}}
+system {{
+    state_dir: {directory}
+}}
+corotwist {{
+    ipc_socket: {directory}/corotwist.sock
+    node: 1
+}}
+"""
+
+
+def environment(node: str | None = None) -> Environment:
+    """
+    This machine and this process, for reading a configuration.
+
+    @param node: which entry of the node list we are; L{None} to look for it.
+    """
+    return Environment(
+        Machine(), dict(os.environ), os.geteuid(), loadKey, deriveKey, node
+    )
+
+
+def freePort() -> int:
+    """
+    A UDP port that nobody uses now on the first loopback address.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def alone(directory: str, port: int) -> NodeSettings:
+    """
+    A single node on loopback.
+
+    @param directory: for its state and its socket.
+    """
+    text = _ALONE.format(directory=directory, port=port)
+    around = Environment(Machine(), {}, os.geteuid(), loadKey, deriveKey)
+    return fromReading(parse(text, "built in"), around).usable()
+
+
+class Options(usage.Options):
+    """
+    What C{twistd corosync} understands.
+    """
+
+    synopsis = "[options]"
+    longdesc = (
+        "Run one node of a cluster. Without --config: a single node on loopback"
+        " with state of its own, for trying things out."
+    )
+    optParameters = [
+        ["config", "c", None, "A file in the syntax of corosync.conf."],
+        [
+            "node",
+            None,
+            None,
+            "Which entry of the node list we are: its name, nodeid or address.",
+        ],
+    ]
+    optFlags = [
+        ["test", "t", "Read the configuration, tell what is wrong, and exit."],
+    ]
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        A wrong command line ends the process with status 1; twistd itself
+        would print the same and report success.
+        """
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            raise SystemExit(f"corosync: {error}. Try --help.") from error
+
+    def postOptions(self) -> None:
+        """
+        Read the configuration while there is still a terminal to complain on.
+        """
+        self["settings"], self["warnings"] = None, ()
+        if self["config"] is not None:
+            self._load(os.path.abspath(self["config"]))  # noqa: PTH100
+        elif self["test"]:
+            raise usage.UsageError("--test needs --config")
+        if self["test"]:
+            raise SystemExit(0)
+        self._chooseLog()
+
+    def _load(self, path: str) -> None:
+        built = load(path, environment(self["node"]))
+        if built.settings is None or self["test"]:
+            report(built)
+        if built.settings is None:
+            raise SystemExit(FAILED)
+        self["settings"], self["warnings"] = built.settings, built.warnings
+
+    def _chooseLog(self) -> None:
+        """
+        Unless twistd was told otherwise, log lines go where the configuration
+        says.  A daemon has no terminal, and twistd a file of its own.
+        """
+        self["observer"] = None
+        settings, twistd = self["settings"], self.parent
+        if settings is None or twistd is None or "nodaemon" not in twistd:
+            return
+        if any(twistd.get(name) for name in ("logger", "logfile", "syslog")):
+            return
+        terminal = sys.stderr if twistd["nodaemon"] else None
+        try:
+            observer = logs.observer(settings.log, terminal)
+        except OSError as error:
+            raise SystemExit(
+                f"corosync: {settings.log.file}: {error.strerror or error}"
+            ) from error
+        if terminal is not None or settings.log.file is not None:
+            self["observer"] = observer
+
+
+def report(built: Built) -> None:
+    """
+    Everything that is to be said about a configuration, to the terminal.
+    """
+    for problem in built.problems:
+        print(problem, file=sys.stderr)  # noqa: T201
+    for warning in built.warnings:
+        print(f"warning: {warning}", file=sys.stderr)  # noqa: T201
+    if built.settings is not None:
+        print("The configuration can be used.", file=sys.stderr)  # noqa: T201
+
+
+def makeService(options: Options) -> IService:
+    """
+    The node, for twistd to start and stop.
+    """
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    return Daemon(options, reactor)
+
+
+def useRisingTime(reactor: Any) -> None:
+    """
+    Let the reactor's clock only rise.  Twisted's follows the time of day: an
+    hour of correction would keep every timer waiting for an hour, or expire
+    them all.
+    """
+    if not reactor.getDelayedCalls():
+        reactor.seconds = time.monotonic
+
+
+class Daemon(MultiService):
+    """
+    A node as a process: what cannot be started, or has to stop, ends it.
+    """
+
+    _log = Logger()
+
+    def __init__(self, options: Options, reactor: Any) -> None:
+        super().__init__()
+        self._options = options
+        self._reactor = reactor
+        self._private: str | None = None
+        self._stopping = False
+        self._failed = False
+
+    def setServiceParent(self, parent: Any) -> None:
+        """
+        An application takes its log observer along as a component.
+        """
+        observer = self._options["observer"]
+        if observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, observer)
+        super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        """
+        Build the node, in the process that will run it, and start it.
+        """
+        useRisingTime(self._reactor)
+        settings = self._options["settings"] or self._alone()
+        for warning in self._options["warnings"]:
+            self._log.warn("{warning}", warning=str(warning))
+        try:
+            self._startNode(settings)
+        except CorotwistError as error:
+            self._log.critical("The node cannot start: {error}", error=str(error))
+            self._failed = True
+        if self._failed:
+            # There is no reactor yet that could be stopped.
+            self._removePrivate()
+            raise SystemExit(FAILED)
+
+    def _startNode(self, settings: NodeSettings) -> None:
+        node = Node(settings, self._reactor)
+        node.started.addErrback(self._notStarted)
+        node.ended.addCallback(self._ended)
+        node.setServiceParent(self)
+        super().startService()
+
+    def _alone(self) -> NodeSettings:
+        self._private = tempfile.mkdtemp(prefix="corotwist-")
+        settings = alone(self._private, freePort())
+        self._log.info(
+            "No configuration: a node alone, its state in {directory}",
+            directory=self._private,
+        )
+        return settings
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Leave the cluster in order.
+        """
+        self._stopping = True
+        stopped: Deferred[None] = maybeDeferred(super().stopService)
+        return stopped.addBoth(self._stopped)
+
+    def _stopped(self, result: object) -> object:
+        self._removePrivate()
+        return result
+
+    def _removePrivate(self) -> None:
+        if self._private is not None:
+            shutil.rmtree(self._private, ignore_errors=True)
+            self._private = None
+
+    def _notStarted(self, failure: Failure) -> None:
+        if failure.check(CorotwistError, OSError):
+            reason = failure.getErrorMessage()
+            self._log.critical("The node cannot start: {reason}", reason=reason)
+        else:
+            self._log.failure("The node cannot start", failure=failure)
+        self._stopProcess()
+
+    def _ended(self, reason: str) -> None:
+        self._log.critical("The node stops: {reason}", reason=reason)
+        self._stopProcess()
+
+    def _stopProcess(self) -> None:
+        """
+        Stop, in order, and let the exit status tell that it was not asked for.
+        """
+        if self._failed or self._stopping:
+            return
+        self._failed = True
+        if self._reactor.running:
+            # The last thing that runs: twistd itself always reports success.
+            atexit.register(_fail)
+            self._reactor.callLater(0, self._reactor.stop)
+
+
+def _fail() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(FAILED)

@@ -1,0 +1,77 @@
+"""
+C{corotwist}: one command, and what it can do.
+"""
+
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Final
+
+import corotwist
+
+WRONG_USE: Final = 2
+
+# Each is a module here, imported when it is asked for, with run(argv) -> int.
+COMMANDS: Final = {
+    "demo": "run a cluster on this machine, kill a node, and check the order",
+    "cpg": "join a process group, print what comes, send what is typed",
+    "decode": "print recorded traffic as JSON",
+    "bench": "measure messages per second, latency and CPU time",
+    "keygen": "write the key that a cluster seals its datagrams with",
+}
+
+
+def usage() -> str:
+    """
+    What to type.
+    """
+    commands = "\n".join(f"  {name:8} {text}" for name, text in COMMANDS.items())
+    return (
+        "Usage: corotwist COMMAND [options]\n"
+        "       corotwist COMMAND --help\n"
+        "       corotwist --version\n\n"
+        f"Commands:\n{commands}\n\n"
+        "A node runs with: twistd -n corosync --config FILE\n"
+    )
+
+
+def run(argv: Sequence[str]) -> int:
+    """
+    Do what the command line says.
+
+    @param argv: without the name of the program.
+    @return: the exit status.
+    """
+    if not argv:
+        sys.stderr.write(usage())
+        return WRONG_USE
+    name, *rest = argv
+    if name in {"-h", "--help", "help"}:
+        sys.stdout.write(usage())
+        return 0
+    if name in {"-V", "--version"}:
+        sys.stdout.write(f"corotwist {corotwist.__version__}\n")
+        return 0
+    if name not in COMMANDS:
+        sys.stderr.write(f"corotwist: {unknown(name)}\n\n{usage()}")
+        return WRONG_USE
+    command = import_module(f"corotwist.tools.{name}")
+    status: int = command.run(rest)
+    return status
+
+
+def unknown(name: str) -> str:
+    """
+    A sentence about a command that is none.
+    """
+    close = get_close_matches(name, COMMANDS, 1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"no command {name!r}{hint}"
+
+
+def main() -> None:
+    """
+    The console script.
+    """
+    sys.exit(run(sys.argv[1:]))
