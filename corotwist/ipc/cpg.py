@@ -278,7 +278,7 @@ class DispatchQueue:
             isinstance(last, _Run)
             and last.group == group
             and last.sender == sender
-            and last.size + size <= PART_BYTES
+            and last.size + size <= min(self._partBytes, PART_BYTES)
         ):
             last.batches.append(batch)
             last.count += count

@@ -161,6 +161,9 @@ class FakeMaker:
     name = "cpg"
     version = 1
 
+    def wanted(self, settings: Any) -> bool:
+        return True
+
     def load(self) -> Any:
         raise AssertionError("loaded already")
 

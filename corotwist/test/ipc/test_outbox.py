@@ -1,0 +1,130 @@
+"""
+Messages to batches.
+"""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from corotwist.engines.batch import OVERHEAD, pack
+from corotwist.errors import TooBig, TryAgain
+from corotwist.ipc.outbox import (
+    SEND_QUEUE_BYTES,
+    SENDS_IN_FLIGHT,
+    SMALL_IN_FLIGHT,
+    Outbox,
+)
+from corotwist.ipc.wire import PART_BYTES
+from corotwist.totem.membership import Guarantee
+
+AGREED, SAFE = Guarantee.AGREED, Guarantee.SAFE
+sends = st.tuples(
+    st.sampled_from("ab"),
+    st.sampled_from([AGREED, SAFE]),
+    st.lists(st.integers(0, 70000), max_size=4),
+    st.booleans(),
+)
+
+
+class OutboxTests(SynchronousTestCase):
+    """
+    L{Outbox}.
+    """
+
+    @given(st.lists(sends, max_size=12))
+    def test_keepsOrder(
+        self, sent: list[tuple[str, Guarantee, list[int], bool]]
+    ) -> None:
+        """
+        However it is sent, what leaves is the same messages in the same order
+        across all groups, each with its guarantee, in batches that have either
+        one message or fit one AMP value; and every waiting one is in a batch.
+        """
+        outbox: Outbox[str] = Outbox()
+        expected, waiting = [], []
+        for owner, guarantee, sizes, together in sent:
+            payloads = [bytes(size) for size in sizes]
+            expected += [(owner, guarantee, payload) for payload in payloads]
+            if together:
+                waiting += outbox.addAll(owner, guarantee, payloads)
+            else:
+                waiting += [outbox.add(owner, guarantee, p) for p in payloads]
+        held = sum(len(payload) + OVERHEAD for _, _, payload in expected)
+        self.assertEqual(outbox.heldBytes, held)
+        found, fired = [], []
+        while (batch := outbox.take()) is not None:
+            self.assertEqual(len(pack(batch.payloads)), batch.size)
+            self.assertTrue(batch.size <= PART_BYTES or len(batch.payloads) == 1)
+            found += [(batch.owner, batch.guarantee, p) for p in batch.payloads]
+            fired += batch.waiting
+            outbox.done(batch)
+        self.assertEqual(found, expected)
+        self.assertEqual(len(fired), len(waiting))
+        self.assertEqual(set(map(id, fired)), set(map(id, waiting)))
+        self.assertEqual(outbox.heldBytes, 0)
+
+    def test_grows(self) -> None:
+        """
+        While batches wait for their answers a small one waits to become
+        larger, and a full one leaves unless many wait.
+        """
+        outbox: Outbox[str] = Outbox()
+        taken = []
+        for _ in range(SMALL_IN_FLIGHT):
+            outbox.add("a", AGREED, b"x")
+            taken.append(outbox.take())
+        outbox.add("a", AGREED, b"y")
+        self.assertIsNone(outbox.take())
+        for _ in range(SENDS_IN_FLIGHT):
+            outbox.add("a", AGREED, bytes(PART_BYTES - OVERHEAD))
+        taken += [outbox.take() for _ in range(SENDS_IN_FLIGHT - SMALL_IN_FLIGHT)]
+        self.assertNotIn(None, taken)
+        self.assertIsNone(outbox.take())
+        assert taken[0] is not None
+        outbox.done(taken[0])
+        self.assertIsNotNone(outbox.take())
+
+    def test_bound(self) -> None:
+        """
+        Beyond the bound nothing is taken, and an answer makes room again.
+        """
+        outbox: Outbox[str] = Outbox()
+        half = bytes(SEND_QUEUE_BYTES // 2 - OVERHEAD)
+        outbox.add("a", AGREED, half)
+        outbox.add("a", AGREED, half)
+        self.assertRaises(TryAgain, outbox.add, "a", AGREED, b"")
+        self.assertRaises(TryAgain, outbox.addAll, "a", AGREED, [b""])
+        batch = outbox.take()
+        assert batch is not None
+        self.assertRaises(TryAgain, outbox.add, "a", AGREED, b"")
+        outbox.done(batch)
+        outbox.add("a", AGREED, b"")
+
+    def test_allOrNone(self) -> None:
+        """
+        Of messages that do not fit together none is taken.
+        """
+        outbox: Outbox[str] = Outbox()
+        half = bytes(SEND_QUEUE_BYTES // 2 - OVERHEAD)
+        outbox.add("a", AGREED, b"x")
+        self.assertRaises(TooBig, outbox.addAll, "a", AGREED, [half, half, b""])
+        self.assertRaises(TryAgain, outbox.addAll, "a", AGREED, [half, half])
+        self.assertEqual(outbox.heldBytes, 1 + OVERHEAD)
+
+    def test_clear(self) -> None:
+        """
+        What was not taken can be had back; what was taken still counts.
+        """
+        outbox: Outbox[str] = Outbox()
+        outbox.add("a", AGREED, b"1")
+        taken = outbox.take()
+        outbox.add("b", AGREED, b"2")
+        self.assertTrue(outbox.holds("b"))
+        self.assertFalse(outbox.holds("a"))
+        (cleared,) = outbox.clear()
+        self.assertEqual(cleared.payloads, [b"2"])
+        self.assertEqual(outbox.heldBytes, 1 + OVERHEAD)
+        assert taken is not None
+        outbox.done(taken)
+        self.assertEqual(outbox.heldBytes, 0)
+        self.assertIsNone(outbox.take())
