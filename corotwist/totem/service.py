@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from corotwist.config.settings import TotemSettings
 from corotwist.interfaces import IRingStorage, ITotem, ITotemListener, ITransport
+from corotwist.totem.effects import Effect
 from corotwist.totem.frame import SALT_BYTES, Opener, Sealer
 from corotwist.totem.membership import Guarantee
 from corotwist.totem.ring import Ring
@@ -37,6 +38,8 @@ class TotemService(Service):
     @ivar listener: to be set before the start.
     @ivar onBroken: called with a L{Failure} when the ring found an error of
         its own and this node fell silent; the process should end.
+    @ivar observer: called with each effect of the ring just before it is
+        performed, for those who trace.
     @ivar protocol: the shell of the present start; L{None} while stopped.
     """
 
@@ -56,6 +59,7 @@ class TotemService(Service):
         self.nodeid = settings.nodeid
         self.protocol: TotemProtocol | None = None
         self.onBroken: Callable[[Failure], None] | None = None
+        self.observer: Callable[[Effect], None] | None = None
         self._clock = clock
         self._settings = settings
         self._frameBytes = frameBytes(settings)
@@ -102,6 +106,7 @@ class TotemService(Service):
         )
         if self.onBroken is not None:
             protocol.onBroken = self.onBroken
+        protocol.observer = self.observer
         return protocol
 
     def _seals(self, key: bytes | None) -> tuple[Sealer | None, Opener | None]:

@@ -102,6 +102,8 @@ class TotemProtocol(DatagramProtocol):
     @ivar onBroken: called with a L{Failure} when the ring raised, which it
         never should: the node has stopped, without a word to the others, as
         if it had crashed.
+    @ivar observer: called with each effect just before it is performed, for
+        those who trace.
     """
 
     _log = Logger()
@@ -120,6 +122,7 @@ class TotemProtocol(DatagramProtocol):
         self.ring = ring
         self.network = network
         self.onBroken: Callable[[Failure], None] = self._logBroken
+        self.observer: Callable[[Effect], None] | None = None
         self._clock = clock
         self._storage = storage
         self._listener = listener
@@ -172,7 +175,7 @@ class TotemProtocol(DatagramProtocol):
 
     # From the network.
 
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:  # noqa: ANN401
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         self.datagramsReceived((datagram,), addr)
 
     def datagramsReceived(self, datagrams: Sequence[bytes], address: object) -> None:
@@ -252,10 +255,11 @@ class TotemProtocol(DatagramProtocol):
 
     def _performAll(self, quiet: bool) -> None:
         effects = self._effects
+        perform = self._perform if self.observer is None else self._performObserved
         self._performing = True
         try:
             while effects and not (quiet and isinstance(effects[0], _LISTENED)):
-                self._perform(effects.popleft())
+                perform(effects.popleft())
         except Exception:  # noqa: BLE001 - Nothing we know; see onBroken.
             self._broken(Failure())
         finally:
@@ -265,6 +269,11 @@ class TotemProtocol(DatagramProtocol):
     def _performPostponed(self) -> None:
         self._postponed = None
         self._tell(_nothing)
+
+    def _performObserved(self, effect: Effect) -> None:
+        if self.observer is not None:
+            self.observer(effect)
+        self._perform(effect)
 
     def _perform(self, effect: Effect) -> None:
         match effect:
