@@ -132,10 +132,12 @@ def _read(path: str) -> tuple[bytes, int]:
     At most one byte too many, and the mode of the very file that was read.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         mode = os.fstat(descriptor).st_mode
-        material = file.read(LARGEST_KEY_FILE + 1) if stat.S_ISREG(mode) else b""
-    return material, mode
+        isFile = stat.S_ISREG(mode)
+        return os.read(descriptor, LARGEST_KEY_FILE + 1) if isFile else b"", mode
+    finally:
+        os.close(descriptor)
 
 
 def _unusable(path: str, text: str) -> ConfigurationError:

@@ -2,7 +2,7 @@
 Sealed datagrams.
 """
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -242,6 +242,7 @@ class ReplayTests(SynchronousTestCase):
         again = data.draw(st.sampled_from(datagrams))
         self.assertRaises(ReplayedFrame, ours.open, again, 0.0)
 
+    @settings(deadline=None)
     @given(st.lists(st.integers(0, 3 * REPLAY_WINDOW), min_size=1, max_size=60))
     def test_window(self, counters: list[int]) -> None:
         """
