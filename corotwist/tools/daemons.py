@@ -35,7 +35,8 @@ totem {{
     version: 2
     cluster_name: {cluster}
     transport: udpu
-    keyfile: authkey
+    {wire}
+    netmtu: {netmtu}
     token: {tokenMs}
     token_coefficient: 0
     interface {{
@@ -104,6 +105,8 @@ class Plan:
     port: int
     tokenMs: int = 1000
     cluster: str = "demo"
+    sealed: bool = True
+    netmtu: int = 1500
 
     def configuration(self, nodeid: int) -> str:
         """
@@ -115,6 +118,8 @@ class Plan:
         return _CONFIGURATION.format(
             cluster=self.cluster,
             tokenMs=self.tokenMs,
+            wire="keyfile: authkey" if self.sealed else "crypto_cipher: none",
+            netmtu=self.netmtu,
             port=self.port,
             nodes=nodes,
             nodeid=nodeid,
@@ -166,6 +171,12 @@ class Daemon(ProcessProtocol):
             )
         self.pid = process.pid
         self._process = process
+
+    def listens(self) -> bool:
+        """
+        Is its socket there?
+        """
+        return Path(self.socket).exists()
 
     def send(self, name: str) -> None:
         """
