@@ -295,10 +295,10 @@ class Builder:
         text = node.text("nodelist.node.ring0_addr") or ""
         name = node.text("nodelist.node.name") or ""
         if not text:
-            self._wrong(
-                node, "nodelist.node.ring0_addr", "missing: write 'ring0_addr: ADDRESS'"
-            )
-            return Candidate(name, text, ())
+            if not node.has("nodelist.node.ring0_addr"):
+                text = "missing: write 'ring0_addr: ADDRESS'"
+                self._wrong(node, "nodelist.node.ring0_addr", text)
+            return Candidate(name, "", ())
         addresses = self._resolved(node, text)
         return Candidate(name, text, addresses)
 
@@ -355,7 +355,7 @@ class Builder:
         if given is not None:
             return cast("int", given)
         address = (*candidate.addresses, None)[0]
-        if address is None:
+        if address is None or node.isWrong("nodelist.node.nodeid"):
             return 0
         if not isinstance(address, IPv4Address):
             self._wrong(
@@ -452,9 +452,10 @@ class Builder:
         """
         top = self._top
         cipher, secauth = top.value("totem.crypto_cipher"), top.value("totem.secauth")
-        source = next(
-            (name for name in ("totem.keyfile", "totem.key") if top.has(name)), None
-        )
+        names = ("totem.keyfile", "totem.key")
+        if any(map(top.isWrong, (*names, "totem.crypto_cipher", "totem.secauth"))):
+            return None  # Who knows what was meant.
+        source = next(filter(top.has, names), None)
         if cipher == "none":
             if secauth:
                 self._wrong(

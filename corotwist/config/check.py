@@ -31,25 +31,32 @@ class Group:
     repeated.
 
     @ivar place: where the entry begins.
-    @ivar given: by dotted name.
+    @ivar places: of what the file says, right or wrong, by dotted name.
+    @ivar given: what of it is right.
     """
 
     schema: Schema
     place: Place
+    places: dict[str, Place] = Factory(dict)
     given: dict[str, Given] = Factory(dict)
 
     def has(self, name: str) -> bool:
         """
         Does the file say anything about it?
         """
-        return name in self.given
+        return name in self.places
+
+    def isWrong(self, name: str) -> bool:
+        """
+        Does it say something that makes no sense, and was reported?
+        """
+        return name in self.places and name not in self.given
 
     def placeOf(self, name: str) -> Place:
         """
         Where the value is, or the entry that lacks it.
         """
-        found = self.given.get(name)
-        return found.place if found else self.place
+        return self.places.get(name, self.place)
 
     def value(self, name: str) -> Value | None:
         """
@@ -163,8 +170,10 @@ class _Checker:
         if row is None:
             self._unknown(option.place, name, "option")
             return
-        if row.acts and name in group.given:
+        if row.acts and name in group.places:
             self.checked.warn(option.place, name, "given twice; the last one counts")
+        group.places[name] = option.place
+        group.given.pop(name, None)
         try:
             value = row.kind.parse(option.value)
         except ValueError as error:

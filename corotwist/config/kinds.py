@@ -51,11 +51,11 @@ class Whole:
             raise ValueError(f"{text!r} is not a whole number, {self.describe()}")
         number = int(text)
         if not self.low <= number <= self.high:
-            raise ValueError(f"{number} is not in the range {self.describe()}")
+            raise ValueError(f"is {number}, and must be {self.describe()}")
         return number
 
     def describe(self) -> str:
-        words = f"{self.low} to {self.high}"
+        words = f"{self.low} to {self.high}" if self.low < self.high else f"{self.low}"
         return f"{words} {self.unit}" if self.unit else words
 
 

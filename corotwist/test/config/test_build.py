@@ -238,7 +238,8 @@ class ProblemTests(SynchronousTestCase):
             told(built(text)), ["node.conf: totem.version: missing: write 'version: 2'"]
         )
         self.assertEqual(
-            len(told(built(conf().replace("version: 2", "version: 1")))), 2
+            told(built(conf().replace("version: 2", "version: 1"))),
+            ["node.conf:2: totem.version: is 1, and must be 2"],
         )
 
     def test_knet(self) -> None:
@@ -457,6 +458,27 @@ class QuorumTests(SynchronousTestCase):
         self.assertEqual(warned(built(conf(quorum=votes))), [])
         (warning,) = warned(built(conf(nodes=4, quorum=votes)))
         self.assertIn("4 nodes: halves that do not see each other", warning)
+
+
+class WrongValueTests(SynchronousTestCase):
+    """
+    A value that makes no sense is one problem, and no second one follows.
+    """
+
+    def test_once(self) -> None:
+        """
+        What was meant by it is not guessed, and it is not called missing.
+        """
+        for right, wrong in (
+            ("crypto_cipher: none", "crypto_cipher: non"),
+            ("crypto_cipher: none", "keyfile:"),
+            ("crypto_cipher: none", "secauth: maybe"),
+            ("ring0_addr: 10.0.0.2", "ring0_addr:"),
+            ("nodeid: 2", "nodeid: two"),
+            ("version: 2", "version: two"),
+        ):
+            (problem,) = built(conf().replace(right, wrong)).problems
+            self.assertTrue(problem.key.endswith(wrong.partition(":")[0]), wrong)
 
 
 class SecurityTests(SynchronousTestCase):

@@ -149,7 +149,7 @@ class ValueTests(SynchronousTestCase):
                 told(f"totem {{\n{name}: {least - 1}\n}}"),
                 [
                     (
-                        f"f:2: totem.{name}: {least - 1} is not in the range {least} to"
+                        f"f:2: totem.{name}: is {least - 1}, and must be {least} to"
                         " 86400000 ms"
                     )
                 ],
@@ -190,7 +190,7 @@ class ValueTests(SynchronousTestCase):
                 told(f"nodelist {{\nnode {{\nnodeid: {nodeid}\n}}\n}}"),
                 [
                     (
-                        f"f:3: nodelist.node.nodeid: {nodeid} is not in the range 1 to"
+                        f"f:3: nodelist.node.nodeid: is {nodeid}, and must be 1 to"
                         " 2147483647"
                     )
                 ],

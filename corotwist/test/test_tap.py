@@ -1,0 +1,516 @@
+"""
+C{twistd corosync}: its command line, and the process that comes of it.
+"""
+
+import atexit
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from io import StringIO
+from pathlib import Path
+from typing import IO, Any
+
+from twisted.application.service import Application, IService, IServiceMaker
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver
+from twisted.plugin import IPlugin
+from twisted.plugins.corotwist_plugin import corosync
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+import corotwist
+from corotwist import tap
+from corotwist.config.settings import NodeSettings
+from corotwist.errors import StorageRefused
+from corotwist.tap import Daemon, Options, alone, freePort, useRisingTime
+
+CHECKOUT = str(Path(corotwist.__file__).parents[1])
+PATIENCE = 60.0
+
+GOOD = """\
+totem {
+    version: 2
+    interface {
+        mcastport: 7405
+    }
+}
+nodelist {
+    node {
+        ring0_addr: 127.0.0.1
+        nodeid: 1
+    }
+    node {
+        ring0_addr: 127.0.0.2
+        nodeid: 2
+    }
+}
+corotwist {
+    node: 1
+}
+"""
+
+
+class TestBase(SynchronousTestCase):
+    """
+    A directory for configuration files, and what is written to the terminal.
+    """
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir(parents=True)
+        self.terminal = StringIO()
+        self.patch(sys, "stderr", self.terminal)
+
+    def write(self, text: str) -> str:
+        """
+        A configuration file.
+        """
+        path = self.directory / "node.conf"
+        path.write_text(text)
+        return str(path)
+
+    def parse(self, *arguments: str) -> Options:
+        """
+        A command line that is right.
+        """
+        options = Options()
+        options.parseOptions(list(arguments))
+        return options
+
+    def exitOf(self, *arguments: str) -> Any:
+        """
+        With what a command line ends the process.
+        """
+        return self.assertRaises(SystemExit, self.parse, *arguments).code
+
+
+class OptionsTests(TestBase):
+    def test_settings(self) -> None:
+        """
+        The configuration is read with the command line.
+        """
+        settings = self.parse("--config", self.write(GOOD))["settings"]
+        self.assertIsInstance(settings, NodeSettings)
+        self.assertEqual(settings.totem.nodeid, 1)
+
+    def test_node(self) -> None:
+        """
+        Which node we are can be said on the command line.
+        """
+        options = self.parse("-c", self.write(GOOD), "--node", "2")
+        self.assertEqual(options["settings"].totem.nodeid, 2)
+
+    def test_nothing(self) -> None:
+        """
+        Without a configuration there is nothing to read.
+        """
+        self.assertIsNone(self.parse()["settings"])
+
+    def test_problems(self) -> None:
+        """
+        All problems go to the terminal, with file and line, and the process
+        ends with status 1.
+        """
+        path = self.write(GOOD.replace("version: 2", "version: 3\ntokn: 1"))
+        self.assertEqual(self.exitOf("--config", path), 1)
+        self.assertEqual(
+            self.terminal.getvalue().splitlines(),
+            [
+                f"{path}:2: totem.version: is 3, and must be 2",
+                f"{path}:3: totem.tokn: no such option; did you mean token?",
+            ],
+        )
+
+    def test_relativePath(self) -> None:
+        """
+        The path is made absolute before a daemon changes its directory.
+        """
+        path = self.write(GOOD + "system {\nstate_dir: state\n}\n")
+        options = self.parse("-c", os.path.relpath(path))
+        self.assertEqual(
+            options["settings"].totem.stateDirectory, str(self.directory / "state")
+        )
+
+    def test_testGood(self) -> None:
+        """
+        C{--test} tells the warnings, and ends with 0 when the file can be
+        used.
+        """
+        path = self.write(GOOD.replace("version: 2", "version: 2\nthreads: 1"))
+        self.assertEqual(self.exitOf("--test", "--config", path), 0)
+        self.assertEqual(
+            self.terminal.getvalue().splitlines(),
+            [
+                f"warning: {path}:3: totem.threads: no effect in this release",
+                "The configuration can be used.",
+            ],
+        )
+
+    def test_testBad(self) -> None:
+        """
+        It ends with 1 when not.
+        """
+        self.assertEqual(self.exitOf("--test", "--config", self.write("")), 1)
+        self.assertNotIn("can be used", self.terminal.getvalue())
+
+    def test_testNothing(self) -> None:
+        """
+        There must be something to test.
+        """
+        self.assertIn("--test needs --config", self.exitOf("--test"))
+
+    def test_wrongOption(self) -> None:
+        """
+        A wrong command line ends with a sentence, which Python turns into
+        status 1.
+        """
+        self.assertIn("option --nonsense not recognized", self.exitOf("--nonsense"))
+
+    def test_logfileRefused(self) -> None:
+        """
+        A log file that cannot be opened is told while there is a terminal.
+        """
+        path = self.write(GOOD + "logging {\nto_logfile: yes\nlogfile: /\n}\n")
+        options = Options()
+        options.parent = _twistd(nodaemon=True)
+        error = self.assertRaises(SystemExit, options.parseOptions, ["--config", path])
+        self.assertEqual(error.code, "corosync: /: Is a directory")
+
+
+def _twistd(**chosen: object) -> usage.Options:
+    """
+    The command line of twistd, as far as we look at it.
+    """
+    options = usage.Options()
+    options.update({"nodaemon": False, "logger": None, "logfile": None, **chosen})
+    return options
+
+
+class LogTests(TestBase):
+    """
+    Who decides where log lines go.
+    """
+
+    def observed(self, text: str = "", **twistd: object) -> ILogObserver | None:
+        """
+        What an application is told about it.
+        """
+        options = Options()
+        options.parent = _twistd(**twistd)
+        options.parseOptions(["--config", self.write(GOOD + text)])
+        application = Application("test")
+        Daemon(options, Clock()).setServiceParent(application)
+        found: ILogObserver | None = application.getComponent(ILogObserver, None)
+        return found
+
+    def test_foreground(self) -> None:
+        """
+        In the foreground the configuration does.
+        """
+        self.assertIsNotNone(self.observed(nodaemon=True))
+
+    def test_twistd(self) -> None:
+        """
+        Whatever twistd is told is stronger.
+        """
+        self.assertIsNone(self.observed(nodaemon=True, logfile="-"))
+        self.assertIsNone(self.observed(nodaemon=True, syslog=True))
+
+    def test_daemon(self) -> None:
+        """
+        A daemon uses twistd's file unless there is one in the configuration.
+        """
+        self.assertIsNone(self.observed())
+        text = "logging {\nto_logfile: yes\nlogfile: log\n}\n"
+        self.assertIsNotNone(self.observed(text))
+
+
+class AloneTests(TestBase):
+    def test_settings(self) -> None:
+        """
+        A node that nobody configured is on loopback, with all it has in one
+        directory.
+        """
+        settings = alone("/tmp/somewhere", 7777)
+        totem = settings.totem
+        self.assertEqual((str(totem.bindAddress), totem.port), ("127.0.0.1", 7777))
+        self.assertEqual(totem.stateDirectory, "/tmp/somewhere")
+        self.assertEqual(settings.ipc.path, "/tmp/somewhere/corotwist.sock")
+
+    def test_freePort(self) -> None:
+        """
+        Its port can be bound.
+        """
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", freePort()))
+
+
+class FakeReactor(Clock):
+    """
+    A clock that knows whether it runs.
+    """
+
+    running = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stops = 0
+
+    def stop(self) -> None:
+        self.stops += 1
+
+
+class FakeNode:
+    """
+    What a daemon wants of a node.
+    """
+
+    def __init__(self, settings: NodeSettings, reactor: object) -> None:
+        self.settings = settings
+        self.started: Deferred[None] = Deferred()
+        self.ended: Deferred[str] = Deferred()
+
+    def setServiceParent(self, parent: Daemon) -> None:
+        parent.node = self  # type: ignore[attr-defined]
+
+
+class DaemonTests(TestBase):
+    """
+    What becomes of the process.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.reactor = FakeReactor()
+        self.last: list[object] = []
+        self.patch(tap, "Node", FakeNode)
+        self.patch(atexit, "register", self.last.append)
+
+    def daemon(self, *arguments: str) -> Any:
+        """
+        A daemon with this command line.
+        """
+        return Daemon(self.parse(*arguments), self.reactor)
+
+    def test_started(self) -> None:
+        """
+        The node gets the settings of the configuration.
+        """
+        daemon = self.daemon("--config", self.write(GOOD))
+        daemon.startService()
+        daemon.node.started.callback(None)
+        self.assertEqual(daemon.node.settings.totem.port, 7405)
+        self.assertEqual(self.reactor.stops, 0)
+
+    def test_privateState(self) -> None:
+        """
+        Without a configuration there is a directory, until the node stops.
+        """
+        daemon = self.daemon()
+        daemon.startService()
+        directory = Path(daemon.node.settings.totem.stateDirectory)
+        self.assertTrue(directory.is_dir())
+        self.successResultOf(daemon.stopService())
+        self.assertFalse(directory.exists())
+
+    def test_startFailsLater(self) -> None:
+        """
+        A node that fails to start while the reactor runs stops the process,
+        and the exit status tells.
+        """
+        daemon = self.daemon("--config", self.write(GOOD))
+        daemon.startService()
+        daemon.running = True
+        daemon.node.started.errback(OSError(98, "Address already in use"))
+        self.reactor.advance(0)
+        self.assertEqual((self.reactor.stops, len(self.last)), (1, 1))
+
+    def test_startFailsAtOnce(self) -> None:
+        """
+        Before the reactor runs there is nothing to stop but the process
+        itself.
+        """
+        self.reactor.running = False
+
+        class Refused(FakeNode):
+            def setServiceParent(self, parent: Daemon) -> None:
+                self.started.errback(OSError(98, "Address already in use"))
+
+        self.patch(tap, "Node", Refused)
+        daemon = self.daemon()
+        error = self.assertRaises(SystemExit, daemon.startService)
+        self.assertEqual((error.code, self.last), (1, []))
+
+    def test_noNode(self) -> None:
+        """
+        So it is when there can be no node at all.
+        """
+
+        def refuse(settings: NodeSettings, reactor: object) -> None:
+            raise StorageRefused("no directory")
+
+        self.patch(tap, "Node", refuse)
+        daemon = self.daemon("--config", self.write(GOOD))
+        self.assertEqual(self.assertRaises(SystemExit, daemon.startService).code, 1)
+
+    def test_bug(self) -> None:
+        """
+        What is no error of the operator is logged with its traceback.
+        """
+        daemon = self.daemon("--config", self.write(GOOD))
+        daemon.startService()
+        daemon.node.started.errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_ended(self) -> None:
+        """
+        A node that has to stop stops the process, once, with a bad status.
+        """
+        daemon = self.daemon("--config", self.write(GOOD))
+        daemon.startService()
+        daemon.node.ended.callback("killed by node 2")
+        self.reactor.advance(0)
+        self.assertEqual((self.reactor.stops, len(self.last)), (1, 1))
+
+    def test_endedWhileStopping(self) -> None:
+        """
+        One that was asked to stop has nothing more to say.
+        """
+        daemon = self.daemon("--config", self.write(GOOD))
+        daemon.startService()
+        self.successResultOf(daemon.stopService())
+        daemon.node.ended.callback("the ring broke")
+        self.reactor.advance(0)
+        self.assertEqual((self.reactor.stops, self.last), (0, []))
+
+
+class RisingTimeTests(SynchronousTestCase):
+    def test_monotonic(self) -> None:
+        """
+        The reactor's clock is one that nobody sets.
+        """
+        reactor = Clock()
+        useRisingTime(reactor)
+        self.assertIs(reactor.seconds, time.monotonic)
+
+    def test_tooLate(self) -> None:
+        """
+        Calls that wait were given times of the old clock: then it stays.
+        """
+        reactor = Clock()
+        reactor.callLater(1, succeed, None)
+        useRisingTime(reactor)
+        self.assertEqual(reactor.seconds(), 0.0)
+
+
+class PluginTests(SynchronousTestCase):
+    def test_maker(self) -> None:
+        """
+        Twistd finds us by our plug-in.
+        """
+        self.assertTrue(verifyObject(IServiceMaker, corosync))
+        self.assertTrue(verifyObject(IPlugin, corosync))
+        self.assertEqual(corosync.tapname, "corosync")
+        self.assertIs(corosync.options, Options)
+
+    def test_service(self) -> None:
+        """
+        What it makes is a service.
+        """
+        options = Options()
+        options.parseOptions([])
+        self.assertTrue(verifyObject(IService, corosync.makeService(options)))
+
+    def test_noReactor(self) -> None:
+        """
+        To import us does not install a reactor.
+        """
+        code = "import sys, corotwist.tap as t; sys.exit('%s' in sys.modules)"
+        command = [sys.executable, "-c", code % "twisted.internet.reactor"]
+        subprocess.run(command, cwd=CHECKOUT, check=True)
+
+
+class ProcessTests(SynchronousTestCase):
+    """
+    Real processes, each under twistd.
+    """
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir(parents=True)
+        self.output = self.directory / "output"
+
+    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """
+        Run C{twistd -n corosync}.
+        """
+        code = "from twisted.scripts.twistd import run; run()"
+        command = [sys.executable, "-c", code, "-n", "--pidfile=", "corosync"]
+        with self.output.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, *arguments],
+                cwd=self.directory,
+                env={**os.environ, "PYTHONPATH": CHECKOUT},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        self.addCleanup(self._end, process)
+        return process
+
+    def _end(self, process: "subprocess.Popen[bytes]") -> None:
+        process.kill()
+        process.wait(PATIENCE)
+
+    def waitFor(self, words: str, process: "subprocess.Popen[bytes]") -> None:
+        """
+        Until the process has said so.
+        """
+        patience = time.monotonic() + PATIENCE
+        while words not in self.said():
+            self.assertIsNone(process.poll(), self.said())
+            self.assertLess(time.monotonic(), patience, self.said())
+            time.sleep(0.02)
+
+    def said(self) -> str:
+        """
+        All its output.
+        """
+        return self.output.read_text(errors="replace")
+
+    def test_aloneUntilTerminated(self) -> None:
+        """
+        Without a configuration a node forms a ring of one; SIGTERM makes it
+        leave in order, and nothing of it stays on the disk.
+        """
+        process = self.start()
+        self.waitFor("Services synchronized", process)
+        (line,) = (x for x in self.said().splitlines() if "its state in" in x)
+        private = Path(line.rpartition(" ")[2])
+        self.assertTrue(private.is_dir())
+        process.send_signal(signal.SIGTERM)
+        self.assertIn(process.wait(PATIENCE), (0, -signal.SIGTERM))
+        self.assertIn("Node 1 stopped", self.said())
+        self.assertFalse(private.exists())
+
+    def test_portTaken(self) -> None:
+        """
+        A node that cannot have its port says so and ends with status 1.
+        """
+        holder: IO[bytes] | socket.socket
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+            holder.bind(("127.0.0.1", 0))
+            port = holder.getsockname()[1]
+            text = GOOD.replace("7405", str(port))
+            text += "system {\nstate_dir: state\n}\n"
+            text = text.replace("node: 1\n", "node: 1\nipc_socket: socket\n")
+            (self.directory / "node.conf").write_text(text)
+            process = self.start("--config", "node.conf")
+            self.assertEqual(process.wait(PATIENCE), 1)
+        self.assertIn("The node cannot start", self.said())
+        self.assertIn("in use", self.said())
