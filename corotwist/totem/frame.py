@@ -34,9 +34,12 @@ from corotwist.errors import (
 # Never the first two bytes of a plain totem message, in either byte order.
 MAGIC: Final = b"ct"
 VERSION: Final = 1
+# With the version: sealed for one node, and of no use to another.
+DIRECTED: Final = 0x80
 SALT_BYTES: Final = 8
 _HEADER: Final = Struct("<2sBBI")
 _START: Final = Struct(f"<Q{SALT_BYTES}s")
+_RECIPIENT: Final = Struct("<I")
 _CLEAR: Final = Struct(f"<2sBBI{_START.size}sQ")
 
 # What sealing adds to a datagram.
@@ -91,7 +94,7 @@ class Sealer:
 
         offset  size  field
              0     2  magic, "ct"
-             2     1  version, 1
+             2     1  version, 1; with bit 7 set when meant for one node
              3     1  mark of the key
              4     4  nodeid of the sender, little endian
              8     8  stamp of the sender's start, little endian
@@ -100,7 +103,8 @@ class Sealer:
             32     n  the totem message, XChaCha20
         32 + n    16  tag, Poly1305
 
-    Bytes 8 to 32 are the nonce, bytes 0 to 8 the associated data.
+    Bytes 8 to 32 are the nonce.  The associated data are bytes 0 to 8 and, for
+    what is meant for one node, its nodeid in 4 bytes, which do not travel.
 
     @param key: 32 bytes, from L{deriveKey}.
     @param stamp: nanoseconds of the wall clock at the start of this node:
@@ -112,7 +116,9 @@ class Sealer:
     def __init__(self, key: bytes, nodeid: int, stamp: int, salt: bytes) -> None:
         assert len(salt) == SALT_BYTES, "a short salt would be padded with zeros"
         self._key = key
-        self._header = _HEADER.pack(MAGIC, VERSION, _mark(key), nodeid)
+        mark = _mark(key)
+        self._header = _HEADER.pack(MAGIC, VERSION, mark, nodeid)
+        self._directed = _HEADER.pack(MAGIC, VERSION | DIRECTED, mark, nodeid)
         self._start = _START.pack(stamp, salt)
         self._counter = 0
 
@@ -120,14 +126,21 @@ class Sealer:
         """
         A datagram that only holders of the key can read, and nobody changes.
         """
-        header = self._header
+        return self._sealed(message, self._header, self._header)
+
+    def sealFor(self, nodeid: int, message: bytes) -> bytes:
+        """
+        A datagram that only that holder of the key accepts: a token caught on
+        its way cannot be given to the wrong node.
+        """
+        header = self._directed
+        return self._sealed(message, header, header + _RECIPIENT.pack(nodeid))
+
+    def _sealed(self, message: bytes, header: bytes, associated: bytes) -> bytes:
         nonce = self._start + self._counter.to_bytes(8, "little")
         self._counter += 1
-        return b"%b%b%b" % (
-            header,
-            nonce,
-            _encrypt(message, header, nonce, self._key),
-        )
+        sealed = _encrypt(message, associated, nonce, self._key)
+        return b"%b%b%b" % (header, nonce, sealed)
 
 
 @define
@@ -204,6 +217,7 @@ class Opener:
         for key in keys:
             self._keys.setdefault(_mark(key), []).append(key)
         self._nodeid = nodeid
+        self._recipient = _RECIPIENT.pack(nodeid)
         self._senders = frozenset(senders)
         self._heard: dict[int, _Heard] = {}
 
@@ -222,22 +236,25 @@ class Opener:
         if len(datagram) < OVERHEAD:
             raise TruncatedFrame(f"{len(datagram)} bytes cannot be sealed")
         _, version, mark, nodeid, start, counter = _CLEAR.unpack_from(datagram)
-        if version != VERSION:
-            raise UnknownFrame(f"sealed in version {version}")
+        if version & ~DIRECTED != VERSION:
+            raise UnknownFrame(f"sealed in version {version & ~DIRECTED}")
         if nodeid not in self._senders and nodeid != self._nodeid:
             raise UnknownFrame(f"node {nodeid} is not in the node list")
-        message = self._decrypted(datagram, mark)
+        associated = datagram[: _HEADER.size]
+        if version & DIRECTED:
+            associated += self._recipient
+        message = self._decrypted(datagram, mark, associated)
         self._once(nodeid, start, counter, now)
         return nodeid, message
 
-    def _decrypted(self, datagram: bytes, mark: int) -> bytes:
-        header, nonce = datagram[: _HEADER.size], datagram[_HEADER.size : _CLEAR.size]
+    def _decrypted(self, datagram: bytes, mark: int, associated: bytes) -> bytes:
+        nonce, sealed = datagram[_HEADER.size : _CLEAR.size], datagram[_CLEAR.size :]
         for key in self._keys.get(mark, ()):
             try:
-                return _decrypt(datagram[_CLEAR.size :], header, nonce, key)
+                return _decrypt(sealed, associated, nonce, key)
             except CryptoError:
                 continue
-        raise ForgedFrame("no key fits")
+        raise ForgedFrame("no key fits, or it was meant for another node")
 
     def _once(self, nodeid: int, start: bytes, counter: int, now: float) -> None:
         heard = self._heard.get(nodeid)

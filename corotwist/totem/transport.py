@@ -313,7 +313,7 @@ class TotemProtocol(DatagramProtocol):
             if self._loopbackCall is None:
                 self._loopbackCall = self._clock.callLater(0, self._loopBack)
         elif self._sealer is not None:
-            self.network.unicast(nodeid, self._sealer.seal(frame))
+            self.network.unicast(nodeid, self._sealer.sealFor(nodeid, frame))
         else:
             self.network.unicast(nodeid, frame)
 

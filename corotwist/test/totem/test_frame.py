@@ -202,6 +202,23 @@ class SealTests(SynchronousTestCase):
         self.assertEqual(ours.open(Sealer(key, 2, 1, SALT).seal(b"a"), 0.0)[1], b"a")
         self.assertEqual(ours.open(Sealer(other, 3, 1, SALT).seal(b"b"), 0.0)[1], b"b")
 
+    def test_forOneNode(self) -> None:
+        """
+        What is meant for one node is refused by every other.
+        """
+        datagram = sealer().sealFor(1, b"token")
+        self.assertEqual(len(datagram), len(b"token") + OVERHEAD)
+        self.assertRaises(ForgedFrame, Opener((KEY,), 3, (1, 2)).open, datagram, 0.0)
+        self.assertEqual(opener().open(datagram, 0.0), (2, b"token"))
+
+    def test_notForEverybody(self) -> None:
+        """
+        Nor can it be turned into something for everybody, or the reverse.
+        """
+        for datagram in (sealer().sealFor(1, b"x"), sealer().seal(b"x")):
+            turned = datagram[:2] + bytes([datagram[2] ^ 0x80]) + datagram[3:]
+            self.assertRaises(ForgedFrame, opener().open, turned, 0.0)
+
     def test_unlisted(self) -> None:
         """
         A node that is not in the node list is not heard, and not remembered.

@@ -19,6 +19,7 @@ from corotwist.config.settings import NodeEntry, TotemSettings
 from corotwist.errors import (
     BadCount,
     ConfigurationError,
+    ForgedFrame,
     StorageRefused,
     TruncatedFrame,
 )
@@ -785,7 +786,10 @@ class SealedTests(SynchronousTestCase):
         Nothing leaves unsealed.
         """
         self.shell.hear(Multicast([b"a", b"b"]), Unicast(PEER, b"token"))
-        (_, *multicast), (_, unicast) = self.shell.network.sent
+        (_, *multicast), (nodeid, unicast) = self.shell.network.sent
+        self.assertEqual(nodeid, PEER)
+        third = Opener((KEY,), THIRD, (ME, PEER))
+        self.assertRaises(ForgedFrame, third.open, unicast, 0.0)
         opened = [self.peer.open(each, 0.0) for each in (*multicast, unicast)]
         self.assertEqual(opened, [(ME, b"a"), (ME, b"b"), (ME, b"token")])
 
