@@ -38,8 +38,10 @@ from corotwist.totem.wire import (
     decode,
 )
 
-# What local clients may have waiting for the token.  Short, so that a message
-# is not old when it leaves: more waits where it can still be refused.
+# What may wait for the token: a message is taken while less than so many full
+# rotations wait, and once taken it may be of any size.  Short, so that a message
+# is not old when it leaves; more waits where it can still be refused.
+QUEUE_ROTATIONS: Final = 2
 QUEUE_BYTES: Final = 1 << 22
 # Room for the services to synchronize in, apart from everything else.
 SYNCHRONIZATION_QUEUE_BYTES: Final = 1 << 22
@@ -134,6 +136,7 @@ class Ring:
         self.ordinary = Outbox(frameBytes, QUEUE_BYTES)
         self.synchronization = Outbox(frameBytes, SYNCHRONIZATION_QUEUE_BYTES)
         self.outbox = self.synchronization
+        self.queueFrames = timing.windowSize * QUEUE_ROTATIONS
         self.flow = Flow(timing.windowSize, timing.maxMessages)
         self.senderSequence = 0
         # Gathering.
@@ -189,7 +192,10 @@ class Ring:
         """
         How large a message C{submit} would take now, in bytes.
         """
-        return self.outbox.room()
+        outbox = self.outbox
+        if outbox is self.ordinary and outbox.frames() >= self.queueFrames:
+            return 0
+        return outbox.room()
 
     def backlog(self) -> int:
         """
@@ -256,7 +262,7 @@ class Ring:
         @return: L{None}, and nothing is queued, when there is no room.
         """
         self.now = now
-        if not self.outbox.add(message, guarantee):
+        if self.room() < len(message) or not self.outbox.add(message, guarantee):
             return None
         if self.idle and self._stateName is In.OPERATIONAL:
             cancelHold(self)
