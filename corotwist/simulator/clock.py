@@ -13,10 +13,9 @@ from random import Random
 from typing import Any, Final
 
 from attrs import define, field
-from zope.interface import implementer
-
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from zope.interface import implementer
 
 # Cancelled calls stay in the heap until it is full of them.
 LITTER: Final = 1024
@@ -61,15 +60,15 @@ class Call:
     def getTime(self) -> float:
         return self.time
 
-    def active(self) -> int:
-        return int(self._function is not None)
+    def active(self) -> bool:
+        return self._function is not None
 
     def cancel(self) -> None:
         self._mustBeActive()
         self._function = None
         self._clock.callCancelled(self)
 
-    def delay(self, secondsLater: float) -> None:  # noqa: N803
+    def delay(self, secondsLater: float) -> None:
         self._mustBeActive()
         self._moveTo(self.time + secondsLater)
 
@@ -135,7 +134,11 @@ class Clock:
         return self._now
 
     def callLater(
-        self, delay: float, callable: Callable[..., Any], *args: Any, **kw: Any
+        self,
+        delay: float,
+        callable: Callable[..., Any],  # noqa: A002
+        *args: Any,
+        **kw: Any,
     ) -> Call:
         assert delay >= 0, f"a call {delay} s from now"
         call = Call(self, self._now + delay, callable, (args, kw))
@@ -208,7 +211,7 @@ class Clock:
 
 def _useful(function: Callable[..., Any]) -> bool:
     call = getattr(function, "__self__", None)
-    return bool(call.active()) if isinstance(call, Call) else True
+    return call.active() if isinstance(call, Call) else True
 
 
 @implementer(IReactorTime)
@@ -241,7 +244,11 @@ class NodeClock:
         return max(self._floor, self.clock.seconds() * self.rate + self.offset)
 
     def callLater(
-        self, delay: float, callable: Callable[..., Any], *args: Any, **kw: Any
+        self,
+        delay: float,
+        callable: Callable[..., Any],  # noqa: A002
+        *args: Any,
+        **kw: Any,
     ) -> Call:
         assert delay >= 0, f"a call {delay} s from now"
         call = Call(self, self.seconds() + delay, callable, (args, kw))

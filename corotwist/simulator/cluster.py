@@ -20,7 +20,8 @@ from random import Random
 from struct import Struct
 from typing import Any, Final
 
-from attrs import define, field
+from attrs import define
+from twisted.python.failure import Failure
 
 from corotwist.config.settings import Timing
 from corotwist.simulator.chance import source
@@ -49,7 +50,6 @@ from corotwist.totem.effects import (
 from corotwist.totem.membership import Configuration, Guarantee, RingId
 from corotwist.totem.service import TotemService
 from corotwist.totem.states import In
-from twisted.python.failure import Failure
 
 # How often a condition is looked at, in virtual seconds.
 LOOK: Final = 0.005
@@ -240,7 +240,9 @@ class Cluster:
         self.trace = Trace(None) if keepTrace else Trace()
         self.sometimes: Counter[str] = Counter()
         self.violations: list[Violation] = []
-        self.nodes = {n: SimulatedNode(n, Disk(source(seed, "disk", n))) for n in nodeids}
+        self.nodes = {
+            n: SimulatedNode(n, Disk(source(seed, "disk", n))) for n in nodeids
+        }
         self._key = key
         self._drift = drift
         self._workload = source(seed, "workload")
@@ -755,9 +757,7 @@ class Cluster:
             self._lastSent[life] = last = number
             payload = frame[_PAYLOAD_AT:]
             ringId = RingId(ring, representative)
-            self.record(
-                life, "send", ring=ringId, seq=sequence, digest=payload
-            )
+            self.record(life, "send", ring=ringId, seq=sequence, digest=payload)
             self.evs.sent(life, ringId, sequence, number, payload)
 
     def _deliver(self, life: Life, effect: Deliver) -> None:
@@ -836,7 +836,10 @@ class Cluster:
     def _broken(self, life: Life, failure: Failure) -> None:
         self._violated(
             Violation(
-                "I4", f"raised {failure.getTraceback()}", (life,), {"at": self.seconds()}
+                "I4",
+                f"raised {failure.getTraceback()}",
+                (life,),
+                {"at": self.seconds()},
             )
         )
 
@@ -857,14 +860,16 @@ class Cluster:
     def _story(self, violation: Violation) -> str:
         nodes = {life.nodeid for life in violation.lives}
         records = [*self.trace.lines(*nodes, 0)][-RECORDS_SHOWN:]
-        return "\n".join([
-            str(violation),
-            f"at {self.clock.seconds():.6f} s, seed {self.seed}, "
-            f"{len(self.nodes)} nodes",
-            f"replay: {self.replay}" if self.replay else "",
-            "the last records of the nodes involved:",
-            *records,
-        ])
+        where = f"{len(self.nodes)} nodes, seed {self.seed}"
+        return "\n".join(
+            [
+                str(violation),
+                f"at {self.clock.seconds():.6f} s, {where}",
+                f"replay: {self.replay}" if self.replay else "",
+                "the last records of the nodes involved:",
+                *records,
+            ]
+        )
 
 
 def drawPayload(random: Random, size: int) -> bytes:

@@ -289,12 +289,13 @@ class EvsJudge(Judge):
                 left=configuration.left,
                 right=sorted(left),
             )
+        arrived = self._installersOf(configuration.ringId)
         transition = self._transitionOf(life, position, configuration, members)
-        if life.nodeid in transition.installers:
+        if transition.installers.get(life.nodeid) is life:
             self.blame("P2.2", "installed a configuration twice", life)
         transition.installers[life.nodeid] = life
         position.transition = transition
-        for fellow in self._installersOf(configuration.ringId):
+        for fellow in arrived:
             if fellow.nodeid in members:
                 self._cameAlong(fellow, transition)
 
@@ -439,17 +440,8 @@ class EvsJudge(Judge):
                 right=sorted(right),
             )
 
-    def _ringOf(
-        self, life: Life, ringId: RingId, members: frozenset[int]
-    ) -> RingStory:
-        ring = self._rings.get(ringId)
-        if (
-            ring is not None
-            and ringId.representative in self._forgetful
-            and self._forgotten(ring)
-        ):
-            self._forget(ring)
-            ring = None
+    def _ringOf(self, life: Life, ringId: RingId, members: frozenset[int]) -> RingStory:
+        ring = self._known(ringId)
         if ring is None:
             ring = self._rings[ringId] = RingStory(ringId, members)
             self._remember(ring)
@@ -483,27 +475,35 @@ class EvsJudge(Judge):
         for transition in self._towards.pop(old.ringId, ()):
             self._transitions.pop((transition.old, old.ringId), None)
 
-    def _forgotten(self, ring: RingStory) -> bool:
+    def _known(self, ringId: RingId) -> RingStory | None:
         """
-        Does nobody live who was in it, or was on the way to it?
-        """
-        towards = self._towards[ring.ringId]
-        return not any(
-            life.alive
-            for group in (ring, *towards)
-            for life in group.installers.values()
-        )
+        A ring that was installed before.
 
-    def _forget(self, ring: RingStory) -> None:
-        for transition in self._towards.pop(ring.ringId, ()):
-            del self._transitions[transition.old, ring.ringId]
+        A representative that lost its disk may use the name again of a ring
+        of which nobody lives; then it is another ring.
+        """
+        ring = self._rings.get(ringId)
+        if (
+            ring is None
+            or ringId.representative not in self._forgetful
+            or any(life.alive for life in ring.installers.values())
+        ):
+            return ring
+        del self._rings[ringId]
+        towards = self._towards.pop(ringId, [])
+        for transition in towards:
+            if any(life.alive for life in transition.installers.values()):
+                self._towards[ringId].append(transition)
+            else:
+                del self._transitions[transition.old, ringId]
+        return None
 
     def _includes(self, life: Life, members: frozenset[int]) -> None:
         if life.nodeid not in members:
             self.blame("P2.0", "is not in its own configuration", life, members=members)
 
     def _installersOf(self, ringId: RingId) -> list[Life]:
-        ring = self._rings.get(ringId)
+        ring = self._known(ringId)
         return list(ring.installers.values()) if ring else []
 
     def _cameAlong(self, life: Life, transition: Transition) -> None:

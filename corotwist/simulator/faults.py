@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 # datagrams included, is C{OTHER}.
 KINDS: Final = ("token", "data", "merge", "join", "commit", "cancel")
 OTHER: Final = "other"
+KIND_AT: Final = 3
 MAGIC: Final = (b"\x70\xc0", b"\xc0\x70")
 
 
@@ -20,8 +21,9 @@ def kindOf(datagram: bytes) -> str:
     """
     The name of a datagram's type.
     """
-    if datagram[:2] in MAGIC and len(datagram) > 3 and datagram[3] < len(KINDS):
-        return KINDS[datagram[3]]
+    if datagram[:2] in MAGIC and len(datagram) > KIND_AT:
+        kind = datagram[KIND_AT]
+        return KINDS[kind] if kind < len(KINDS) else OTHER
     return OTHER
 
 

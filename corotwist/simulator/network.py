@@ -9,12 +9,12 @@ from random import Random
 from typing import Final
 
 from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from corotwist.interfaces import IDatagramReceiver, ITransport
 from corotwist.simulator.clock import Clock
 from corotwist.simulator.faults import CALM, Faults, Rule
-from twisted.internet.defer import Deferred, succeed
 
 PORT_NUMBER: Final = 5405
 FIRST_ADDRESS: Final = int(IPv4Address("10.0.0.0"))
@@ -206,9 +206,7 @@ class Network:
         """
         All links between two different nodes.
         """
-        return [
-            self.link(a, b) for a in self.nodeids for b in self.nodeids if a != b
-        ]
+        return [self.link(a, b) for a in self.nodeids for b in self.nodeids if a != b]
 
     def carry(
         self, port: Port, targets: Sequence[int], datagrams: Sequence[bytes]

@@ -250,7 +250,6 @@ class Process:
         self.clock.stop()
 
 
-
 def settingsOf(
     nodeid: int, nodeids: Sequence[int], timing: Timing, key: bytes | None
 ) -> TotemSettings:

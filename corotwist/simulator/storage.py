@@ -7,12 +7,12 @@ from random import Random
 from typing import Final
 
 from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from corotwist.errors import StorageRefused
 from corotwist.interfaces import IRingStorage
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 
 # A write that was not made durable before the process died is there anyway
 # with this probability.

@@ -3,17 +3,18 @@ Virtual time.
 """
 
 from random import Random
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from zope.interface.verify import verifyObject
-
-from corotwist.simulator import clock as clockModule
-from corotwist.simulator.clock import Clock, NodeClock, TimeStandsStill
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import Clock as TwistedClock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from corotwist.simulator import clock as time
+from corotwist.simulator.clock import Call, Clock, NodeClock, TimeStandsStill
 
 
 class ClockTests(SynchronousTestCase):
@@ -77,8 +78,8 @@ class ClockTests(SynchronousTestCase):
         """
         A call may cancel another that is due at the same instant.
         """
-        calls = []
-        calls.append(self.clock.callLater(1, lambda: calls[1].cancel()))
+        calls: list[Call] = []
+        calls.append(self.clock.callLater(1, lambda: calls[1].cancel()))  # noqa: PLW0108
         calls.append(self.clock.callLater(1, self.seen.append, "sibling"))
         self.clock.advance(1)
         self.assertEqual(self.seen, [])
@@ -126,9 +127,9 @@ class ClockTests(SynchronousTestCase):
         no other.
         """
         self.clock.callLater(9, self.seen.append, "kept")
-        for _ in range(10 * clockModule.LITTER):
+        for _ in range(10 * time.LITTER):
             self.clock.callLater(5, self.seen.append, "litter").cancel()
-        self.assertTrue(len(self.clock._heap) < 3 * clockModule.LITTER)
+        self.assertTrue(len(self.clock._heap) < 3 * time.LITTER)
         self.clock.advance(10)
         self.assertEqual(self.seen, ["kept"])
 
@@ -147,7 +148,7 @@ class ClockTests(SynchronousTestCase):
         """
         Events that beget events at the same instant are not waited for.
         """
-        self.patch(clockModule, "EVENTS_IN_ONE_INSTANT", 100)
+        self.patch(time, "EVENTS_IN_ONE_INSTANT", 100)
 
         def again() -> None:
             self.clock.callLater(0, again)
@@ -188,7 +189,7 @@ class ClockTests(SynchronousTestCase):
         """
         seen: list[list[tuple[int, float]]] = []
         for clock in (Clock(), TwistedClock()):
-            calls = []
+            calls: list[Any] = []
             mine: list[tuple[int, float]] = []
             seen.append(mine)
             for number, (what, which, amount) in enumerate(steps):
@@ -210,7 +211,7 @@ class ClockTests(SynchronousTestCase):
             clock.advance(100)
         made = [[number for number, _ in mine] for mine in seen]
         self.assertEqual(made[0], made[1])
-        times = [time for _, time in seen[0]]
+        times = [moment for _, moment in seen[0]]
         self.assertEqual(times, sorted(times))
 
 
@@ -234,9 +235,7 @@ class NodeClockTests(SynchronousTestCase):
         self.cluster.advance(0.25)
         self.assertEqual(self.seen, [101.0])
 
-    @given(
-        st.floats(0.9, 1.1), st.floats(0, 1e6), st.floats(0, 1e3), st.floats(0, 10)
-    )
+    @given(st.floats(0.9, 1.1), st.floats(0, 1e6), st.floats(0, 1e3), st.floats(0, 10))
     def test_neverEarly(
         self, rate: float, offset: float, start: float, delay: float
     ) -> None:

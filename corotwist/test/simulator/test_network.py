@@ -5,6 +5,7 @@ Links, their faults, and sockets.
 from collections.abc import Sequence
 from random import Random
 
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -14,7 +15,6 @@ from corotwist.simulator.faults import Faults, Rule, kindOf
 from corotwist.simulator.network import BURST, SOCKET_DATAGRAMS, Network, Port
 from corotwist.totem.membership import RingId
 from corotwist.totem.wire import HoldCancel, MergeDetect
-from twisted.trial.unittest import SynchronousTestCase
 
 MANY = 2000
 

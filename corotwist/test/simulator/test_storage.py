@@ -4,13 +4,13 @@ Disks.
 
 from random import Random
 
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from corotwist.errors import StorageRefused
 from corotwist.interfaces import IRingStorage
 from corotwist.simulator.clock import Clock
 from corotwist.simulator.storage import Disk, Storage
-from twisted.trial.unittest import SynchronousTestCase
 
 
 class StorageTests(SynchronousTestCase):
