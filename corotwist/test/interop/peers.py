@@ -76,12 +76,14 @@ class Peer:
 
     @ivar events: everything it printed, in order.
     @ivar marks: how many barriers it took part in.
+    @ivar origin: from which event on its history is compared with others'.
     """
 
     nodeid: int
     process: subprocess.Popen[str]
     events: list[Event] = field(factory=list)
     marks: int = 0
+    origin: int = 0
     _changed: Condition = field(factory=Condition)
     _reader: Thread | None = None
 

@@ -114,18 +114,19 @@ def apart(peers: Sequence[Peer]) -> None:
 
 def livedTogether(peers: Sequence[Peer]) -> None:
     """
-    Check that everything since the first message was the same to all of them.
+    Check that everything since they were last settled was the same to all.
     """
-    agree(peers, [peer.history(beginning(peer)) for peer in peers])
+    agree(peers, [peer.history(peer.origin) for peer in peers])
 
 
-def beginning(peer: Peer) -> int:
+def settle(peers: Sequence[Peer]) -> None:
     """
-    The first message of a story; views before it tell who joined when, and
-    each peer saw its own part of that.
+    From here on, who stays together sees the same: before, some of them had
+    not joined, or been elsewhere.
     """
-    events = enumerate(peer.events)
-    return next(number for number, event in events if event["event"] == "message")
+    barrier(peers)
+    for peer in peers:
+        peer.origin = len(peer.events)
 
 
 class FormationTests(RingCase):
@@ -208,7 +209,7 @@ class FaultTests(RingCase):
         """
 
         def story(lab: Lab, peers: dict[int, Peer]) -> None:
-            barrier(list(peers.values()))
+            settle(list(peers.values()))
             burst(list(peers.values()))
             lab.kill(victim, number)
             peers.pop(victim).close()
@@ -269,7 +270,7 @@ class FaultTests(RingCase):
 
         def story(lab: Lab, peers: dict[int, Peer]) -> None:
             others = [peers[nodeid] for nodeid in peers if nodeid != away]
-            barrier(list(peers.values()))
+            settle(list(peers.values()))
             burst(list(peers.values()))
             lab.partition([away], [peer.nodeid for peer in others])
             apart(others)
@@ -341,8 +342,8 @@ class Soak:
         """
         The story.
         """
-        barrier(list(peers.values()))
         while monotonic() < self.end:
+            settle(list(peers.values()))
             burst(list(peers.values()))
             self.random.choice((self.lose, self.cut, self.disturb))(lab, peers)
             together(list(peers.values()))
