@@ -30,7 +30,7 @@ from corotwist.errors import (
     TryAgain,
 )
 from corotwist.ipc import path
-from corotwist.ipc.channel import Box, Channel, Responder, firstResponder
+from corotwist.ipc.channel import Channel, Responder, firstResponder
 from corotwist.ipc.connection import Connection, Credentials, locators
 from corotwist.ipc.status import StatusLocator
 from corotwist.ipc.wire import (
@@ -112,7 +112,7 @@ class ServerChannel(Channel):
 
     @ivar congested: that is so now.
     @ivar client: from pairing on.
-    @ivar patience: until then: when it runs out.
+    @ivar patience: until then, and when it closes: when ours runs out.
     """
 
     def __init__(self, server: "IpcServer") -> None:
@@ -180,8 +180,8 @@ class ServerChannel(Channel):
         if self.transport is not None and not self.ended:
             # A registered producer would keep the connection open.
             self.transport.unregisterProducer()
-            self._server.reactor.callLater(CLOSING_SECONDS, self.abort)
-        super().close()
+            self._server.closeWithin(CLOSING_SECONDS, self)
+            super().close()
 
 
 class _HelloLocator(amp.CommandLocator):
@@ -195,15 +195,17 @@ class _HelloLocator(amp.CommandLocator):
         self._channel = channel
 
     def locateResponder(self, name: bytes) -> Responder:
-        return super().locateResponder(name) or self._tooEarly
+        return partial(self._respond, super().locateResponder(name))
 
-    def _tooEarly(self, box: Box) -> None:
+    def _respond(self, responder: Responder | None, box: amp.AmpBox) -> Any:
+        # Unless it goes well.
         self._channel.closeAfterAnswer = True
-        raise BadHandle("hello comes first, on both connections")
+        if responder is None:
+            raise BadHandle("hello comes first, on both connections")
+        return responder(box)
 
     @Hello.responder
     def _hello(self, **arguments: Any) -> dict[str, Any]:
-        self._channel.closeAfterAnswer = True
         answer = self._server.helloReceived(self._channel, **arguments)
         self._channel.closeAfterAnswer = False
         return answer
@@ -336,8 +338,15 @@ class IpcServer(Service):
 
     def _patienceEnded(self, channel: ServerChannel) -> None:
         channel.patience = None
-        self.counters.unpaired += 1
+        self.counters.unpaired += channel in self._unpaired
         channel.abort()
+
+    def closeWithin(self, seconds: float, channel: ServerChannel) -> None:
+        """
+        Its peer has so long to read what it is sent last.
+        """
+        self._losePatience(channel)
+        channel.patience = self.reactor.callLater(seconds, self._patienceEnded, channel)
 
     def helloReceived(
         self,
@@ -456,7 +465,7 @@ class IpcServer(Service):
         for secret in [s for s, c in self._secrets.items() if c is channel]:
             del self._secrets[secret]
         if channel.client is not None:
-            channel.client.requests.abort()
+            channel.client.requests.close()
             channel.client.dispatch.abort()
             self._clientGone(channel.client)
         if self._allGone is not None and not self._channels:
