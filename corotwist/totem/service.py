@@ -55,6 +55,7 @@ class TotemService(Service):
         random: Random,
         *,
         timeOfDay: Callable[[], int] = time.time_ns,
+        makeRing: Callable[..., Ring] = Ring,
     ) -> None:
         self.nodeid = settings.nodeid
         self.protocol: TotemProtocol | None = None
@@ -67,6 +68,7 @@ class TotemService(Service):
         self._storage = storage
         self._random = random
         self._timeOfDay = timeOfDay
+        self._makeRing = makeRing
 
     # Beginning and end.
 
@@ -93,7 +95,9 @@ class TotemService(Service):
 
     def _makeProtocol(self) -> TotemProtocol:
         settings = self._settings
-        ring = Ring(self.nodeid, settings.timing, self._frameBytes, self._random)
+        ring = self._makeRing(
+            self.nodeid, settings.timing, self._frameBytes, self._random
+        )
         sealer, opener = self._seals(settings.key)
         protocol = TotemProtocol(
             self._clock,
