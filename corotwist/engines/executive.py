@@ -53,8 +53,6 @@ SERVICE_NAMES: Final = (
 MOST_GROUPS: Final = 255
 MOST_SERVICES: Final = 64
 MOST_MEMBERS: Final = 384
-# Keys in one cmap message.
-MOST_ITEMS: Final = 255
 LONGEST_NAME: Final = 128
 LONGEST_REASON: Final = 256
 LONGEST_DEVICE_NAME: Final = 255

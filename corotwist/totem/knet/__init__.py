@@ -1,3 +1,3 @@
 """
-The wire of kronosnet: several links, each watched, below one ring.
+The wire of kronosnet.
 """
