@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from corotwist.engines.interfaces import GroupView, Member
 from corotwist.errors import Busy
 from corotwist.ipc.remote import Remote
-from corotwist.ipc.wire import NOTIFICATION_COST
+from corotwist.ipc.wire import DISPATCH_WINDOW_BYTES, NOTIFICATION_COST
 
 
 @frozen
@@ -40,26 +40,84 @@ Event = Message | GroupView | Gap
 
 
 @define(eq=False)
-class Opened:
+class Ledger:
     """
-    The messages of a batch that are not yet iterated over.
+    What came from one remote, and is acknowledged to it when it is dealt with.
+
+    Parts of a message too large for the window have to be acknowledged before
+    the message is whole; they are not while a window of others is kept.
+    """
+
+    _remote: Remote
+    _keptBytes: int = 0
+    _owed: int = 0
+
+    def kept(self, size: int) -> None:
+        """
+        Somebody will look at so many bytes later.
+        """
+        self._keptBytes += size
+
+    def released(self, cost: int, size: int = 0) -> None:
+        """
+        An event of that cost is dealt with.
+
+        @param size: as it was kept.
+        """
+        self._keptBytes -= size
+        if self._owed and self._keptBytes < DISPATCH_WINDOW_BYTES:
+            cost += self._owed
+            self._owed = 0
+        self._remote.consumed(cost)
+
+    def partReceived(self, cost: int) -> None:
+        """
+        More is to come before anybody can look at it.
+        """
+        if self._keptBytes < DISPATCH_WINDOW_BYTES:
+            self._remote.consumed(cost)
+        else:
+            self._owed += cost
+
+
+@define(eq=False)
+class _Entry:
+    """
+    What is not yet iterated over.
+
+    @ivar ledger: L{None} when it is acknowledged already.
+    """
+
+    cost: int
+    size: int
+    ledger: Ledger | None
+
+    def release(self) -> None:
+        """
+        Acknowledge it.
+        """
+        ledger, self.ledger = self.ledger, None
+        if ledger is not None:
+            ledger.released(self.cost, self.size)
+
+
+@define(eq=False)
+class _Opened(_Entry):
+    """
+    The messages of a batch.
     """
 
     sender: Member
     payloads: Iterator[bytes]
-    cost: int
-    remote: Remote
 
 
 @define(eq=False)
-class Shown:
+class _Shown(_Entry):
     """
-    A view that is not yet iterated over.
+    Anything else.
     """
 
     event: GroupView | Gap
-    remote: Remote | None
-    cost: int = NOTIFICATION_COST
 
 
 @define(eq=False)
@@ -70,23 +128,30 @@ class Events:
     """
 
     _group: bytes
-    _waiting: deque[Opened | Shown] = field(factory=deque, init=False)
+    _waiting: deque[_Opened | _Shown] = field(factory=deque, init=False)
     _consumer: Deferred[None] | None = field(default=None, init=False)
+    _leavingBytes: int | None = field(default=None, init=False)
     _ended: bool = field(default=False, init=False)
 
-    def opened(self, opened: Opened) -> None:
+    def opened(
+        self,
+        sender: Member,
+        payloads: list[bytes],
+        cost: int,
+        size: int,
+        ledger: Ledger,
+    ) -> None:
         """
         Append messages.
         """
-        self._waiting.append(opened)
-        self._wake()
+        ledger.kept(size)
+        self._append(_Opened(cost, size, ledger, sender, iter(payloads)))
 
-    def shown(self, event: GroupView, remote: Remote) -> None:
+    def shown(self, event: GroupView, ledger: Ledger) -> None:
         """
         Append a view.
         """
-        self._waiting.append(Shown(event, remote))
-        self._wake()
+        self._append(_Shown(NOTIFICATION_COST, 0, ledger, event))
 
     def interrupted(self, gap: Gap) -> None:
         """
@@ -98,8 +163,16 @@ class Events:
         )
         while len(self._waiting) > earlier:
             self._waiting.pop()
-        self._waiting.append(Shown(gap, None))
-        self._wake()
+        self._append(_Shown(0, 0, None, gap))
+
+    def leaving(self) -> None:
+        """
+        From now on acknowledge at once: the last view must come though nobody
+        iterates any more.  What is then kept is bounded, too.
+        """
+        self._leavingBytes = 0
+        for entry in self._waiting:
+            entry.release()
 
     def end(self) -> None:
         """
@@ -108,14 +181,21 @@ class Events:
         self._ended = True
         self._wake()
 
-    def discard(self) -> None:
-        """
-        Nobody wants to see what waits.
-        """
-        waiting, self._waiting = self._waiting, deque()
-        for entry in waiting:
-            if entry.remote is not None:
-                entry.remote.consumed(entry.cost)
+    def _append(self, entry: _Opened | _Shown) -> None:
+        if self._leavingBytes is None or self._keptLeaving(entry):
+            self._waiting.append(entry)
+            self._wake()
+
+    def _keptLeaving(self, entry: _Opened | _Shown) -> bool:
+        entry.release()
+        assert self._leavingBytes is not None, "only while leaving"
+        # Of what nobody waits for, a window of messages, and another of views.
+        windows = 1 if isinstance(entry, _Opened) else 2
+        size = self._leavingBytes + entry.size + NOTIFICATION_COST
+        if size > windows * DISPATCH_WINDOW_BYTES and self._consumer is None:
+            return False
+        self._leavingBytes = size
+        return True
 
     def _wake(self) -> None:
         consumer, self._consumer = self._consumer, None
@@ -148,17 +228,16 @@ class Events:
         if not self._waiting:
             return None
         first = self._waiting[0]
-        if isinstance(first, Shown):
+        if isinstance(first, _Shown):
             self._waiting.popleft()
-            if first.remote is not None:
-                first.remote.consumed(first.cost)
+            first.release()
             return first.event
         for payload in first.payloads:
             return Message(self._group, first.sender, payload)
         self._waiting.popleft()
-        first.remote.consumed(first.cost)
+        first.release()
         return None
 
 
-def _isGap(entry: Opened | Shown) -> bool:
-    return isinstance(entry, Shown) and isinstance(entry.event, Gap)
+def _isGap(entry: _Opened | _Shown) -> bool:
+    return isinstance(entry, _Shown) and isinstance(entry.event, Gap)

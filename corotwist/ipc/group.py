@@ -12,8 +12,7 @@ from twisted.logger import Logger
 from corotwist.engines import batch as batches
 from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES, GroupView, Member
 from corotwist.errors import BadHandle, InvalidParameter, NotJoined, TooBig
-from corotwist.ipc.events import Event, Events, Gap, Opened
-from corotwist.ipc.remote import Remote
+from corotwist.ipc.events import Event, Events, Gap, Ledger
 from corotwist.ipc.wire import NOTIFICATION_COST
 from corotwist.totem.membership import Guarantee
 
@@ -138,7 +137,8 @@ class ProcessGroup:
 
     def leave(self) -> Deferred[None]:
         """
-        Be a member no more, after what was sent so far.
+        Be a member no more, after what was sent so far.  Events go on until
+        the view without us; those that nobody waits for may be lost now.
 
         @return: fires with L{None} when the view without us arrived, or the
             connection was lost.  Fails with L{NotJoined} when we left before.
@@ -168,7 +168,7 @@ class ProcessGroup:
     # From ProcessGroups.
 
     def messagesDelivered(
-        self, sender: Member, batch: bytes, cost: int, remote: Remote
+        self, sender: Member, batch: bytes, cost: int, ledger: Ledger
     ) -> None:
         """
         The next messages of one sender.
@@ -180,7 +180,7 @@ class ProcessGroup:
             self._log.warn("Garbage from {sender}: {error}", sender=sender, error=error)
             payloads = []
         if self._events is not None:
-            self._events.opened(Opened(sender, iter(payloads), cost, remote))
+            self._events.opened(sender, payloads, cost, len(batch), ledger)
             return
         delivered = self._delivered
         if delivered is not None:
@@ -189,18 +189,18 @@ class ProcessGroup:
                     delivered(sender, payload)
                 except Exception:  # noqa: BLE001
                     self._log.failure("An application failed at a message")
-        remote.consumed(cost)
+        ledger.released(cost)
 
-    def viewReceived(self, view: GroupView, remote: Remote) -> None:
+    def viewReceived(self, view: GroupView, ledger: Ledger) -> None:
         """
         Other members.
         """
         self.members = view.members
         if self._events is not None:
-            self._events.shown(view, remote)
+            self._events.shown(view, ledger)
             return
         self._call(self._viewChanged, view)
-        remote.consumed(NOTIFICATION_COST)
+        ledger.released(NOTIFICATION_COST)
 
     def connectionLost(self, reason: str) -> None:
         """
@@ -219,6 +219,14 @@ class ProcessGroup:
                 callback(event)
             except Exception:  # noqa: BLE001
                 self._log.failure("An application failed at a view or gap")
+
+    def leavingBegan(self) -> None:
+        """
+        We are on our way out.
+        """
+        self.standing = Standing.LEAVING
+        if self._events is not None:
+            self._events.leaving()
 
     def ended(self) -> None:
         """

@@ -38,7 +38,7 @@ from corotwist.ipc.cpg import (
     View,
     decodeView,
 )
-from corotwist.ipc.events import Gap
+from corotwist.ipc.events import Gap, Ledger
 from corotwist.ipc.group import ProcessGroup, Standing
 from corotwist.ipc.outbox import Batch, Outbox
 from corotwist.ipc.remote import Remote, ask
@@ -76,6 +76,8 @@ class ProcessGroups:
         self.ringChanged: Callable[[Ring], object] | None = None
         self._clock = clock
         self._remote: Remote | None = None
+        self._ledger: Ledger | None = None
+        self._own = Member(0, 0)
         self._groups: dict[bytes, ProcessGroup] = {}
         self._outbox: Outbox[ProcessGroup] = Outbox()
         self._flushing = False
@@ -288,7 +290,7 @@ class ProcessGroups:
         if group.standing is Standing.WAITING:
             self._end(group, None)
         elif group.standing is not Standing.LEAVING:
-            group.standing = Standing.LEAVING
+            group.leavingBegan()
             self._flush()
             self._askToLeave(group)
 
@@ -352,6 +354,8 @@ class ProcessGroups:
         The node is there, perhaps again.
         """
         self._remote = remote
+        self._ledger = Ledger(remote)
+        self._own = Member(remote.welcome.nodeid, remote.welcome.pid)
         self._partials.clear()
         for group in list(self._groups.values()):
             self._askToJoin(group)
@@ -360,7 +364,7 @@ class ProcessGroups:
         """
         It is gone, for now.
         """
-        self._remote = None
+        self._remote = self._ledger = None
         lost = Failure(Disconnected(f"not sent: {reason}"))
         for batch in self._outbox.clear():
             _settle(batch, lost)
@@ -393,24 +397,23 @@ class ProcessGroups:
         }
 
     def _deliverReceived(self, box: amp.AmpBox) -> None:
-        remote = self._remote
-        if remote is None:
+        ledger = self._ledger
+        if ledger is None:
             return
         batch: bytes | None = box[b"batch"]
         cost = len(box[b"batch"])
         if b"part" in box:
             batch = self._whole(Deliver.commandName, box, box[b"batch"])
             if batch is None:
-                # Or a message beyond the window would never arrive.
-                remote.consumed(cost)
+                ledger.partReceived(cost)
                 return
         group = self._groups.get(box[b"group"])
         if group is None or batch is None:
-            remote.consumed(cost)
+            ledger.released(cost)
         else:
             key = (box[b"nodeid"], box[b"pid"])
             sender = self._senders.get(key) or self._newSender(key)
-            group.messagesDelivered(sender, batch, cost, remote)
+            group.messagesDelivered(sender, batch, cost, ledger)
 
     def _whole(self, stream: bytes, box: amp.AmpBox, data: bytes) -> bytes | None:
         more = box[b"more"] == b"True"
@@ -423,25 +426,25 @@ class ProcessGroups:
         return sender
 
     def _viewReceived(self, box: amp.AmpBox) -> None:
-        remote = self._remote
-        if remote is None:
+        ledger = self._ledger
+        if ledger is None:
             return
         whole = self._whole(View.commandName, box, box[b"view"])
         group = self._groups.get(box[b"group"])
         if whole is None or group is None:
-            remote.consumed(NOTIFICATION_COST)
+            ledger.released(NOTIFICATION_COST)
         else:
-            self._viewChanged(group, decodeView(group.name, whole), remote)
+            self._viewChanged(group, decodeView(group.name, whole), ledger)
 
     def _viewChanged(
-        self, group: ProcessGroup, view: GroupView, remote: Remote
+        self, group: ProcessGroup, view: GroupView, ledger: Ledger
     ) -> None:
-        own = Member(remote.welcome.nodeid, remote.welcome.pid)
+        own = self._own
         entered = group.standing is Standing.ASKED and own in view.members
         if entered:
             group.standing = Standing.MEMBER
             group.everJoined = True
-        group.viewReceived(view, remote)
+        group.viewReceived(view, ledger)
         joining = group.joining
         if entered and joining is not None:
             group.joining = None
@@ -458,8 +461,8 @@ class ProcessGroups:
                 self.ringChanged(self.ring)
             except Exception:  # noqa: BLE001
                 self._log.failure("An application failed at a ring")
-        if self._remote is not None:
-            self._remote.consumed(NOTIFICATION_COST)
+        if self._ledger is not None:
+            self._ledger.released(NOTIFICATION_COST)
 
 
 def _settle(batch: Batch[ProcessGroup], answer: Any) -> None:

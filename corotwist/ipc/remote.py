@@ -280,6 +280,7 @@ class LocalRemote:
         self._clock = clock
         self._manager = manager
         self._receiver = receiver
+        self._asked: set[Deferred[amp.AmpBox]] = set()
         self._credits = _Credits(self._giveCredit)
         self.consumed = self._credits.consumed
         self.welcome = Welcome(manager.totem.nodeid, who.pid)
@@ -301,10 +302,18 @@ class LocalRemote:
         responder = firstResponder(self._locators, name)
         if responder is None:
             return fail(NotSupported(f"no command {name!r}"))
+        fresh: Deferred[amp.AmpBox] = Deferred()
+        self._asked.add(fresh)
         answer = respond(responder, amp.AmpBox(box))
         if not isinstance(answer, Deferred):
             answer = succeed(answer)
-        return answer.addErrback(_localError)
+        answer.addErrback(_localError).addBoth(self._answered, fresh)
+        return fresh
+
+    def _answered(self, answer: Any, fresh: Deferred[amp.AmpBox]) -> None:
+        if fresh in self._asked:
+            self._asked.discard(fresh)
+            fresh.callback(answer)  # A Failure does what it should.
 
     def tellBox(self, box: Box) -> None:
         """
@@ -340,6 +349,9 @@ class LocalRemote:
         if connection is not None:
             connection.closed()
             self._manager.connectionClosed(connection)
+            asked, self._asked = self._asked, set()
+            for fresh in asked:
+                fresh.errback(Disconnected("closed before the answer"))
             self._clock.callLater(0, self._receiver.remoteLost, reason)
 
 

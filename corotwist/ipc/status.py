@@ -179,7 +179,7 @@ class NodeInquiry:
             part += 1
         return json.loads(text)
 
-    def sections(self) -> Deferred[list[str]]:
+    def sections(self) -> Deferred[Json]:
         """
         What there are L{statistics} of.
 

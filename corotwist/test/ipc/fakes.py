@@ -36,10 +36,12 @@ class FakeGroups:
 
     @ivar asked: every call, by name and arguments.
     @ivar busy: while set, nobody may join or leave, and sends wait.
+    @ivar blind: while set, the end of a client is not noticed.
     """
 
     clock: IReactorTime
     busy: bool = False
+    blind: bool = False
     asked: list[tuple[Any, ...]] = field(factory=list)
     held: list[tuple[Deferred[None], Callable[[], None]]] = field(factory=list)
     processes: dict[bytes, dict[int, IGroupSubscriber]] = field(factory=dict)
@@ -107,6 +109,8 @@ class FakeGroups:
 
     def closed(self, subscriber: IGroupSubscriber) -> None:
         for group, processes in list(self.processes.items()):
+            if self.blind:
+                return
             if processes.get(subscriber.pid) is subscriber:
                 self._out(group, subscriber, Reason.PROCDOWN)
 
