@@ -65,7 +65,7 @@ SHOWN_RUNS: Final = 5
 # A socket's path is short, and a directory for temporary files may be deep.
 LONGEST_DIRECTORY: Final = 80
 
-_CAUSE: Final = re.compile(r"Ring state operational becomes gather: (.*)")
+_CAUSE: Final = re.compile(r"Nodes .* are gone; (.*)")
 
 
 class Disagreement(Exception):

@@ -340,12 +340,24 @@ class TotemProtocol(DatagramProtocol):
         else:
             # The last frame of the old ring was delivered.
             self._assembly.useTransitional(use=True)
+        self._logConfiguration(configuration)
+        self._callListener(self._listener.configurationChanged, configuration)
+
+    def _logConfiguration(self, configuration: Configuration) -> None:
+        if not configuration.transitional:
             self._log.info(
-                "Ring {ringId} of {members}",
+                "Ring {ringId} of nodes {members}, of whom {joined} joined; {cause}",
                 ringId=configuration.ringId,
                 members=configuration.members,
+                joined=configuration.joined or "none",
+                cause=configuration.cause,
             )
-        self._callListener(self._listener.configurationChanged, configuration)
+        elif configuration.left:
+            self._log.info(
+                "Nodes {left} are gone; {cause}",
+                left=configuration.left,
+                cause=configuration.cause,
+            )
 
     def _callListener(self, method: Callable[..., None], *arguments: object) -> None:
         """
