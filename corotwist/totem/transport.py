@@ -166,7 +166,6 @@ class TotemProtocol(DatagramProtocol):
     def _close(self) -> Deferred[None]:
         self._running = False
         self._effects.clear()
-        self._loopback.clear()
         for call in (self._postponed, self._timer, self._loopbackCall):
             if call is not None and call.active():
                 call.cancel()

@@ -308,6 +308,39 @@ class ReplayTests(SynchronousTestCase):
         self.assertRaises(ReplayedFrame, ours.open, after.seal(b"early"), FORGET)
         self.assertEqual(ours.open(after.seal(b"y"), FORGET + 0.1), (2, b"y"))
 
+    def test_talkative(self) -> None:
+        """
+        A later start that goes on talking keeps an earlier one out for good.
+        """
+        before, after, ours = sealer(stamp=1000), sealer(stamp=5), opener()
+        for seconds in range(0, 10 * int(FORGET), int(FORGET) - 1):
+            ours.open(before.seal(b"x"), seconds)
+            self.assertRaises(
+                ReplayedFrame, ours.open, after.seal(b"y"), seconds + FORGET
+            )
+
+    def test_overlapping(self) -> None:
+        """
+        What was skipped across the end of the memory may still come, once,
+        although the places were taken before.
+        """
+        seals, ours = sealer(), opener()
+        counters = [
+            *range(0, REPLAY_WINDOW, 1000),
+            REPLAY_WINDOW - 10,
+            2 * REPLAY_WINDOW - 10,
+            2 * REPLAY_WINDOW + 2500,
+            2 * REPLAY_WINDOW + 1000,
+            2 * REPLAY_WINDOW + 2000,
+            2 * REPLAY_WINDOW - 5,
+        ]
+        counters.insert(1, 5)
+        for counter in counters:
+            seals._counter = counter
+            datagram = seals.seal(b"")
+            ours.open(datagram, 0.0)
+            self.assertRaises(ReplayedFrame, ours.open, datagram, 0.0)
+
     def test_replayKeepsNothingAlive(self) -> None:
         """
         Replaying the later start does not keep an earlier one out for longer.

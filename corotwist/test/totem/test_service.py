@@ -349,6 +349,7 @@ class ServiceTests(SynchronousTestCase):
             self.successResultOf(self.service.stopService())
             self.assertEqual(self.cluster.clock.getDelayedCalls(), [])
             self.assertIsNone(self.cluster.network.ports[1].receiver)
+            self.assertEqual(self.service.room(), 0)
 
     def test_statistics(self) -> None:
         """

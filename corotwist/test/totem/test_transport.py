@@ -377,6 +377,7 @@ class EffectTests(ShellTestCase):
         self.assertEqual(shell.listener.heard, [])
         shell.ring.answer("submit", Multicast([b"later"]))
         shell.protocol.submit(b"y", Guarantee.AGREED)
+        self.assertEqual(len(shell.clock.getDelayedCalls()), 1)
         shell.clock.advance(0)
         self.assertEqual(shell.listener.heard, ["token"])
         self.assertEqual(
@@ -624,6 +625,9 @@ class DropTests(ShellTestCase):
         self.shell.clock.advance(DROP_LOG_INTERVAL)
         self.shell.hear(Dropped(BadCount("31")))
         self.assertEqual(self.logged("Dropped")[-1]["more"], 999)
+        self.shell.clock.advance(DROP_LOG_INTERVAL)
+        self.shell.hear(Dropped(BadCount("31")))
+        self.assertEqual(self.logged("Dropped")[-1]["more"], 0)
 
 
 class TimerTests(ShellTestCase):
