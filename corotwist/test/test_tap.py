@@ -28,6 +28,7 @@ from corotwist import tap
 from corotwist.config.settings import NodeSettings
 from corotwist.errors import StorageRefused
 from corotwist.tap import Daemon, Options, alone, freePort, useRisingTime
+from corotwist.test.directories import shortDirectory
 
 CHECKOUT = str(Path(corotwist.__file__).parents[1])
 PATIENCE = 60.0
@@ -441,8 +442,7 @@ class ProcessTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.directory = Path(self.mktemp()).absolute()
-        self.directory.mkdir(parents=True)
+        self.directory = shortDirectory(self)
         self.output = self.directory / "output"
 
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from corotwist.errors import ConfigurationError
 from corotwist.ipc.path import LONGEST_PATH, admit, claim
+from corotwist.test.directories import shortDirectory
 
 
 class ClaimTests(SynchronousTestCase):
@@ -18,10 +19,8 @@ class ClaimTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        # Short: the path of a socket is, too.
-        self.directory = Path(self.mktemp()).absolute()
-        self.directory.mkdir(0o755, parents=True)
-        self.path = os.path.relpath(self.directory / "s")
+        self.directory = shortDirectory(self)
+        self.path = str(self.directory / "s")
 
     def listening(self) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX)
@@ -118,10 +117,7 @@ class AdmitTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        directory = Path(self.mktemp()).absolute()
-        directory.mkdir(0o755, parents=True)
-        directory.parent.chmod(0o755)
-        self.path = os.path.relpath(directory / "s")
+        self.path = str(shortDirectory(self) / "s")
         self.listener = socket.socket(socket.AF_UNIX)
         self.addCleanup(self.listener.close)
         self.listener.bind(self.path)

@@ -3,7 +3,6 @@ Daemons of the demonstration: their files, and their processes.
 """
 
 import signal
-from pathlib import Path
 from random import Random
 from socket import AF_INET, SOCK_DGRAM, socket
 from typing import Any
@@ -16,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.config.build import load
 from corotwist.test.config.factories import KEY, environment
+from corotwist.test.directories import shortDirectory
 from corotwist.tools import daemons
 from corotwist.tools.daemons import Daemon, Plan, addressOf, freePort, killAll
 
@@ -59,8 +59,7 @@ class FakeReactor:
 
 class PlanTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.directory = Path(self.mktemp()).absolute()
-        self.directory.mkdir(parents=True)
+        self.directory = shortDirectory(self)
 
     def test_configuration(self) -> None:
         """
@@ -107,8 +106,7 @@ class PlanTests(SynchronousTestCase):
 
 class DaemonTests(SynchronousTestCase):
     def setUp(self) -> None:
-        directory = Path(self.mktemp()).absolute()
-        directory.mkdir(parents=True)
+        directory = shortDirectory(self)
         self.log = directory / "node2.log"
         self.reactor = FakeReactor()
         self.daemon = Daemon(Plan(directory, (1, 2), 7777), 2)
