@@ -2,6 +2,7 @@
 A node of one, without a ring: what one client asks, all see a turn later.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,7 @@ from corotwist.engines.interfaces import (
     Reason,
 )
 from corotwist.errors import Exists, NameTooLong, NotJoined, TryAgain
-from corotwist.interfaces import IEngineMaker
+from corotwist.interfaces import IEngineMaker, ITotem
 from corotwist.ipc.cpg import GroupsLocator
 from corotwist.totem.membership import Configuration, Guarantee, RingId
 
@@ -154,6 +155,67 @@ class FakeQuorum:
         Long enough to need parts.
         """
         return {"history": "x" * 100_000}
+
+
+@implementer(ITotem)
+@define(eq=False)
+class LoneTotem:
+    """
+    The total order of a ring of one: what is multicast is delivered a turn
+    later.
+
+    @ivar listener: the service manager.
+    """
+
+    clock: IReactorTime
+    nodeid: int = NODEID
+    listener: Any = None
+    _queue: deque[bytes] = field(factory=deque)
+    _turning: bool = False
+
+    def start(self) -> None:
+        """
+        Form the ring.
+        """
+        members = (self.nodeid,)
+        ring = RingId(4, self.nodeid)
+        self.listener.configurationChanged(
+            Configuration(ring, members, transitional=False, joined=members)
+        )
+        self._turnSoon()
+
+    def multicast(
+        self, message: bytes, guarantee: Guarantee = Guarantee.AGREED
+    ) -> bool:
+        if len(message) > self.room():
+            return False
+        self._queue.append(message)
+        self._turnSoon()
+        return True
+
+    def room(self) -> int:
+        return (2 << 20) - sum(map(len, self._queue))
+
+    def synchronized(self) -> None:
+        self._turnSoon()
+
+    def statistics(self) -> dict[str, int]:
+        """
+        What waits.
+        """
+        return {"queued": len(self._queue)}
+
+    def _turnSoon(self) -> None:
+        if not self._turning:
+            self._turning = True
+            self.clock.callLater(0, self._turn)
+
+    def _turn(self) -> None:
+        self._turning = False
+        for _ in range(len(self._queue)):
+            message = self._queue.popleft()
+            self.listener.messageDelivered(self.nodeid, message, "<")
+        self.listener.tokenPassed()
 
 
 @implementer(IEngineMaker)

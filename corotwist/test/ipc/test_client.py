@@ -86,10 +86,11 @@ class ClientCase(SynchronousTestCase):
         All events that wait.
         """
         found: list[Any] = []
+        keep = found.append
 
         async def iterate() -> None:
             async for event in group:
-                found.append(event)
+                keep(event)
 
         iterating = Deferred.fromCoroutine(iterate())
         self.reactor.settle()
