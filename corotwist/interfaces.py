@@ -5,9 +5,8 @@ The seams: what a part promises to the part that calls it.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from zope.interface import Attribute, Interface
-
 from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
 
 from corotwist.totem.membership import Configuration, Guarantee, RingId
 
@@ -148,9 +147,7 @@ class IConnection(Interface):
     pid = Attribute("The client's process id, from the kernel.")
     uid = Attribute("The client's user id, from the kernel.")
     gid = Attribute("The client's group id, from the kernel.")
-    private = Attribute(
-        "What each engine's C{privateData} made, by the engine's name."
-    )
+    private = Attribute("What each engine's C{privateData} made, by the engine's name.")
 
 
 class ICluster(Interface):
@@ -309,9 +306,7 @@ class IServiceEngine(Interface):
     name = Attribute("Shown to people, C{'cpg'}; unique on a node.")
     serviceId = Attribute("16 bits, unique in the cluster.")
     version = Attribute("Of the implementation, an C{int}; the highest wins.")
-    priority = Attribute(
-        "Engines start in ascending and stop in descending priority."
-    )
+    priority = Attribute("Engines start in ascending and stop in descending priority.")
     flowControl = Attribute("Do its requests wait while the send queue is full?")
     allowInquorate = Attribute("May clients use it without quorum?")
 

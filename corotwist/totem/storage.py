@@ -103,7 +103,7 @@ class FileRingStorage:
         stored = self._lock.run(self._inThread, self._write, sequence)
         return stored.addBoth(self._answered)
 
-    def _answered(self, result: Any) -> Any:  # noqa: ANN401 - Passed on.
+    def _answered(self, result: Any) -> Any:
         self._waiting -= 1
         return result
 
