@@ -4,10 +4,12 @@ Sealed datagrams.
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt
 from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.errors import (
     ForgedFrame,
+    OversizedFrame,
     ReplayedFrame,
     TruncatedFrame,
     UnknownFrame,
@@ -16,10 +18,12 @@ from corotwist.errors import (
 from corotwist.totem.frame import (
     FORGET,
     MAGIC,
+    MOST_BYTES,
     OVERHEAD,
     REPLAY_WINDOW,
     Opener,
     Sealer,
+    _Cipher,
     checkSender,
     deriveKey,
     fingerprint,
@@ -65,6 +69,37 @@ class KeyTests(SynchronousTestCase):
         material = b"k" * 128
         self.assertNotEqual(fingerprint(material), fingerprint(material + b"k"))
         self.assertNotIn(fingerprint(material), KEY.hex())
+
+
+class CipherTests(SynchronousTestCase):
+    @given(st.binary(max_size=3000), st.binary(max_size=20), st.binary(max_size=3000))
+    def test_standard(self, message: bytes, associated: bytes, before: bytes) -> None:
+        """
+        What we compute is what PyNaCl's own functions compute, whatever was
+        computed before.
+        """
+        cipher, nonce = _Cipher(KEY), b"n" * 24
+        cipher.encrypt(before, b"", nonce)
+        sealed = cipher.encrypt(message, associated, nonce)
+        self.assertEqual(
+            sealed,
+            crypto_aead_xchacha20poly1305_ietf_encrypt(message, associated, nonce, KEY),
+        )
+        self.assertEqual(cipher.decrypt(sealed, associated, nonce), message)
+
+    def test_lengths(self) -> None:
+        """
+        The library is never let read or write beyond what it was given.
+        """
+        cipher = _Cipher(KEY)
+        self.assertRaises(ValueError, _Cipher, KEY[1:])
+        self.assertRaises(AssertionError, cipher.encrypt, b"m", b"", b"n" * 23)
+        self.assertRaises(AssertionError, cipher.decrypt, b"m" * 16, b"", b"n" * 23)
+        self.assertRaises(AssertionError, cipher.decrypt, b"m" * 15, b"", b"n" * 24)
+        large = bytes(MOST_BYTES + 1)
+        self.assertRaises(AssertionError, cipher.encrypt, large, b"", b"n" * 24)
+        self.assertRaises(AssertionError, cipher.decrypt, large, b"", b"n" * 24)
+        self.assertEqual(len(cipher.encrypt(large[1:], b"", b"n" * 24)), 65552)
 
 
 class SealTests(SynchronousTestCase):
@@ -154,6 +189,15 @@ class SealTests(SynchronousTestCase):
         """
         self.assertRaises(WireError, opener().open, noise, 0.0)
         self.assertRaises(WireError, opener().open, MAGIC + b"\x01" + noise, 0.0)
+
+    def test_largest(self) -> None:
+        """
+        The largest datagram is opened; what is none is refused.
+        """
+        message = bytes(MOST_BYTES - OVERHEAD)
+        self.assertEqual(opener().open(sealer().seal(message), 0.0), (2, message))
+        longer = sealer().seal(message + b"x")
+        self.assertRaises(OversizedFrame, opener().open, longer, 0.0)
 
     def test_plain(self) -> None:
         """

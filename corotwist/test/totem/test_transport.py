@@ -829,7 +829,9 @@ class SealedTests(SynchronousTestCase):
         """
         broken: list[Failure] = []
         self.shell.protocol.onBroken = broken.append
-        self.shell.protocol._sealer = Sealer(b"short", ME, 1, SALT)
+        sealer = self.shell.protocol._sealer
+        assert sealer is not None
+        self.patch(sealer._cipher, "_encrypt", lambda *arguments: -1)
         self.shell.hear(Multicast([b"secret"]), Unicast(PEER, b"secret"))
         self.assertEqual(self.shell.network.sent, [("stop",)])
         self.assertEqual(len(broken), 1)
