@@ -97,10 +97,13 @@ def nodeSettings(
 class Ring:
     """
     A ring and everything that was ordered on it.
+
+    @ivar incarnations: the very nodes that are in it.
     """
 
     ringId: RingId
     members: tuple[int, ...]
+    incarnations: dict[int, "Node"]
     order: list[tuple[int, bytes]] = field(factory=list)
 
 
@@ -114,6 +117,10 @@ class MemoryTotem:
         own group.
     @ivar capacity: bytes that fit into each of the two queues.
     @ivar position: how much of the ring's order was delivered here.
+    @ivar together: between a transitional configuration and the regular one,
+        who is in it.
+    @ivar watcher: called after each call of the listener, and told whether it
+        was for a message.
     """
 
     nodeid: int
@@ -122,12 +129,14 @@ class MemoryTotem:
     listener: Any = None
     ring: Ring | None = None
     position: int = 0
+    together: tuple[int, ...] = ()
     changing: bool = True
     alive: bool = True
     queue: deque[bytes] = field(factory=deque)
     syncQueue: deque[bytes] = field(factory=deque)
     delivering: bool = False
     refused: int = 0
+    watcher: Callable[[bool], None] | None = None
 
     def multicast(
         self, message: bytes, guarantee: Guarantee = Guarantee.AGREED
@@ -175,7 +184,10 @@ class MemoryTotem:
         while self.position < upTo:
             sender, message = self.ring.order[self.position]
             self.position += 1
-            if sender in skip or (self.foreign and message.startswith(OURS)):
+            if sender in skip:
+                continue
+            if self.foreign and message.startswith(OURS):
+                self._watched(True)
                 continue
             self.call(self.listener.messageDelivered, sender, message, "<")
 
@@ -189,6 +201,11 @@ class MemoryTotem:
             function(*arguments)
         finally:
             self.delivering = False
+        self._watched(function == self.listener.messageDelivered)
+
+    def _watched(self, isMessage: bool) -> None:
+        if self.watcher is not None:
+            self.watcher(isMessage)
 
 
 @define(eq=False)
@@ -271,7 +288,9 @@ class OrderedNet:
             old ring.
         """
         self._sequence += 4
-        ring = Ring(RingId(self._sequence, min(members)), tuple(sorted(members)))
+        incarnations = {nodeid: self.nodes[nodeid] for nodeid in members}
+        ringId = RingId(self._sequence, min(members))
+        ring = Ring(ringId, tuple(sorted(members)), incarnations)
         for group in self._groups(members, [tuple(g) for g in together]):
             self._move(group, ring)
         return ring
@@ -300,11 +319,13 @@ class OrderedNet:
             for totem in totems:
                 left = tuple(n for n in old.members if n not in group)
                 totem.changing = True
+                totem.together = tuple(sorted(group))
                 self._configure(totem, ring, tuple(sorted(group)), True, left=left)
                 totem.deliver(len(old.order), skip=strangers)
         for totem in totems:
             totem.ring = ring
             totem.position = 0
+            totem.together = ()
             totem.changing = True
             joined = tuple(n for n in ring.members if n not in group)
             self._configure(totem, ring, ring.members, False, joined=joined)
