@@ -119,13 +119,17 @@ class Recovery(OnRing):
     def commitTokenReceived(self, ring: Ring, token: CommitToken) -> None:
         """
         Back at the representative after its second round: begin.  Once, since
-        a copy of it may come too.  [pitfall C2]
+        a copy of it may come too; and a copy from the first round, sent again
+        by one who waits for the second, is none.  [pitfalls C2, C4]
         """
+        proposed = ring.proposed
         if (
             token.ringId != ring.ringId
             or ring.nodeid != ring.ringId.representative
             or token.index != len(token.members)
             or ring.recovering.originated
+            or proposed is None
+            or after(proposed.tokenSequence, token.tokenSequence)
         ):
             return
         ring.recovering.originated = True
