@@ -31,6 +31,7 @@ def _arguments() -> argparse.ArgumentParser:
     up.add_argument("size", type=int)
     up.add_argument("--ours", default="", help="nodeids of our daemons: 1,3")
     up.add_argument("--transport", choices=("udpu", "udp"), default="udpu")
+    up.add_argument("--family", type=int, choices=(4, 6), default=4, help="of IP")
     up.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     for name in ("exec", "kill", "start", "log"):
         actions.add_parser(name).add_argument("nodeid", type=int)
@@ -55,7 +56,15 @@ def _up(arguments: argparse.Namespace) -> None:
         options.setdefault(section, {})[key] = value
     ours = _numbers(arguments.ours)
     transport, name = arguments.transport, arguments.name
-    Lab.build(arguments.size, ours, transport, options, name).startAll()
+    lab = Lab.build(
+        arguments.size,
+        ours,
+        transport,
+        options=options,
+        name=name,
+        family=arguments.family,
+    )
+    lab.startAll()
 
 
 def _status(lab: Lab) -> str:

@@ -36,7 +36,9 @@ PROGRAMS: Final = {
 }
 CPG_HEADER: Final = "/usr/include/corosync/cpg.h"
 ROOT: Final = Path(__file__).resolve().parents[3]
-NETWORK: Final = "10.78.0"
+# Private addresses, by the version of IP.
+NETWORKS: Final = {4: "10.78.0.{}", 6: "fd78::{}"}
+PREFIXES: Final = {4: 24, 6: 64}
 LARGEST: Final = 16  # Nodes of one laboratory.
 COMMAND_SECONDS: Final = 20.0
 HOLDER_SECONDS: Final = 3600  # A namespace forgotten by everybody ends then.
@@ -146,18 +148,23 @@ def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 def configuration(
-    size: int, transport: str, options: Mapping[str, Mapping[str, str]]
+    size: int,
+    transport: str,
+    options: Mapping[str, Mapping[str, str]],
+    family: int = 4,
 ) -> str:
     """
     The one C{corosync.conf} of all nodes.
 
     @param options: more keys by section, or other values.
+    @param family: 4 or 6, of IP.
     """
     sections: dict[str, dict[str, str]] = {
         "totem": {
             "version": "2",
             "cluster_name": "laboratory",
             "transport": transport,
+            "ip_version": f"ipv{family}",
             "crypto_cipher": "none",
             "crypto_hash": "none",
             "token": str(TOKEN),
@@ -169,18 +176,18 @@ def configuration(
     for section, keys in options.items():
         sections.setdefault(section, {}).update(keys)
     nodes = [
-        _section("node", _nodeKeys(nodeid), indent="\t")
+        _section("node", _nodeKeys(nodeid, family), indent="\t")
         for nodeid in range(1, size + 1)
     ]
     parts = [_section(name, keys) for name, keys in sections.items()]
     return "".join([*parts, "nodelist {\n", *nodes, "}\n"])
 
 
-def _nodeKeys(nodeid: int) -> dict[str, str]:
+def _nodeKeys(nodeid: int, family: int) -> dict[str, str]:
     return {
         "nodeid": str(nodeid),
         "name": f"node{nodeid}",
-        "ring0_addr": f"{NETWORK}.{nodeid}",
+        "ring0_addr": NETWORKS[family].format(nodeid),
     }
 
 
@@ -219,8 +226,10 @@ class Lab:
         size: int,
         ours: Iterable[int] = (),
         transport: str = "udpu",
+        *,
         options: Mapping[str, Mapping[str, str]] | None = None,
         name: str = "",
+        family: int = 4,
     ) -> Self:
         """
         Make the network and the nodes; start no daemon.  What was made is
@@ -236,7 +245,8 @@ class Lab:
             raise LabFailed(f"{directory} is there: a laboratory is up") from None
         lab = cls(name, directory, size, transport, frozenset(ours))
         try:
-            lab._make(configuration(size, transport, options or {}))
+            text = configuration(size, transport, options or {}, family)
+            lab._make(text, family)
         except BaseException:
             lab.down()
             raise
@@ -305,14 +315,14 @@ class Lab:
         """
         return [nodeid for nodeid in self.nodeids if nodeid not in self.ours]
 
-    def _make(self, text: str) -> None:
+    def _make(self, text: str, family: int) -> None:
         _do("ip", "netns", "add", self._switch)
         self._needBridges(1)
         for nodeid in self.nodeids:
-            self._makeNode(nodeid, text)
+            self._makeNode(nodeid, text, family)
         self.save()
 
-    def _makeNode(self, nodeid: int, text: str) -> None:
+    def _makeNode(self, nodeid: int, text: str, family: int) -> None:
         place = self._place(nodeid)
         for part in ("etc", "lib", "log"):
             (place / part).mkdir(parents=True)
@@ -321,9 +331,10 @@ class Lab:
         _do("ip", "netns", "add", space)
         link = ["ip", "link", "add", "e0", "netns", space, "type", "veth"]
         _do(*link, "peer", "name", port, "netns", self._switch)
-        address = f"{NETWORK}.{nodeid}/24"
+        address = f"{NETWORKS[family].format(nodeid)}/{PREFIXES[family]}"
+        options = ["brd", "+"] if family == 4 else ["nodad"]
         _do("ip", "-n", space, "link", "set", "lo", "up")
-        _do("ip", "-n", space, "addr", "add", address, "brd", "+", "dev", "e0")
+        _do("ip", "-n", space, "addr", "add", address, *options, "dev", "e0")
         _do("ip", "-n", space, "link", "set", "e0", "up")
         _do("ip", "-n", self._switch, "link", "set", port, "master", "br0", "up")
         self._hold(nodeid)

@@ -1,9 +1,9 @@
 """
 Rings of unmodified corosync nodes and ours.
 
-The short form tells a story for each layout of a ring and each kind of fault.
-C{COROTWIST_SOAK_MINUTES=10} adds the long one: random faults under load, from the
-seed C{COROTWIST_SOAK_SEED} or one that is printed.
+The short form tells a story for each layout of a ring and each kind of fault, and
+lets a few faults happen at random.  C{COROTWIST_SOAK_MINUTES=10} lets them happen
+for so long, from the seed C{COROTWIST_SOAK_SEED} or one that a failure names.
 """
 
 import os
@@ -34,7 +34,10 @@ SIZES: Final = (1, 15, 100, 1400, 5000, 70_000, 1 << 20, 1)
 BURST: Final = 200
 BURST_BYTES: Final = 300
 LOG_LINES: Final = 25
-SOAK_MINUTES: Final = float(os.environ.get("COROTWIST_SOAK_MINUTES", "0"))
+SOAK_MINUTES: Final = os.environ.get("COROTWIST_SOAK_MINUTES")
+SOAK_SEED: Final = os.environ.get("COROTWIST_SOAK_SEED")
+SHORT_SOAK: Final = 0.1, 1  # Minutes and seed.
+LAB_SECONDS: Final = 120.0  # Of a long form, before there is another layout.
 
 
 class RingCase(SynchronousTestCase):
@@ -52,11 +55,12 @@ class RingCase(SynchronousTestCase):
         ours: Sequence[int],
         transport: str,
         story: Callable[[Lab, dict[int, Peer]], None],
+        family: int = 4,
     ) -> None:
         """
         Form a ring with a client on each node, and tell a story about it.
         """
-        lab = Lab.build(size, ours, transport)
+        lab = Lab.build(size, ours, transport, family=family)
         peers: dict[int, Peer] = {}
         try:
             lab.startAll()
@@ -134,7 +138,9 @@ class FormationTests(RingCase):
     Rings of each layout come to be, are quorate, and keep one order.
     """
 
-    def formed(self, size: int, ours: Sequence[int], transport: str) -> None:
+    def formed(
+        self, size: int, ours: Sequence[int], transport: str, family: int = 4
+    ) -> None:
         """
         The story of an undisturbed ring.
         """
@@ -147,7 +153,7 @@ class FormationTests(RingCase):
             order = exchange(list(peers.values()), SIZES)
             self.assertEqual(len(order), size * len(SIZES))
 
-        self.tell(size, ours, transport, story)
+        self.tell(size, ours, transport, story, family)
 
     def test_pairUnicast(self) -> None:
         """
@@ -196,6 +202,19 @@ class FormationTests(RingCase):
         Ours as representative of two real nodes, over udp multicast.
         """
         self.formed(3, [1], "udp")
+
+    def test_threeUnicastIpv6(self) -> None:
+        """
+        Ours between two real nodes, over udpu and IPv6.
+        """
+        self.formed(3, [2], "udpu", family=6)
+
+    def test_pairMulticastIpv6(self) -> None:
+        """
+        Ours as representative of a real node, over IPv6 multicast to the group
+        that follows from the cluster's name.
+        """
+        self.formed(2, [1], "udp", family=6)
 
 
 class FaultTests(RingCase):
@@ -263,6 +282,37 @@ class FaultTests(RingCase):
         """
         self.lost(ours=1, victim=2, transport="udp", number=signal.SIGTERM)
 
+    def paused(self, ours: int, victim: int, transport: str) -> None:
+        """
+        The story of a ring of three of which one daemon sleeps until it is
+        missed, and then hears everything that was said meanwhile.
+        """
+
+        def story(lab: Lab, peers: dict[int, Peer]) -> None:
+            others = [peers[nodeid] for nodeid in peers if nodeid != victim]
+            settle(list(peers.values()))
+            burst(others)
+            lab.kill(victim, signal.SIGSTOP)
+            apart(others)
+            lab.kill(victim, signal.SIGCONT)
+            together(list(peers.values()))
+            exchange(list(peers.values()), SIZES)
+            livedTogether(others)
+
+        self.tell(3, [ours], transport, story)
+
+    def test_oursPaused(self) -> None:
+        """
+        Ours sleeps for longer than the token timeout.
+        """
+        self.paused(ours=2, victim=2, transport="udpu")
+
+    def test_realPaused(self) -> None:
+        """
+        A real representative sleeps, and finds that ours has taken over.
+        """
+        self.paused(ours=2, victim=1, transport="udp")
+
     def cut(self, ours: int, away: int, transport: str) -> None:
         """
         The story of a ring of three of which one node is cut off.
@@ -315,16 +365,17 @@ class SoakTests(RingCase):
         Whatever fails, in whatever order: who stays together sees the same,
         and everybody comes together again.
         """
-        if not SOAK_MINUTES:
-            raise SkipTest("COROTWIST_SOAK_MINUTES asks for the long form")
-        seed = int(os.environ.get("COROTWIST_SOAK_SEED") or time_ns())
+        minutes, seed = SHORT_SOAK
+        if SOAK_MINUTES:
+            minutes, seed = float(SOAK_MINUTES), int(SOAK_SEED or time_ns())
         random = Random(seed)
-        end = monotonic() + SOAK_MINUTES * 60
+        end = monotonic() + minutes * 60
         while monotonic() < end:
             transport = random.choice(("udpu", "udp"))
             ours = random.choice(([1], [2], [3], [1, 2], [2, 3], [1, 3]))
+            soak = Soak(random, min(end, monotonic() + LAB_SECONDS))
             try:
-                self.tell(3, ours, transport, Soak(random, min(end, monotonic() + 120)))
+                self.tell(3, ours, transport, soak)
             except self.failureException as error:
                 raise self.failureException(f"seed {seed}: {error}") from error
 
@@ -345,7 +396,8 @@ class Soak:
         while monotonic() < self.end:
             settle(list(peers.values()))
             burst(list(peers.values()))
-            self.random.choice((self.lose, self.cut, self.disturb))(lab, peers)
+            story = self.random.choice((self.lose, self.cut, self.pause, self.disturb))
+            story(lab, peers)
             together(list(peers.values()))
             exchange(list(peers.values()), SIZES)
             for nodeid in lab.real:
@@ -372,6 +424,19 @@ class Soak:
         lab.partition([away], [peer.nodeid for peer in others])
         apart(others)
         lab.heal()
+
+    def pause(self, lab: Lab, peers: dict[int, Peer]) -> None:
+        """
+        A daemon sleeps, for long or not so long, and wakes up.
+        """
+        victim = self.random.choice(list(lab.nodeids))
+        lab.kill(victim, signal.SIGSTOP)
+        try:
+            others = [peers[nodeid] for nodeid in lab.nodeids if nodeid != victim]
+            if self.random.random() < 0.5:
+                apart(others)
+        finally:
+            lab.kill(victim, signal.SIGCONT)
 
     def disturb(self, lab: Lab, peers: dict[int, Peer]) -> None:
         """
