@@ -140,7 +140,8 @@ def measure(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
     size = arguments.nodes
     ours = range(1, size + 1) if kind == "ours" else ()
     totem = {"netmtu": str(arguments.netmtu)} if arguments.netmtu else {}
-    lab = Lab.build(size, ours, "udpu", {"totem": totem}, f"cmp{os.getpid()}")
+    name, options = f"cmp{os.getpid()}", {"totem": totem}
+    lab = Lab.build(size, ours, "udpu", options=options, name=name)
     try:
         return _measure(lab, arguments)
     except BaseException:
