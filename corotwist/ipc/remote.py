@@ -8,7 +8,7 @@ from sys import maxsize
 from typing import Any, Final, Protocol
 
 from attrs import define
-from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IReactorTime
@@ -258,7 +258,7 @@ def connectSocket(reactor: Any, path: str, receiver: Receiver) -> Deferred[Any]:
 
 
 def _timedOut(result: Any, timeout: float) -> Any:
-    if isinstance(result, Failure) and result.check(CancelledError):
+    if isinstance(result, Failure):
         raise TimedOut(f"the node did not answer for {timeout} s")
     return result
 

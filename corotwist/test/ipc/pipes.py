@@ -108,6 +108,7 @@ class FakeReactor(Clock):
 
     @ivar ends: server and client end of each connection so far.
     @ivar forbidden: connecting is not permitted.
+    @ivar silent: connecting takes for ever.
     """
 
     def __init__(self) -> None:
@@ -116,6 +117,7 @@ class FakeReactor(Clock):
         self.ends: list[tuple[End, End]] = []
         self.nextPid = 100
         self.forbidden = False
+        self.silent = False
 
     def listenUNIX(
         self, path: str, factory: Any, backlog: int = 50, mode: int = 0o666
@@ -127,9 +129,12 @@ class FakeReactor(Clock):
     def connectUNIX(
         self, path: str, factory: Any, timeout: float = 30, checkPID: bool = False
     ) -> None:
-        self.callLater(0, self._connect, path, factory)
+        call = self.callLater(0, self._connect, path, factory)
+        factory.startedConnecting(FakeConnector(path, call))
 
     def _connect(self, path: str, factory: Any) -> None:
+        if self.silent:
+            return
         if self.forbidden:
             factory.clientConnectionFailed(None, Failure(ConnectError(EACCES)))
         elif path in self.listening:
@@ -172,6 +177,23 @@ class FakeReactor(Clock):
         while self.seconds() < end:
             self.advance(min(step, end - self.seconds()))
             self.settle()
+
+
+@define(eq=False)
+class FakeConnector:
+    """
+    A connection on its way.
+    """
+
+    path: str
+    call: Any
+
+    def getDestination(self) -> UNIXAddress:
+        return UNIXAddress(self.path.encode())
+
+    def stopConnecting(self) -> None:
+        if self.call.active():
+            self.call.cancel()
 
 
 @define(eq=False)

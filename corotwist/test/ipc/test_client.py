@@ -824,6 +824,21 @@ class SocketClientTests(ClientTests):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         self.assertTrue(all(end.closed for pair in self.reactor.ends for end in pair))
 
+    def test_slowSystem(self) -> None:
+        """
+        So is one whose system does not even connect us.
+        """
+        self.client.stopService()
+        self.reactor.settle()
+        self.reactor.silent = True
+        attempt = connect(self.reactor, self.path)
+        self.reactor.pass_(CONNECT_SECONDS + 0.1)
+        self.failureResultOf(attempt, TimedOut)
+        attempt = connect(self.reactor, self.path)
+        attempt.cancel()
+        self.failureResultOf(attempt)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
     def test_cancelConnect(self) -> None:
         """
         Not to wait for the connection any more is not to connect.

@@ -114,6 +114,9 @@ class RealSocketTests(TestCase):
         self.addCleanup(stop)
         return protocol
 
+    def socketMode(self) -> int:
+        return Path(self.path).stat().st_mode & 0o777
+
     def test_pythonClient(self) -> Deferred[None]:
         """
         Through real sockets a client joins, sends small and large messages,
@@ -124,7 +127,7 @@ class RealSocketTests(TestCase):
 
     async def pythonStory(self) -> None:
         await self.start()
-        self.assertEqual(Path(self.path).stat().st_mode & 0o777, 0o600)
+        self.assertEqual(self.socketMode(), 0o600)
         client = await self.client()
         self.assertEqual((client.nodeid, client.pid), (NODEID, os.getpid()))
         group = await client.groups.join(b"demo")
