@@ -79,8 +79,12 @@ def watchIdleness(ring: Ring, token: Token) -> None:
         ring.sequenceUnchanged += 1
         if not ring.armed(MERGE):
             ring.arm(MERGE, ring.timing.merge)
+    # While somebody lacks a frame there is work: slowed down, a processor that
+    # cannot receive would hold everybody up for minutes.  [pitfall A12]
     threshold = ring.timing.sequenceUnchanged
-    if ring.nodeid == ring.ringId.representative:
+    if token.aruSetter:
+        ring.idle = False
+    elif ring.nodeid == ring.ringId.representative:
         ring.idle = ring.sequenceUnchanged > threshold
     else:
         ring.idle = ring.sequenceUnchanged >= threshold

@@ -409,6 +409,17 @@ class TokenTests(SynchronousTestCase):
         self.assertLessEqual(len(ring.window), small)
         self.assertGreater(len(ring.window), small - 100)
 
+    def test_deafOnAnIdleRing(self) -> None:
+        """
+        A ring is not idle while somebody lacks a frame: who never gets it is
+        out after so many rotations, not so many hold times. [pitfall A12]
+        """
+        harness = formed(3, evolve(TIMING, failReceive=500))
+        harness.lost = lambda a, b, frame: b == 3 and isinstance(decode(frame), Regular)
+        harness.multicast(1, b"deaf?")
+        harness.run(2.0)
+        self.assertIn((1, 2), [c.members for c in harness.configurations[1]])
+
     def test_failsToReceive(self) -> None:
         """
         Who holds the ring back for too long leaves it by itself; both sides
