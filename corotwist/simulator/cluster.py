@@ -16,6 +16,7 @@ A test reads like a story::
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from random import Random
 from struct import Struct
 from typing import Any, Final
@@ -24,6 +25,7 @@ from attrs import define
 from twisted.python.failure import Failure
 
 from corotwist.config.settings import Timing
+from corotwist.errors import CorotwistError
 from corotwist.simulator.chance import source
 from corotwist.simulator.checkers import Life, Violation
 from corotwist.simulator.clock import Clock, NodeClock
@@ -48,6 +50,7 @@ from corotwist.totem.effects import (
     StateChanged,
 )
 from corotwist.totem.membership import Configuration, Guarantee, RingId
+from corotwist.totem.ring import Ring
 from corotwist.totem.service import TotemService
 from corotwist.totem.states import In
 
@@ -220,6 +223,8 @@ class Cluster:
         boot: bool = True,
         permute: bool = False,
         drift: float = 0.0,
+        firstSequence: int = 0,
+        firstTokenSequence: int = 0,
         keepTrace: bool = False,
         replay: str = "",
     ) -> None:
@@ -229,6 +234,9 @@ class Cluster:
         @param permute: draw the order of simultaneous events.
         @param drift: how much faster or slower than the cluster's a node's
             clock may go.
+        @param firstSequence: where the message sequences of rings start, to
+            see them wrap.
+        @param firstTokenSequence: likewise, of tokens.
         """
         self.seed = seed
         self.replay = replay
@@ -245,6 +253,9 @@ class Cluster:
         }
         self._key = key
         self._drift = drift
+        self._makeRing = partial(
+            Ring, firstSequence=firstSequence, firstTokenSequence=firstTokenSequence
+        )
         self._workload = source(seed, "workload")
         self._triggers: list[_StateTrigger] = []
         self._lastSent: dict[Life, int] = {}
@@ -312,7 +323,13 @@ class Cluster:
         self.messages.booted(life)
         self.traffic.booted(life, lambda: node.disk.durable)
         node.started(process)
-        process.service.startService()
+        try:
+            process.service.startService()
+        except CorotwistError:
+            node.process = None
+            process.kill()
+            self._ended(life)
+            raise
 
     def _makeProcess(self, node: SimulatedNode, life: Life) -> Process:
         nodeid = node.nodeid
@@ -332,6 +349,7 @@ class Cluster:
             storage,
             source(self.seed, "node", *name),
             timeOfDay=self._timeOfDay,
+            makeRing=self._makeRing,
         )
         application = Application(life, self, service)
         process = Process(
@@ -366,9 +384,12 @@ class Cluster:
         for nodeid in nodeids:
             process = self._take(nodeid)
             self.record(process.life, "stop")
-            process.service.stopService()
-            process.stopped()
-            self._ended(process.life)
+            process.service.stopService().addBoth(self._stopped, process)
+
+    def _stopped(self, result: object, process: Process) -> object:
+        process.stopped()
+        self._ended(process.life)
+        return result
 
     def _take(self, nodeid: int) -> Process:
         node = self.nodes[nodeid]
@@ -522,6 +543,12 @@ class Cluster:
         return self._rule(
             lambda data: [(by, data)], kind, source, target, count, **others
         )
+
+    def inject(self, source: int, target: int, datagram: bytes) -> None:
+        """
+        Let a datagram arrive now that the node it names never sent.
+        """
+        self.network.inject(source, target, datagram)
 
     def whenSent(
         self,

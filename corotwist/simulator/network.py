@@ -229,6 +229,14 @@ class Network:
                 for datagram in datagrams:
                     self._perhaps(port, target, link, faults, datagram)
 
+    def inject(self, source: int, target: int, datagram: bytes) -> None:
+        """
+        Bring a datagram to a node as if another had sent it.
+        """
+        receiver = self._ports.get(target)
+        if receiver is not None:
+            receiver.arrived((str(addressOf(source)), PORT_NUMBER), (datagram,))
+
     def _inOrder(
         self,
         port: Port,

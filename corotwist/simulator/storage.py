@@ -2,6 +2,7 @@
 A disk with one number on it: slow, full, or lost.
 """
 
+from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import Final
@@ -57,8 +58,8 @@ class Disk:
 @define(eq=False)
 class Storage:
     """
-    One process's access to the disk of its node.  Writes end in the order in
-    which they began.
+    One process's access to the disk of its node.  One write begins when the
+    one before it has ended.
 
     @ivar stored: called when a write ended, with the number and its success.
     """
@@ -66,8 +67,7 @@ class Storage:
     clock: IReactorTime
     disk: Disk
     stored: Callable[[int, bool], None] = lambda sequence, success: None
-    _pending: list[int] = field(factory=list)
-    _busyUntil: float = 0.0
+    _pending: deque[tuple[int, Deferred[None]]] = field(factory=deque)
     _killed: bool = False
 
     def load(self) -> int | None:
@@ -77,24 +77,28 @@ class Storage:
 
     def store(self, sequence: int) -> Deferred[None]:
         result: Deferred[None] = Deferred()
-        disk = self.disk
-        self._pending.append(sequence)
-        takes = disk.syncSeconds * (1 + disk.random.random())
-        self._busyUntil = max(self._busyUntil, self.clock.seconds()) + takes
-        delay = self._busyUntil - self.clock.seconds()
-        self.clock.callLater(delay, self._synced, sequence, result)
+        self._pending.append((sequence, result))
+        if len(self._pending) == 1:
+            self._begin()
         return result
 
-    def _synced(self, sequence: int, result: Deferred[None]) -> None:
+    def _begin(self) -> None:
+        takes = self.disk.syncSeconds * (1 + self.disk.random.random())
+        self.clock.callLater(takes, self._synced)
+
+    def _synced(self) -> None:
         if self._killed:
             return
-        self._pending.remove(sequence)
-        if self.disk.refusing or self.disk.unusable:
-            self.stored(sequence, False)
+        sequence, result = self._pending.popleft()
+        refused = self.disk.refusing or self.disk.unusable
+        if not refused:
+            self.disk.wrote(sequence)
+        if self._pending:
+            self._begin()
+        self.stored(sequence, not refused)
+        if refused:
             result.errback(StorageRefused("the simulated disk is full"))
         else:
-            self.disk.wrote(sequence)
-            self.stored(sequence, True)
             result.callback(None)
 
     def kill(self) -> None:
@@ -103,8 +107,8 @@ class Storage:
         """
         self._killed = True
         disk = self.disk
-        for sequence in self._pending:
-            writable = not (disk.refusing or disk.unusable)
-            if writable and disk.random.random() < KEPT_UNSYNCED:
+        if self._pending and not (disk.refusing or disk.unusable):
+            sequence, _ = self._pending[0]
+            if disk.random.random() < KEPT_UNSYNCED:
                 disk.wrote(sequence)
         self._pending.clear()

@@ -19,7 +19,9 @@ from corotwist.totem.states import In
 # After the faults, so many token times for a ring: what was in flight and the
 # gathers under way may each cost a token and a consensus timeout.
 PATIENCE_TOKENS: Final = 12
-# Time between two events of one node, drawn around this.
+# What was on its way when the faults ended may still do harm for so long, in
+# seconds: the longest delay, and a token that is lost to it.
+AFTERMATH: Final = 3.5
 MOST_SIZE: Final = 8
 CORE_CHANCE: Final = 0.2
 MESSAGE_SIZES: Final = ((1, 10, 100), (100, 1000), (10, 1390, 1400, 5000), (20_000,))
@@ -346,6 +348,7 @@ class Swarm:
         outside = [n for n in cluster.live if n not in plan.core]
         if outside:
             cluster.kill(*outside)
+        cluster.run(AFTERMATH)
         cluster.settle(PATIENCE_TOKENS * cluster.timing.token)
         for nodeid in plan.core:
             cluster.multicast(nodeid, b"still here")

@@ -63,6 +63,8 @@ class TrafficJudge(Judge):
         @param durable: tells the ring sequence on its disk.
         """
         self._senders[life] = Sender(durable)
+        if life.fresh:
+            self._forgetRingsOf(life.nodeid)
 
     def ended(self, life: Life) -> None:
         """
@@ -90,6 +92,13 @@ class TrafficJudge(Judge):
             self._nameUsed(life, sender, ring, kind)
         if kind == "token":
             self._tokenSent(life, ring, datagram)
+
+    def _forgetRingsOf(self, nodeid: int) -> None:
+        """
+        A node that lost its disk may use a name again of which nobody lives.
+        """
+        for ring in [r for r in self._tokens if RING_ID.unpack(r)[0] == nodeid]:
+            del self._tokens[ring]
 
     @property
     def joinBound(self) -> int:
