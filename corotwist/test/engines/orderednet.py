@@ -34,6 +34,7 @@ from corotwist.engines.interfaces import (
 )
 from corotwist.engines.manager import ServiceManager
 from corotwist.engines.quorum import QuorumEngine
+from corotwist.engines.sync import Phase
 from corotwist.engines.votequorum import VoteQuorumEngine
 from corotwist.interfaces import IEngineMaker, ITotem
 from corotwist.totem.membership import Configuration, Guarantee, RingId
@@ -386,7 +387,8 @@ class OrderedNet:
     def _busy(self, node: Node) -> bool:
         totem = node.totem
         assert totem.ring is not None
-        return totem.waiting() or totem.position < len(totem.ring.order)
+        asked = node.manager.synchronization.phase is Phase.PROCESSING
+        return asked or totem.waiting() or totem.position < len(totem.ring.order)
 
 
 def formed(
