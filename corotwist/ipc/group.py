@@ -103,7 +103,9 @@ class ProcessGroup:
 
         @return: fires with L{None} when the node queued the message in the
             ring; from there it will be ordered unless the node dies.  Waits
-            while the cluster synchronizes or is busy.  Fails with
+            while the cluster synchronizes or is busy, and while
+            L{UNDERWAY_BYTES<corotwist.ipc.outbox.UNDERWAY_BYTES>} of ours did
+            not come back to us: whoever sends much must read, too.  Fails with
             L{NotJoined} when we are not a member now, L{TooBig} beyond
             L{LARGEST_MESSAGE_BYTES}, L{TryAgain} when
             L{SEND_QUEUE_BYTES<corotwist.ipc.outbox.SEND_QUEUE_BYTES>} wait

@@ -256,6 +256,8 @@ class ProcessGroups:
         self._outbox.done(batch)
         group = batch.owner
         group.unanswered -= 1
+        if isinstance(answer, Failure):
+            self._outbox.returned(group, batch.size, len(batch.payloads))
         _settle(batch, answer)
         if group.standing is Standing.LEAVING:
             self._askToLeave(group)
@@ -338,6 +340,7 @@ class ProcessGroups:
         The group is not ours any more.
         """
         self._groups.pop(group.name, None)
+        self._outbox.forget(group)
         self._forgetRetry(group)
         group.ended()
         joining, group.joining = group.joining, None
@@ -370,6 +373,7 @@ class ProcessGroups:
             _settle(batch, lost)
         for group in list(self._groups.values()):
             self._forgetRetry(group)
+            self._outbox.forget(group)
             if group.standing is Standing.LEAVING:
                 self._end(group, None)
             else:
@@ -414,6 +418,10 @@ class ProcessGroups:
             key = (box[b"nodeid"], box[b"pid"])
             sender = self._senders.get(key) or self._newSender(key)
             group.messagesDelivered(sender, batch, cost, ledger)
+            if sender == self._own:
+                self._outbox.returned(group, len(batch), int(box[b"count"]))
+                if not self._flushing and self._outbox.heldBytes:
+                    self._flushSoon()
 
     def _whole(self, stream: bytes, box: amp.AmpBox, data: bytes) -> bytes | None:
         more = box[b"more"] == b"True"

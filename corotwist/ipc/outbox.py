@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from corotwist.engines.batch import OVERHEAD
 from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES
 from corotwist.errors import TooBig, TryAgain
-from corotwist.ipc.wire import PART_BYTES
+from corotwist.ipc.wire import DISPATCH_QUEUE_MESSAGES, PART_BYTES
 from corotwist.totem.membership import Guarantee
 
 # Of one client, queued and not yet answered; there is always room for one
@@ -22,6 +22,12 @@ SEND_QUEUE_BYTES: Final = LARGEST_MESSAGE_BYTES + (64 << 10)
 SENDS_IN_FLIGHT: Final = 4
 # Batches that are not full leave only while fewer than so many do.
 SMALL_IN_FLIGHT: Final = 2
+
+# Of one client, sent and not yet come back to it as a member; beyond that it
+# sends no more.  So a process that sends faster than it reads slows itself and
+# is not cut off for it.
+UNDERWAY_BYTES: Final = 4 << 20
+UNDERWAY_MESSAGES: Final = DISPATCH_QUEUE_MESSAGES // 4
 
 Owner = TypeVar("Owner")
 
@@ -61,6 +67,9 @@ class Outbox(Generic[Owner]):
     """
 
     heldBytes: int = field(default=0, init=False)
+    _underway: dict[Owner, list[int]] = field(factory=dict, init=False)
+    _underwayBytes: int = field(default=0, init=False)
+    _underwayMessages: int = field(default=0, init=False)
     _inFlight: int = field(default=0, init=False)
     _batches: deque[Batch[Owner]] = field(factory=deque, init=False)
     _open: Batch[Owner] | None = field(default=None, init=False)
@@ -132,7 +141,12 @@ class Outbox(Generic[Owner]):
         """
         The next batch to send; L{None} when there is none, or for now.
         """
-        if not self._batches or self._inFlight >= SENDS_IN_FLIGHT:
+        if (
+            not self._batches
+            or self._inFlight >= SENDS_IN_FLIGHT
+            or self._underwayBytes >= UNDERWAY_BYTES
+            or self._underwayMessages >= UNDERWAY_MESSAGES
+        ):
             return None
         batch = self._batches[0]
         if batch is self._open:
@@ -140,7 +154,35 @@ class Outbox(Generic[Owner]):
                 return None
             self._open = None
         self._inFlight += 1
+        self._departed(batch.owner, batch.size, len(batch.payloads))
         return self._batches.popleft()
+
+    def _departed(self, owner: Owner, size: int, count: int) -> None:
+        self._underwayBytes += size
+        self._underwayMessages += count
+        of = self._underway.setdefault(owner, [0, 0])
+        of[0] += size
+        of[1] += count
+
+    def returned(self, owner: Owner, size: int, count: int) -> None:
+        """
+        Messages of ours came back, or never will.
+        """
+        of = self._underway.get(owner)
+        if of is not None:
+            size, count = min(size, of[0]), min(count, of[1])
+            of[0] -= size
+            of[1] -= count
+            self._underwayBytes -= size
+            self._underwayMessages -= count
+
+    def forget(self, owner: Owner) -> None:
+        """
+        None of theirs will come back any more.
+        """
+        of = self._underway.pop(owner, (0, 0))
+        self._underwayBytes -= of[0]
+        self._underwayMessages -= of[1]
 
     def done(self, batch: Batch[Owner]) -> None:
         """

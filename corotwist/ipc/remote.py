@@ -11,7 +11,7 @@ from attrs import define
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols import amp
 from twisted.python.failure import Failure
@@ -48,6 +48,8 @@ from corotwist.ipc.wire import (
 
 # For the node to accept two connections and to answer hello twice.
 CONNECT_SECONDS: Final = 10.0
+# For the node to close the second connection, when it closed the first.
+CLOSING_SECONDS: Final = 1.0
 # Acknowledged at once: this part of the window.
 CREDIT_SHARE: Final = 4
 
@@ -165,7 +167,9 @@ class SocketRemote:
     partBytes = PART_BYTES
     welcome = Welcome(0, 0)
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, reactor: Any, receiver: Receiver) -> None:
+        self._reactor = reactor
+        self._patience: IDelayedCall | None = None
         self._receiver = receiver
         self._requests = _ClientChannel(self._locate, self._lost)
         self._dispatch = _ClientChannel(receiver.locate, self._lost)
@@ -177,11 +181,11 @@ class SocketRemote:
         self.askBox = self._requests.askBox
         self.tellBox = self._requests.sendBox
 
-    async def establish(self, reactor: Any, path: str) -> "SocketRemote":
+    async def establish(self, path: str) -> "SocketRemote":
         """
         Open both connections.
         """
-        endpoint = UNIXClientEndpoint(reactor, path)
+        endpoint = UNIXClientEndpoint(self._reactor, path)
         try:
             answer = await self._hello(endpoint, self._requests, REQUESTS)
             secret = answer["secret"]
@@ -234,10 +238,20 @@ class SocketRemote:
 
     def _lost(self) -> None:
         self._open -= 1
-        self._requests.abort()
-        self._dispatch.abort()
+        if self._open and self._established and self._patience is None:
+            # The node closes both, and on one it may still say why.
+            self._patience = self._reactor.callLater(CLOSING_SECONDS, self._abort)
+        else:
+            self._abort()
         if self._open == 0 and self._established:
             self._receiver.remoteLost(self._reason)
+
+    def _abort(self) -> None:
+        patience, self._patience = self._patience, None
+        if patience is not None and patience.active():
+            patience.cancel()
+        self._requests.abort()
+        self._dispatch.abort()
 
 
 def _unreachable(path: str, error: ConnectError) -> ServiceError:
@@ -253,7 +267,7 @@ def connectSocket(reactor: Any, path: str, receiver: Receiver) -> Deferred[Any]:
     @return: fires with a L{SocketRemote}.  Fails with L{Disconnected},
         L{TimedOut}, L{AccessDenied} or L{NotSupported}.
     """
-    attempt = Deferred.fromCoroutine(SocketRemote(receiver).establish(reactor, path))
+    attempt = Deferred.fromCoroutine(SocketRemote(reactor, receiver).establish(path))
     return attempt.addTimeout(CONNECT_SECONDS, reactor, _timedOut)
 
 

@@ -10,6 +10,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.config.settings import IpcSettings
+from corotwist.engines.batch import OVERHEAD
 from corotwist.engines.interfaces import Change, GroupView, Member, Reason
 from corotwist.errors import (
     AccessDenied,
@@ -31,6 +32,7 @@ from corotwist.ipc.client import NodeClient, connect, embed
 from corotwist.ipc.cpg import Join
 from corotwist.ipc.events import Gap, Message
 from corotwist.ipc.group import ProcessGroup
+from corotwist.ipc.outbox import UNDERWAY_BYTES, UNDERWAY_MESSAGES
 from corotwist.ipc.remote import CONNECT_SECONDS, connectSocket
 from corotwist.ipc.server import IpcServer
 from corotwist.ipc.status import NodeStatus
@@ -316,7 +318,7 @@ class ClientTests(ClientCase):
         While the node cannot take messages they wait, up to the bound; beyond
         that they are refused, and later taken again.
         """
-        group = self.joined()
+        group = self.joined(delivered=lambda *message: None)
         self.manager.groups.busy = True
         done = [group.send(bytes(1 << 20)) for _ in range(15)]
         self.reactor.settle()
@@ -330,6 +332,49 @@ class ClientTests(ClientCase):
         again = group.send(bytes(2 << 20))
         self.reactor.settle()
         self.successResultOf(again)
+
+    def test_sendsAsItReads(self) -> None:
+        """
+        Who sends more than it reads is slowed, not cut off: only so much of
+        its own is under way, in bytes and in messages, and the rest follows as
+        it reads.
+        """
+        sent: list[Deferred[None]] = []
+        for size, count, most in (
+            (100_000, 100, UNDERWAY_BYTES + 100_000 + PART_BYTES),
+            (0, 200_000, (UNDERWAY_MESSAGES + PART_BYTES // OVERHEAD) * OVERHEAD),
+        ):
+            group = self.joined(b"%d" % size)
+            sent = [group.sendAll([bytes(size)] * 100) for _ in range(count // 100)]
+            self.reactor.settle()
+            self.assertNoResult(sent[-1])
+            waiting = self.manager.connections[0].waiting()
+            onItsWay = waiting["queuedBytes"] + waiting["unacknowledgedBytes"]
+            # A window of them came back, and nobody looks at it.
+            self.assertLess(onItsWay, most + 2 * DISPATCH_WINDOW_BYTES)
+            self.assertGreater(onItsWay, most // 2)
+            self.assertEqual(len(self.events(group)), count + 1)
+            for done in sent:
+                self.successResultOf(done)
+
+    def test_nothingReturns(self) -> None:
+        """
+        What was under way to a group that we left, or was refused, is not
+        waited for.
+        """
+        for _ in range(10):
+            group = self.joined()
+            group.sendAll([bytes(PART_BYTES)] * (UNDERWAY_BYTES // PART_BYTES))
+            self.reactor.settle()
+            left = group.leave()
+            self.reactor.settle()
+            self.successResultOf(left)
+        group = self.joined()
+        del self.manager.groups.processes[b"g"]
+        for _ in range(10):
+            sent = group.sendAll([bytes(PART_BYTES)] * (UNDERWAY_BYTES // PART_BYTES))
+            self.reactor.settle()
+            self.failureResultOf(sent, NotJoined)
 
     def test_cancelSend(self) -> None:
         """

@@ -12,6 +12,7 @@ from corotwist.ipc.outbox import (
     SEND_QUEUE_BYTES,
     SENDS_IN_FLIGHT,
     SMALL_IN_FLIGHT,
+    UNDERWAY_BYTES,
     Outbox,
 )
 from corotwist.ipc.wire import PART_BYTES
@@ -58,6 +59,7 @@ class OutboxTests(SynchronousTestCase):
             found += [(batch.owner, batch.guarantee, p) for p in batch.payloads]
             fired += batch.waiting
             outbox.done(batch)
+            outbox.returned(batch.owner, batch.size, len(batch.payloads))
         self.assertEqual(found, expected)
         self.assertEqual(len(fired), len(waiting))
         self.assertEqual(set(map(id, fired)), set(map(id, waiting)))
@@ -128,3 +130,31 @@ class OutboxTests(SynchronousTestCase):
         outbox.done(taken)
         self.assertEqual(outbox.heldBytes, 0)
         self.assertIsNone(outbox.take())
+
+    def test_underway(self) -> None:
+        """
+        What came back makes room for as much, whatever batches it came in; no
+        more counts than was under way.
+        """
+        outbox: Outbox[str] = Outbox()
+        full = bytes(PART_BYTES - OVERHEAD)
+
+        def takeAll() -> int:
+            taken = 0
+            while (batch := outbox.take()) is not None:
+                taken += len(batch.payloads)
+                outbox.done(batch)
+            return taken
+
+        for _ in range(SEND_QUEUE_BYTES // PART_BYTES):
+            outbox.add("a", AGREED, full)
+        first = takeAll()
+        self.assertEqual(first, -(-UNDERWAY_BYTES // PART_BYTES))
+        outbox.returned("b", 10 * PART_BYTES, 10)
+        self.assertEqual(takeAll(), 0)
+        outbox.returned("a", 3 * PART_BYTES, 3)
+        self.assertEqual(takeAll(), 3)
+        outbox.returned("a", 1000 * PART_BYTES, 1000)
+        self.assertEqual(takeAll(), first)
+        outbox.forget("a")
+        self.assertEqual(takeAll(), first)

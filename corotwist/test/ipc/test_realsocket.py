@@ -20,10 +20,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from corotwist.config.settings import IpcSettings
+from corotwist.engines.batch import pack
 from corotwist.engines.interfaces import GroupView, Member, Reason
 from corotwist.engines.manager import ServiceManager
 from corotwist.ipc.client import NodeClient, connect
-from corotwist.ipc.events import Message
+from corotwist.ipc.events import Gap, Message
 from corotwist.ipc.group import ProcessGroup
 from corotwist.ipc.server import IpcServer
 from corotwist.plugin import discover
@@ -243,6 +244,31 @@ class RealSocketTests(TestCase):
         views = [event async for event in upTo(group, 3)]
         (gone,) = views[-1].left
         self.assertEqual(gone.reason, Reason.PROCDOWN)
+
+    def test_tooSlow(self) -> Deferred[None]:
+        """
+        A client that is cut off learns why, though its connection for events
+        closes first; then it is a member again.
+        """
+        return run(self.slowStory())
+
+    async def slowStory(self) -> None:
+        await self.start()
+        client = await self.client()
+        group = await client.groups.join(b"demo")
+        (entry,) = self.server._clients
+        for _ in range(40):
+            entry.connection.messagesDelivered(
+                b"demo", Member(9, 9), pack([bytes(1 << 20)]), 1
+            )
+        events: list[Any] = []
+        while not events or not isinstance(events[-1], Gap):
+            events.append(await group.__anext__())
+        self.assertIn("too slow", events[-1].reason)
+        # The old view of us, and the new one.
+        again = await group.__anext__()
+        assert isinstance(again, GroupView)
+        self.assertEqual(again.joined[0].member, Member(NODEID, os.getpid()))
 
     if NODE is None:
         test_javaScriptClient.skip = MISSING  # type: ignore[attr-defined]
