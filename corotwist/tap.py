@@ -193,6 +193,12 @@ def useRisingTime(reactor: Any) -> None:
         reactor.seconds = time.monotonic
 
 
+class NotStarted(CorotwistError):
+    """
+    The log says why.
+    """
+
+
 class Daemon(MultiService):
     """
     A node as a process: what cannot be started, or has to stop, ends it.
@@ -233,7 +239,15 @@ class Daemon(MultiService):
         if self._failed:
             # There is no reactor yet that could be stopped.
             self._removePrivate()
+            if self._isBackground():
+                # Whoever typed the command waits for word from its grandchild,
+                # and gets it for an exception only.
+                raise NotStarted("the node cannot start")
             raise SystemExit(FAILED)
+
+    def _isBackground(self) -> bool:
+        twistd = self._options.parent
+        return twistd is not None and "nodaemon" in twistd and not twistd["nodaemon"]
 
     def _startNode(self, settings: NodeSettings) -> None:
         node = Node(settings, self._reactor)

@@ -11,7 +11,7 @@ import sys
 import time
 from io import StringIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from twisted.application.service import Application, IService, IServiceMaker
 from twisted.internet.defer import Deferred, succeed
@@ -27,7 +27,7 @@ import corotwist
 from corotwist import tap
 from corotwist.config.settings import NodeSettings
 from corotwist.errors import StorageRefused
-from corotwist.tap import Daemon, Options, alone, freePort, useRisingTime
+from corotwist.tap import Daemon, NotStarted, Options, alone, freePort, useRisingTime
 from corotwist.test.directories import shortDirectory
 
 CHECKOUT = str(Path(corotwist.__file__).parents[1])
@@ -347,6 +347,20 @@ class DaemonTests(TestBase):
         error = self.assertRaises(SystemExit, daemon.startService)
         self.assertEqual((error.code, self.last), (1, []))
 
+    def test_startFailsInBackground(self) -> None:
+        """
+        Twistd tells its parent of an exception, and of nothing else: a mere
+        exit would have the command line wait for ever.
+        """
+        daemon = self.daemon("--config", self.write(GOOD))
+        daemon._options.parent = _twistd(nodaemon=0)
+
+        def refuse(settings: NodeSettings, reactor: object) -> None:
+            raise StorageRefused("no directory")
+
+        self.patch(tap, "Node", refuse)
+        self.assertRaises(NotStarted, daemon.startService)
+
     def test_noNode(self) -> None:
         """
         So it is when there can be no node at all.
@@ -445,12 +459,14 @@ class ProcessTests(SynchronousTestCase):
         self.directory = shortDirectory(self)
         self.output = self.directory / "output"
 
-    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+    def start(
+        self, *arguments: str, twistd: tuple[str, ...] = ("-n", "--pidfile=")
+    ) -> "subprocess.Popen[bytes]":
         """
         Run C{twistd -n corosync}.
         """
         code = "from twisted.scripts.twistd import run; run()"
-        command = [sys.executable, "-c", code, "-n", "--pidfile=", "corosync"]
+        command = [sys.executable, "-c", code, *twistd, "corosync"]
         with self.output.open("wb") as output:
             process = subprocess.Popen(
                 [*command, *arguments],
@@ -502,15 +518,52 @@ class ProcessTests(SynchronousTestCase):
         """
         A node that cannot have its port says so and ends with status 1.
         """
-        holder: IO[bytes] | socket.socket
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
-            holder.bind(("127.0.0.1", 0))
-            port = holder.getsockname()[1]
-            text = GOOD.replace("7405", str(port))
-            text += "system {\nstate_dir: state\n}\n"
-            text = text.replace("node: 1\n", "node: 1\nipc_socket: socket\n")
-            (self.directory / "node.conf").write_text(text)
+        with self.takenPort():
             process = self.start("--config", "node.conf")
             self.assertEqual(process.wait(PATIENCE), 1)
         self.assertIn("The node cannot start", self.said())
         self.assertIn("in use", self.said())
+
+    def test_portTakenInBackground(self) -> None:
+        """
+        So does one in the background, to whoever started it; its pid file goes.
+        """
+        with self.takenPort():
+            process = self.start("--config", "node.conf", twistd=("--pidfile=pid",))
+            self.assertEqual(process.wait(PATIENCE), 1)
+        self.assertIn("An error has occurred", self.said())
+        self.assertFalse((self.directory / "pid").exists())
+        log = (self.directory / "twistd.log").read_text()
+        self.assertIn("The node cannot start", log)
+
+    def takenPort(self) -> socket.socket:
+        """
+        A node's configuration, and what holds its port until it is closed.
+        """
+        holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(holder.close)
+        holder.bind(("127.0.0.1", 0))
+        text = GOOD.replace("7405", str(holder.getsockname()[1]))
+        text += "system {\nstate_dir: state\n}\n"
+        text = text.replace("node: 1\n", "node: 1\nipc_socket: socket\n")
+        (self.directory / "node.conf").write_text(text)
+        return holder
+
+    def test_background(self) -> None:
+        """
+        A node in the background is there when the command line returns, and
+        can be stopped by its pid file.
+        """
+        with self.takenPort():
+            pass
+        process = self.start("--config", "node.conf", twistd=("--pidfile=pid",))
+        self.assertEqual(process.wait(PATIENCE), 0, self.said())
+        pidFile = self.directory / "pid"
+        pid = int(pidFile.read_text())
+        os.kill(pid, signal.SIGTERM)
+        patience = time.monotonic() + PATIENCE
+        while pidFile.exists():
+            self.assertLess(time.monotonic(), patience)
+            time.sleep(0.02)
+        log = (self.directory / "twistd.log").read_text()
+        self.assertIn("Node 1 stopped", log)
