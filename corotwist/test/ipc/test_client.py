@@ -342,7 +342,7 @@ class ClientTests(ClientCase):
         sent: list[Deferred[None]] = []
         for size, count, most in (
             (100_000, 100, UNDERWAY_BYTES + 100_000 + PART_BYTES),
-            (0, 200_000, (UNDERWAY_MESSAGES + PART_BYTES // OVERHEAD) * OVERHEAD),
+            (0, 400_000, (UNDERWAY_MESSAGES + PART_BYTES // OVERHEAD) * OVERHEAD),
         ):
             group = self.joined(b"%d" % size)
             sent = [group.sendAll([bytes(size)] * 100) for _ in range(count // 100)]
