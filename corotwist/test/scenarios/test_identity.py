@@ -2,6 +2,8 @@
 Stories about numbers, names and disks.  [pitfalls E]
 """
 
+from functools import partial
+
 from corotwist.errors import StorageRefused
 from corotwist.simulator import Cluster, Faults
 from corotwist.test.scenarios.story import FOREVER, A, B, C, Story, ring
@@ -182,8 +184,8 @@ class IdentityTests(Story):
             before = cluster.nodes[B].disk.durable
             cluster.whenState(
                 In.COMMIT,
-                lambda c=cluster: c.clock.callLater(0.0001, c.kill, B),
-                B,  # type: ignore[misc]
+                partial(cluster.clock.callLater, 0.0001, cluster.kill, B),
+                B,
             )
             cluster.kill(C)
             cluster.run(3)

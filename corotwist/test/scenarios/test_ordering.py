@@ -60,7 +60,7 @@ class OrderingTests(Story):
         cluster = self.formed()
         cluster.drop("data", target=C, count=3, containing=b"m5")
         cluster.drop("data", target=B, count=1, containing=b"m3")
-        checked = []
+        checked: list[bool] = []
 
         def check(nodeid: int, token: Token) -> None:
             windows = [ring(cluster, n).window for n in (A, B, C)]

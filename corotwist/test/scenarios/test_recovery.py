@@ -308,7 +308,8 @@ class RecoveryTests(Story):
         assert protocol is not None
         protocol._listener = listener
         self.send(cluster, A, b"1", b"2", b"go", b"3", b"4")
-        cluster.settle(within=0.3)
+        cluster.run(0.1)
+        cluster.settle(within=0)
         log = cluster.nodes[B].log
         self.assertIn(b"go", log)
         self.assertEqual(log, cluster.nodes[A].log[: len(log)])

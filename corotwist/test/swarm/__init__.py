@@ -1,0 +1,3 @@
+"""
+Tests drawn from seeds.
+"""
