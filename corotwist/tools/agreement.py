@@ -57,7 +57,8 @@ def nodes(members: Sequence[Member]) -> str:
     """
     Members for people: C{nodes 1, 2, 3}.
     """
-    return f"nodes {', '.join(str(member.nodeid) for member in members)}"
+    word = "node" if len(members) == 1 else "nodes"
+    return f"{word} {', '.join(str(member.nodeid) for member in members)}"
 
 
 @define

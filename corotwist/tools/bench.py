@@ -43,6 +43,9 @@ class BenchOptions(Options):
     What to measure.
     """
 
+    synopsis = "Usage: corotwist bench [options]"
+    longdesc = "Measure, and print what was measured as JSON."
+
     optFlags = [
         ["core", None, "only the protocol's core, in this process, per frame"],
         ["sealed", None, "seal every datagram, as a cluster does by default"],
