@@ -16,8 +16,8 @@ from struct import Struct
 from typing import Any, Final
 from zlib import crc32
 
-from attrs import define
-from twisted.internet.defer import Deferred, gatherResults
+from attrs import define, field
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults
 from twisted.internet.stdio import StandardIO
 from twisted.internet.task import react
 from twisted.protocols.basic import LineOnlyReceiver
@@ -102,7 +102,7 @@ def interrupted(gap: Gap) -> None:
 @define(eq=False)
 class Commands(LineOnlyReceiver):
     """
-    From the test.
+    From the test; the next one begins when the last one is done.
     """
 
     delimiter = b"\n"
@@ -111,17 +111,19 @@ class Commands(LineOnlyReceiver):
     group: ProcessGroup
     ended: Deferred[None]
     sequence: int = 0
+    turn: DeferredLock = field(factory=DeferredLock)
 
     def lineReceived(self, line: bytes) -> None:
+        done: Deferred[None] = self.turn.run(self._obey, line)
+        done.addErrback(self._failed)
+
+    def _obey(self, line: bytes) -> Deferred[None]:
         match line.split():
             case [b"send", size, count]:
-                sending = Deferred.fromCoroutine(self._send(int(size), int(count)))
+                return Deferred.fromCoroutine(self._send(int(size), int(count)))
             case [b"leave"]:
-                sending = self.group.leave()
-            case _:
-                sending = self.client.stopService()
-                sending.chainDeferred(self.ended)
-        sending.addErrback(self._failed)
+                return self.group.leave()
+        return self.client.stopService().addCallback(self.ended.callback)
 
     async def _send(self, size: int, count: int) -> None:
         nodeid = self.client.nodeid

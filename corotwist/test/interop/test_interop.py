@@ -30,9 +30,9 @@ GROUP: Final = "laboratory"
 # From the smallest message to one that real clients cut into parts: small ones
 # share a frame, 1400 fills one, the others need several.
 SIZES: Final = (1, 15, 100, 1400, 5000, 70_000, 1 << 20, 1)
-# What is on its way while something fails.
-BURST: Final = 200
-BURST_BYTES: Final = 300
+# What is on its way while something fails: so many messages of such a size, some
+# of them in hundreds of frames.
+BURST: Final = ((300, 200), (200_000, 5), (300, 20))
 LOG_LINES: Final = 25
 SOAK_MINUTES: Final = os.environ.get("COROTWIST_SOAK_MINUTES")
 SOAK_SEED: Final = os.environ.get("COROTWIST_SOAK_SEED")
@@ -104,7 +104,8 @@ def burst(peers: Sequence[Peer]) -> None:
     Have everybody send, and do not wait.
     """
     for peer in peers:
-        peer.send(BURST_BYTES, BURST)
+        for size, count in BURST:
+            peer.send(size, count)
 
 
 def apart(peers: Sequence[Peer]) -> None:
