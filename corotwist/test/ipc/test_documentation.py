@@ -12,6 +12,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 import corotwist
 from corotwist.ipc import cpg, status, wire
 from corotwist.ipc.channel import BOX_BYTES, BOX_FIELDS
+from corotwist.ipc.outbox import UNDERWAY_BYTES, UNDERWAY_MESSAGES
 from corotwist.test.ipc.fakes import NODEID
 from corotwist.test.ipc.test_server import RawClient, ServerTestCase
 
@@ -135,5 +136,6 @@ class ReferenceTests(SynchronousTestCase):
             f"or {wire.PENDING_BYTES >> 20} MiB of them",
             "At most {} streams may be unfinished, of at most {} MiB".format(*partial),
             f"any other event counts {wire.NOTIFICATION_COST}",
+            f"while {UNDERWAY_BYTES >> 20} MiB or {UNDERWAY_MESSAGES} messages",
         ):
             self.assertIn(limit, text)

@@ -1,0 +1,101 @@
+"""
+A client that says anything.
+"""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.protocols import amp
+
+from corotwist.engines.batch import pack
+from corotwist.ipc import cpg, status, wire
+from corotwist.ipc.channel import encode
+from corotwist.test.ipc.test_server import ServerTestCase
+
+COMMANDS = [
+    command
+    for module in (wire, cpg, status)
+    for command in vars(module).values()
+    if isinstance(command, type) and issubclass(command, amp.Command)
+]
+NAMES = sorted({command.commandName for command in COMMANDS})
+FIELDS = sorted({name for command in COMMANDS for name, _ in command.arguments})
+# What has hurt somebody before.
+NUMBERS = [
+    b"%d" % n
+    for edge in (0, 30, 128, 384, 65535, 2**31, 2**32, 2**63, 2**64)
+    for n in (edge - 1, edge, edge + 1)
+]
+VALUES = st.one_of(
+    st.sampled_from(NUMBERS),
+    st.sampled_from(
+        [b"", b"True", b"False", b"g", b"x" * 129, b"request", b"dispatch"]
+    ),
+    st.sampled_from([pack([b"a", b"b"]), b"\xff" * 8, b"\0" * 65535]),
+    st.binary(max_size=20),
+)
+BOXES = st.fixed_dictionaries(
+    {b"_command": st.one_of(st.sampled_from(NAMES), st.binary(max_size=10))},
+    optional=dict.fromkeys((*FIELDS, b"_ask", b"_answer", b"_error"), VALUES),
+)
+SPOKEN = st.tuples(
+    st.booleans(),
+    st.one_of(BOXES.map(lambda box: b"".join(encode(box))), st.binary(max_size=40)),
+)
+
+
+class FuzzTests(ServerTestCase):
+    """
+    Whatever one client says.
+    """
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.lists(SPOKEN, max_size=12))
+    def test_anything(self, spoken: list[tuple[bool, bytes]]) -> None:
+        """
+        Nothing raises or is logged as our failure, what is not closed goes on
+        to be answered, and a neighbour is served all the same.
+        """
+        neighbour, _ = self.pair(pid=5)
+        channels = self.pair(pid=6)
+        for onDispatch, data in spoken:
+            channel = channels[onDispatch]
+            if not channel.lost:
+                assert channel.transport is not None
+                channel.transport.write(data)
+            self.reactor.settle()
+        self.assertEqual(channels[0].lost, channels[1].lost)
+        if not channels[0].lost:
+            self.assertLessEqual(self.server.statistics()["connected"], 2)
+            for connection in self.manager.connections:
+                self.assertLess(connection.waiting()["queuedBytes"], 1 << 20)
+        answer = self.ask(neighbour, "node.status")
+        self.assertIn("state", answer)
+        self.assertEqual(self.flushLoggedErrors(), [])
+        for client in (neighbour, *channels):
+            assert client.transport is not None
+            client.transport.loseConnection()
+        self.reactor.settle()
+        self.reactor.ends.clear()
+        self.assertEqual(self.manager.connections, [])
+        self.assertEqual(self.manager.groups.groups(), ())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.lists(SPOKEN, min_size=1, max_size=6))
+    def test_strangers(self, spoken: list[tuple[bool, bytes]]) -> None:
+        """
+        Without a hello of the right kind nobody gets anywhere.
+        """
+        for _, data in spoken:
+            stranger, end = self.connect()
+            end.write(data)
+            self.reactor.settle()
+            if b"hello" not in data:
+                self.assertEqual(self.manager.groups.asked, [])
+            end.abortConnection()
+            self.reactor.settle()
+            self.assertTrue(stranger.lost)
+        self.assertEqual(self.manager.connections, [])
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertEqual((self.server._channels, self.server._secrets), (set(), {}))
+        self.reactor.ends.clear()

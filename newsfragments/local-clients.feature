@@ -1,0 +1,1 @@
+Programs join process groups through a Deferred client, over a UNIX socket or inside the node's own process, and through a protocol that docs/ipc.md describes for other languages; `corotwist cpg` does it from a terminal.
