@@ -405,7 +405,7 @@ def formed(
 
 
 @implementer(IGroupSubscriber)
-@define(eq=False)
+@define(eq=False, slots=False)
 class Listener:
     """
     A local client that writes down what it is told.

@@ -2,6 +2,7 @@
 Engines that write down what they are called with, and nets of them.
 """
 
+from functools import partial
 from typing import Any
 
 from attrs import define, field
@@ -96,6 +97,17 @@ class Probe:
         self._called("aborted")
 
 
+def makers(*probes: Probe) -> list[Maker]:
+    """
+    A maker for each.
+    """
+    return [Maker(probe.name, partial(_same, probe)) for probe in probes]
+
+
+def _same(probe: Probe) -> Probe:
+    return probe
+
+
 class ProbeNet(OrderedNet):
     """
     Nodes whose engines are probes.
@@ -121,9 +133,7 @@ class ProbeNet(OrderedNet):
         }
         for number, probe in probes.items():
             self.probes[nodeid, number] = probe
-        self.makers = [
-            Maker(probe.name, lambda probe=probe: probe) for probe in probes.values()
-        ]
+        self.makers = makers(*probes.values())
         self.boot(nodeid)
 
     def names(self, nodeid: int) -> list[tuple[int, str]]:

@@ -9,7 +9,7 @@ from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import verify
+from zope.interface import implementer, verify
 
 from corotwist.engines import compact
 from corotwist.engines.compact import Announcement, Feature
@@ -21,7 +21,12 @@ from corotwist.engines.manager import (
     ServiceManager,
 )
 from corotwist.errors import BadCount, NotExist, NotSupported, PluginClash, TryAgain
-from corotwist.interfaces import IServiceEngine, ISynchronized, ITotemListener
+from corotwist.interfaces import (
+    IConnection,
+    IServiceEngine,
+    ISynchronized,
+    ITotemListener,
+)
 from corotwist.test.engines.orderednet import (
     SHIPPED,
     Maker,
@@ -30,12 +35,8 @@ from corotwist.test.engines.orderednet import (
     formed,
     nodeSettings,
 )
-from corotwist.test.engines.probes import Probe, ProbeNet, probed
+from corotwist.test.engines.probes import Probe, ProbeNet, makers, probed
 from corotwist.totem.membership import RingId
-
-
-def makers(*probes: Probe) -> list[Maker]:
-    return [Maker(probe.name, lambda probe=probe: probe) for probe in probes]
 
 
 def managerOf(*offered: Maker, clock: Clock | None = None) -> ServiceManager:
@@ -45,6 +46,7 @@ def managerOf(*offered: Maker, clock: Clock | None = None) -> ServiceManager:
     return manager
 
 
+@implementer(IConnection)
 @define(eq=False)
 class FakeConnection:
     """
