@@ -89,7 +89,9 @@ def absorb(ring: Ring, join: Join) -> bool:
         if origin != ring.nodeid:
             ring.failed.add(origin)
     elif origin in ring.members:
-        ring.failed |= failed & ring.processors
+        for nodeid in sorted(failed & ring.processors - ring.failed):
+            ring.departures.setdefault(nodeid, f"was given up by {origin}")
+            ring.failed.add(nodeid)
     if join.leave:
         ring.departures[origin] = "left"
     return len(ring.processors) + len(ring.failed) > before

@@ -199,7 +199,9 @@ class FormationTests(SynchronousTestCase):
         self.assertFalse(regular.transitional)
         self.assertEqual((regular.members, regular.joined), ((1, 2), ()))
         self.assertEqual(transitional.ringId, regular.ringId)
-        self.assertIn("the token was lost", regular.cause)
+        causes = [c[-1].cause for n, c in harness.configurations.items() if n != 3]
+        self.assertIn("the token was lost; 3 did not answer", causes)
+        self.assertTrue(all("; 3 " in cause for cause in causes), causes)
 
     def test_restartedLeavesAndJoins(self) -> None:
         """
