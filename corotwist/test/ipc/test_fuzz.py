@@ -17,8 +17,6 @@ COMMANDS = [
     for command in vars(module).values()
     if isinstance(command, type) and issubclass(command, amp.Command)
 ]
-NAMES = sorted({command.commandName for command in COMMANDS})
-FIELDS = sorted({name for command in COMMANDS for name, _ in command.arguments})
 # What has hurt somebody before.
 NUMBERS = [
     b"%d" % n
@@ -33,14 +31,32 @@ VALUES = st.one_of(
     st.sampled_from([pack([b"a", b"b"]), b"\xff" * 8, b"\0" * 65535]),
     st.binary(max_size=20),
 )
-BOXES = st.fixed_dictionaries(
-    {b"_command": st.one_of(st.sampled_from(NAMES), st.binary(max_size=10))},
-    optional=dict.fromkeys((*FIELDS, b"_ask", b"_answer", b"_error"), VALUES),
+
+
+def boxesOf(name: bytes, fields: list[bytes]) -> st.SearchStrategy[dict[bytes, bytes]]:
+    """
+    A command with most of its arguments, and perhaps others.
+    """
+    most = {field: st.one_of(st.none(), *[VALUES] * 9) for field in fields}
+    box = st.fixed_dictionaries(
+        {b"_command": st.just(name), b"_ask": st.just(b"1"), **most},
+        optional={b"_answer": VALUES, b"surprise": VALUES},
+    )
+    return box.map(lambda b: {k: v for k, v in b.items() if v is not None})
+
+
+BOXES = st.one_of(
+    *(
+        boxesOf(command.commandName, [name for name, _ in command.arguments])
+        for command in COMMANDS
+    ),
+    st.binary(max_size=10).flatmap(lambda name: boxesOf(name, [])),
 )
 SPOKEN = st.tuples(
-    st.booleans(),
-    st.one_of(BOXES.map(lambda box: b"".join(encode(box))), st.binary(max_size=40)),
+    st.sampled_from([False, False, False, True]),
+    BOXES.map(lambda box: b"".join(encode(box))),
 )
+GARBAGE = st.tuples(st.booleans(), st.binary(max_size=40))
 
 
 class FuzzTests(ServerTestCase):
@@ -49,15 +65,18 @@ class FuzzTests(ServerTestCase):
     """
 
     @settings(max_examples=300, deadline=None)
-    @given(st.lists(SPOKEN, max_size=12))
-    def test_anything(self, spoken: list[tuple[bool, bytes]]) -> None:
+    @given(st.lists(SPOKEN, max_size=25), st.lists(GARBAGE, max_size=2))
+    def test_anything(
+        self, spoken: list[tuple[bool, bytes]], garbage: list[tuple[bool, bytes]]
+    ) -> None:
         """
         Nothing raises or is logged as our failure, what is not closed goes on
         to be answered, and a neighbour is served all the same.
         """
         neighbour, _ = self.pair(pid=5)
         channels = self.pair(pid=6)
-        for onDispatch, data in spoken:
+        self.ask(channels[0], "cpg.join", group=b"g")
+        for onDispatch, data in (*spoken, *garbage):
             channel = channels[onDispatch]
             if not channel.lost:
                 assert channel.transport is not None
@@ -81,7 +100,7 @@ class FuzzTests(ServerTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     @settings(max_examples=200, deadline=None)
-    @given(st.lists(SPOKEN, min_size=1, max_size=6))
+    @given(st.lists(st.one_of(SPOKEN, GARBAGE), min_size=1, max_size=6))
     def test_strangers(self, spoken: list[tuple[bool, bytes]]) -> None:
         """
         Without a hello of the right kind nobody gets anywhere.
