@@ -15,6 +15,7 @@ from struct import Struct
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     ILoggingContext,
     IReactorFDSet,
@@ -197,9 +198,10 @@ class DatagramPort:
 
     def connectionLost(self, reason: Failure) -> None:
         """
-        The reactor gave us up, because of an exception that is our bug.
+        The reactor ends, or gave us up because of an exception, a bug of ours.
         """
-        self._log.failure("A totem socket stops working", failure=reason)
+        if not reason.check(ConnectionLost, ConnectionDone):
+            self._log.failure("A totem socket stops working", failure=reason)
         self.close()
 
     def close(self) -> None:

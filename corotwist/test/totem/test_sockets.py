@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -360,6 +361,15 @@ class PortTests(SynchronousTestCase):
         self.port.connectionLost(Failure(ValueError("bug")))
         self.assertTrue(self.socket.closed)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_reactorEnds(self) -> None:
+        """
+        That the reactor ends is no news.
+        """
+        self.port.startReading()
+        self.port.connectionLost(Failure(ConnectionLost()))
+        self.assertTrue(self.socket.closed)
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_sendBurst(self) -> None:
         """
