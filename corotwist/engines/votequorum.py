@@ -296,6 +296,8 @@ class VoteQuorumEngine:
     def synchronizationCompleted(self) -> None:
         self._synchronizing = False
         self._seenMembers = True
+        if len(self._cluster.members()) > 1:
+            self._flag(NodeFlag.FIRST, on=False)
         self._judge()
 
     def synchronizationAborted(self) -> None:

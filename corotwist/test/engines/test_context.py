@@ -1,0 +1,173 @@
+"""
+Tests of what an engine may ask of its node: time, and the total order.
+"""
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from corotwist.engines.context import LARGEST_TOTEM_MESSAGE
+from corotwist.engines.executive import SERVICES_GROUP, address, header
+from corotwist.engines.manager import ServiceManager
+from corotwist.errors import TooBig
+from corotwist.interfaces import ICluster
+from corotwist.test.engines.orderednet import MemoryTotem, nodeSettings
+from corotwist.test.engines.probes import Probe, makers, probed
+
+SECOND = 10**9
+
+
+class TimeTests(SynchronousTestCase):
+    """
+    A33 to A37: integer nanoseconds, on a clock that is handed in.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.wall = 1_700_000_000 * SECOND
+        probe = Probe(1, [], "probe")
+        manager = ServiceManager(
+            self.clock, MemoryTotem(1), nodeSettings(), makers(probe), self._time
+        )
+        self.successResultOf(manager.start())
+        self.cluster: Any = probe.cluster
+        self.fired: list[int] = []
+
+    def _time(self) -> int:
+        return self.wall + int(self.clock.seconds() * SECOND)
+
+    def _fire(self) -> None:
+        self.fired.append(self.cluster.now())
+
+    def test_interface(self) -> None:
+        """
+        An engine's view of its node is a cluster.
+        """
+        verifyObject(ICluster, self.cluster)
+
+    def test_now(self) -> None:
+        """
+        The clock is in integers, and never goes back.
+        """
+        self.clock.advance(1.5)
+        self.assertEqual(self.cluster.now(), 1_500_000_000)
+        self.assertIsInstance(self.cluster.now(), int)
+        self.clock.rightNow = 1.0
+        self.assertEqual(self.cluster.now(), 1_500_000_000)
+
+    def test_duration(self) -> None:
+        """
+        A34: a timer by duration fires once, then.
+        """
+        timer = self.cluster.callAfter(250_000_000, self._fire)
+        self.assertEqual(self.cluster.expiresAt(timer), 250_000_000)
+        self.clock.advance(0.25)
+        self.clock.advance(5)
+        self.assertEqual(self.fired, [250_000_000])
+        self.assertEqual(self.cluster.expiresAt(timer), 0)
+
+    def test_durationIgnoresTheWallClock(self) -> None:
+        """
+        F5: setting the time of day does not move a timer by duration.
+        """
+        self.cluster.callAfter(SECOND, self._fire)
+        self.wall += 3600 * SECOND
+        self.clock.advance(0.9)
+        self.assertEqual(self.fired, [])
+        self.clock.advance(0.1)
+        self.assertEqual(self.fired, [SECOND])
+
+    def test_timeOfDay(self) -> None:
+        """
+        A34: a timer by time of day fires at that time, also when the clock is
+        set meanwhile.
+        """
+        timer = self.cluster.callAt(self.cluster.timeOfDay() + 10 * SECOND, self._fire)
+        self.assertEqual(self.cluster.expiresAt(timer), 10 * SECOND)
+        self.clock.advance(2)
+        self.wall += 5 * SECOND
+        self.assertEqual(self.cluster.expiresAt(timer), 5 * SECOND)
+        self.clock.pump([0.5] * 5)
+        self.assertEqual(self.fired, [])
+        self.clock.pump([0.5])
+        self.assertEqual(self.fired, [5 * SECOND])
+
+    def test_past(self) -> None:
+        """
+        What is due already fires on the next turn, not from within the call.
+        """
+        self.cluster.callAt(0, self._fire)
+        self.cluster.callAfter(-5, self._fire)
+        self.assertEqual(self.fired, [])
+        self.clock.advance(0)
+        self.assertEqual(self.fired, [0, 0])
+
+    def test_cancel(self) -> None:
+        """
+        A35, F7: a cancelled timer does not fire; cancelling again, or one that
+        fired, or from its own callback, is harmless.
+        """
+        first = self.cluster.callAfter(1, self._fire)
+        second = self.cluster.callAt(0, self._fire)
+        for timer in (first, first, second, None):
+            self.cluster.cancel(timer)
+        self.clock.advance(1)
+        self.assertEqual(self.fired, [])
+        own: list[Any] = []
+        own.append(self.cluster.callAfter(1, lambda: self.cluster.cancel(own[0])))
+        self.clock.advance(1)
+        self.assertEqual(self.cluster.expiresAt(own[0]), 0)
+
+    def test_defaultTimeOfDay(self) -> None:
+        """
+        Without a source of its own the time of day is the clock's.
+        """
+        net = probed(1)
+        net.clock.advance(3)
+        cluster = net.probes[1, 1].cluster
+        self.assertEqual(cluster.timeOfDay(), 3 * SECOND)
+
+
+class OrderTests(SynchronousTestCase):
+    """
+    What an engine multicasts.
+    """
+
+    def setUp(self) -> None:
+        self.net = probed(1)
+        self.ring = self.net.form(1)
+        self.net.run()
+        self.cluster = self.net.probes[1, 2].cluster
+
+    def test_header(self) -> None:
+        """
+        Function and body get the group and the header of the engine.
+        """
+        self.cluster.multicast(3, b"body")
+        self.net.run()
+        expected = address(SERVICES_GROUP, header(2, 3, b"body"))
+        self.assertEqual(self.ring.order[-1], (1, expected))
+
+    def test_tooBig(self) -> None:
+        """
+        What real corosync nodes could not receive is never sent.
+        """
+        overhead = len(address(SERVICES_GROUP, header(2, 3, b"")))
+        self.cluster.multicast(3, bytes(LARGEST_TOTEM_MESSAGE - overhead))
+        self.assertRaises(
+            TooBig,
+            self.cluster.multicast,
+            3,
+            bytes(LARGEST_TOTEM_MESSAGE - overhead + 1),
+        )
+
+    def test_ring(self) -> None:
+        """
+        An engine knows the ring in force and its members.
+        """
+        self.assertEqual(self.cluster.ringId(), self.ring.ringId)
+        self.assertEqual(self.cluster.members(), (1,))
+        self.assertEqual(self.cluster.nodeid, 1)
+        self.assertFalse(self.cluster.synchronizing())

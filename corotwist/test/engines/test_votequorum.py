@@ -1,0 +1,328 @@
+"""
+Tests of quorum by votes, over rings that change.
+"""
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from corotwist.config.settings import QuorumSettings
+from corotwist.engines.executive import (
+    SERVICES_GROUP,
+    NodeFlag,
+    NodeInfo,
+    QdeviceRegistration,
+    Reconfigure,
+    Reconfigured,
+    address,
+    whole,
+)
+from corotwist.engines.interfaces import IQuorum
+from corotwist.engines.votequorum import VoteQuorumEngine
+from corotwist.errors import TryAgain
+from corotwist.test.engines.orderednet import (
+    SHIPPED,
+    OrderedNet,
+    formed,
+    nodeSettings,
+)
+from corotwist.totem.membership import RingId
+
+PROVIDER = "corosync_votequorum"
+
+
+def votes(count: int, **options: Any) -> QuorumSettings:
+    return QuorumSettings(PROVIDER, count, **options)
+
+
+class VotingCase(SynchronousTestCase):
+    """
+    Questions to a net.
+    """
+
+    net: OrderedNet
+
+    def quorate(self, *nodeids: int) -> list[bool]:
+        return [self.net.nodes[n].engine("quorum").quorate() for n in nodeids]
+
+    def explained(self, nodeid: int, *names: str) -> tuple[Any, ...]:
+        explanation = self.net.nodes[nodeid].engine("quorum").explanation()
+        return tuple(explanation[name] for name in names)
+
+    def form(self, *members: int) -> None:
+        self.net.form(*members)
+        self.net.run()
+
+    def say(self, nodeid: int, message: Any) -> None:
+        """
+        A node says something of its own making.
+        """
+        ring = self.net.nodes[nodeid].totem.ring
+        assert ring is not None
+        ring.order.append((nodeid, address(SERVICES_GROUP, whole(message))))
+        self.net.run()
+
+
+class MajorityTests(VotingCase):
+    """
+    Plain majority.
+    """
+
+    def setUp(self) -> None:
+        self.net = formed(1, 2, 3)
+
+    def test_interfaces(self) -> None:
+        """
+        Both engines answer for quorum.
+        """
+        for name in ("quorum", "votequorum"):
+            verifyObject(IQuorum, self.net.nodes[1].engine(name))
+
+    def test_together(self) -> None:
+        """
+        VQ2: all members report the same numbers.
+        """
+        names = ("quorate", "votes", "expected", "quorum")
+        for nodeid in (1, 2, 3):
+            self.assertEqual(self.explained(nodeid, *names), (True, 3, 3, 2))
+
+    def test_partition(self) -> None:
+        """
+        VQ1: the majority goes on, the minority does not, and together again
+        all do.
+        """
+        self.net.form(1)
+        self.form(2, 3)
+        self.assertEqual(self.quorate(1, 2, 3), [False, True, True])
+        self.form(1, 2, 3)
+        self.assertEqual(self.quorate(1, 2, 3), [True] * 3)
+
+    def test_publishedAfterTheRound(self) -> None:
+        """
+        VQ9: during a round the last verdict holds; with its end the new one.
+        """
+        self.net.form(1)
+        self.assertEqual(self.quorate(1), [True])
+        self.net.run()
+        self.assertEqual(self.quorate(1), [False])
+
+    def test_notBeforeTheFirstRing(self) -> None:
+        """
+        A node that is on no ring yet may not act, even when its own votes
+        would suffice.
+        """
+        net = OrderedNet(count=1)
+        net.boot(1)
+        quorum = net.nodes[1].engine("quorum")
+        self.assertFalse(quorum.quorate())
+        net.form(1)
+        net.run()
+        self.assertTrue(quorum.quorate())
+
+    def test_noProvider(self) -> None:
+        """
+        Without a provider every partition is quorate, and says why; nobody
+        counts votes.
+        """
+        net = OrderedNet(SHIPPED)
+        net.boot(1, quorum=QuorumSettings())
+        net.form(1)
+        net.run()
+        quorum = net.nodes[1].engine("quorum")
+        self.assertTrue(quorum.quorate())
+        self.assertIn("no quorum provider", quorum.explanation()["rule"])
+        self.assertNotIn("votequorum", net.nodes[1].manager.engines)
+        self.assertIn("rule", quorum.dump())
+
+    def test_dump(self) -> None:
+        """
+        The dump shows what every node said.
+        """
+        self.net.kill(3)
+        self.form(1, 2)
+        nodes = self.net.nodes[1].engine("votequorum").dump()["nodes"]
+        self.assertEqual(nodes["2"]["votes"], 1)
+        self.assertEqual(nodes["3"]["standing"], "dead")
+
+    def test_hearsay(self) -> None:
+        """
+        VQ10, H12: what a node says about another one, about a device, or from
+        outside of the ring counts for nothing.
+        """
+        self.net.kill(3)
+        self.form(1, 2)
+        before = self.net.nodes[1].engine("votequorum").dump()
+        self.say(2, NodeInfo(3, 9, 9, NodeFlag.QUORATE))
+        self.say(2, NodeInfo(0, 9, 9, 0))
+        self.say(2, QdeviceRegistration(True, b"Qdevice"))
+        ring = self.net.nodes[1].totem.ring
+        assert ring is not None
+        ring.order.append((9, address(SERVICES_GROUP, whole(NodeInfo(9, 9, 9, 0)))))
+        self.net.run()
+        self.assertEqual(self.net.nodes[1].engine("votequorum").dump(), before)
+
+    def test_fullQueue(self) -> None:
+        """
+        Without room the votes go with a later token, each message once.
+        """
+        for node in self.net.nodes.values():
+            node.totem.capacity = 1600
+        self.net.form(1, 2, 3)
+        engine = self.net.nodes[1].engine("votequorum")
+        sent = []
+        multicast = engine._cluster.multicast
+        room = [False, False, True, False, True]
+
+        def narrow(function: int, body: bytes) -> None:
+            if not room.pop(0):
+                raise TryAgain
+            sent.append(function)
+            multicast(function, body)
+
+        engine._cluster.multicast = narrow
+        self.net.run()
+        self.assertEqual(sent, [NodeInfo.FUNCTION] * 2)
+        self.assertEqual(self.quorate(1, 2, 3), [True] * 3)
+
+
+class OptionTests(VotingCase):
+    """
+    Other numbers of votes, two nodes, waiting for all.
+    """
+
+    def _boot(self, quorum: dict[int, QuorumSettings]) -> None:
+        self.net = OrderedNet()
+        for nodeid, settings in quorum.items():
+            self.net.boot(nodeid, quorum=settings)
+
+    def test_unequalVotes(self) -> None:
+        """
+        VQ0: votes count, not nodes, also beyond 255.
+        """
+        self._boot({1: votes(702, votes=500), 2: votes(702), 3: votes(702, votes=201)})
+        self.form(2, 3)
+        self.assertEqual(self.quorate(2, 3), [False, False])
+        self.form(1, 2, 3)
+        self.net.form(1)
+        self.form(2, 3)
+        self.assertEqual(self.quorate(1, 2, 3), [True, False, False])
+
+    def test_twoNodes(self) -> None:
+        """
+        VQ3: with two_node and waiting for all a node that starts alone
+        waits; both together are quorate, and each of them goes on alone.
+        """
+        settings = votes(2, twoNode=True, waitForAll=True)
+        self._boot({1: settings, 2: settings})
+        self.form(1)
+        self.assertEqual(self.quorate(1), [False])
+        self.assertEqual(self.explained(1, "waitingForAll"), (True,))
+        self.form(1, 2)
+        self.assertEqual(self.quorate(1, 2), [True, True])
+        self.net.form(1)
+        self.form(2)
+        self.assertEqual(self.quorate(1, 2), [True, True])
+
+    def test_joiningAQuoratePartition(self) -> None:
+        """
+        J13: who waits for all is done waiting when a quorate partition takes
+        him in.
+        """
+        settings = votes(3, waitForAll=True)
+        self._boot({1: settings, 2: settings, 3: settings})
+        self.form(1, 2)
+        self.assertEqual(self.quorate(1, 2), [False, False])
+        self.form(1, 2, 3)
+        self.net.kill(3)
+        self.form(1, 2)
+        self.net.kill(2)
+        self.net.boot(2, quorum=settings)
+        self.form(2)
+        self.assertEqual(self.quorate(1, 2), [True, False])
+        self.form(1, 2)
+        self.assertEqual(self.quorate(1, 2), [True, True])
+
+    def test_adoptingExpectations(self) -> None:
+        """
+        J6: a node that comes to a quorate partition takes over what it
+        expects; a minority's number does not spread.
+        """
+        self._boot({1: votes(3), 2: votes(3), 3: votes(3)})
+        self.form(1, 2, 3)
+        self.say(1, Reconfigure(0, 5, Reconfigured.EXPECTED_VOTES))
+        self.assertEqual(self.explained(3, "expected", "quorum"), (5, 3))
+        self.net.kill(3)
+        self.net.boot(3, quorum=votes(3))
+        self.form(1, 2)
+        self.form(1, 2, 3)
+        for nodeid in (1, 2, 3):
+            self.assertEqual(self.explained(nodeid, "expected", "votes"), (5, 3))
+
+    def test_reconfigured(self) -> None:
+        """
+        What an operator changes on one node changes on all.
+        """
+        self._boot({1: votes(3), 2: votes(3), 3: votes(3, waitForAll=True)})
+        self.form(1, 2)
+        self.say(1, Reconfigure(2, 4, Reconfigured.NODE_VOTES))
+        for nodeid in (1, 2):
+            self.assertEqual(self.explained(nodeid, "votes"), (5,))
+        self.say(1, Reconfigure(77, 4, Reconfigured.NODE_VOTES))
+        self.assertEqual(self.explained(1, "votes"), (5,))
+
+    def test_waitingCancelled(self) -> None:
+        """
+        An operator may end the waiting for all.
+        """
+        settings = votes(3, waitForAll=True)
+        self._boot({1: settings, 2: settings})
+        self.form(1, 2)
+        self.assertEqual(self.quorate(1), [False])
+        self.say(2, Reconfigure(0, 0, Reconfigured.CANCEL_WAIT_FOR_ALL))
+        self.assertEqual(self.quorate(1, 2), [True, True])
+
+    def test_leavingForGood(self) -> None:
+        """
+        A peer that announces its leave is not expected any more.
+        """
+        self._boot({1: votes(3), 2: votes(3), 3: votes(3)})
+        self.form(1, 2, 3)
+        self.say(3, NodeInfo(3, 1, 3, NodeFlag.QUORATE | NodeFlag.LEAVING))
+        self.assertEqual(self.explained(1, "expected", "votes", "quorum"), (2, 2, 2))
+
+    def test_firstFlag(self) -> None:
+        """
+        The flag of a node that has never seen another goes when it meets one:
+        at once if it was on a ring before, else behind its first round.
+        """
+        self._boot({1: votes(2), 2: votes(2)})
+        own = self.net.nodes[1].engine("votequorum")._own
+        other = self.net.nodes[2].engine("votequorum")._own
+        self.form(1)
+        self.assertTrue(own.flags & NodeFlag.FIRST)
+        self.net.form(1, 2)
+        self.assertFalse(own.flags & NodeFlag.FIRST)
+        self.assertTrue(other.flags & NodeFlag.FIRST)
+        self.net.run()
+        self.assertFalse(other.flags & NodeFlag.FIRST)
+
+    def test_noRoomAtStart(self) -> None:
+        """
+        Without room for the first word at start, synchronization says it.
+        """
+
+        class Narrow:
+            nodeid = 1
+
+            def multicast(self, function: int, body: bytes) -> None:
+                raise TryAgain
+
+            def members(self) -> tuple[int, ...]:
+                return (1,)
+
+        engine = VoteQuorumEngine()
+        cluster: Any = Narrow()
+        engine.initialize(cluster, nodeSettings())
+        engine.synchronizationStarted((), (1,), RingId(4, 1))
+        self.assertFalse(engine.synchronize())
