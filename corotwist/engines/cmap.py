@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from struct import pack
 from typing import Any, Final
 
-from zope.interface import implementer
-
 from corotwist.config.settings import NodeSettings
+from corotwist.engines.base import SynchronizedEngine
 from corotwist.engines.executive import (
     CMAP,
     CMAP_ABSENT,
@@ -19,19 +18,13 @@ from corotwist.engines.executive import (
     CmapReason,
 )
 from corotwist.errors import TryAgain
-from corotwist.interfaces import (
-    ICluster,
-    IConnection,
-    IServiceEngine,
-    ISynchronized,
-)
+from corotwist.interfaces import ICluster
 from corotwist.totem.membership import Configuration, RingId
 
 CONFIG_VERSION: Final = b"totem.config_version"
 
 
-@implementer(IServiceEngine, ISynchronized)
-class ConfigurationMapEngine:
+class ConfigurationMapEngine(SynchronizedEngine):
     """
     Tells the others our C{totem.config_version}, and learns theirs.
 
@@ -41,13 +34,8 @@ class ConfigurationMapEngine:
 
     name = "cmap"
     serviceId = CMAP
-    version = 1
-    priority = 1
-    flowControl = False
-    allowInquorate = True
 
     def __init__(self) -> None:
-        self._cluster: ICluster
         self._own = 0
         self._versions: dict[int, int] = {}
         self._highest = 0
@@ -55,25 +43,14 @@ class ConfigurationMapEngine:
         self._judging = False
 
     def initialize(self, cluster: ICluster, settings: NodeSettings) -> None:
-        self._cluster = cluster
+        super().initialize(cluster, settings)
         self._own = settings.configVersion
-
-    def shutdown(self) -> bool:
-        return True
 
     def dump(self) -> Mapping[str, Any]:
         return {
             "configVersion": self._own,
             "members": {str(n): v for n, v in sorted(self._versions.items())},
         }
-
-    def privateData(self, connection: IConnection) -> None:
-        return None
-
-    def connectionClosed(self, connection: IConnection) -> None:
-        """
-        Clients have nothing here yet.
-        """
 
     # From the ring.
 
@@ -95,18 +72,8 @@ class ConfigurationMapEngine:
 
     def _versionHeard(self, nodeid: int, version: int) -> None:
         self._versions[nodeid] = version
-        if nodeid != self._cluster.nodeid:
+        if nodeid != self.cluster.nodeid:
             self._highest = max(self._highest, version)
-
-    def compactDelivered(self, nodeid: int, body: bytes) -> None:
-        """
-        There is no short form of anything here.
-        """
-
-    def compactMissed(self, body: bytes) -> None:
-        """
-        Never sent.
-        """
 
     # Synchronization.
 
@@ -118,7 +85,7 @@ class ConfigurationMapEngine:
 
     def synchronize(self) -> bool:
         try:
-            self._cluster.multicast(
+            self.cluster.multicast(
                 CmapMcast.FUNCTION, CmapMcast(CmapReason.SYNC, (self._item(),)).encode()
             )
         except TryAgain:
@@ -130,7 +97,7 @@ class ConfigurationMapEngine:
             return
         self._mayJudge = self._judging = False
         if self._own and self._highest != self._own:
-            self._cluster.shutdownRequested(
+            self.cluster.shutdownRequested(
                 f"our configuration is version {self._own}, "
                 f"another member's is version {self._highest}"
             )

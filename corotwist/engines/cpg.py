@@ -14,6 +14,7 @@ from zope.interface import implementer
 from corotwist.config.settings import NodeSettings
 from corotwist.engines import batch as batches
 from corotwist.engines.assembly import Assembly
+from corotwist.engines.base import SynchronizedEngine
 from corotwist.engines.compact import CompactMcast, Piece
 from corotwist.engines.executive import (
     CPG,
@@ -63,12 +64,7 @@ from corotwist.errors import (
     TooBig,
     TryAgain,
 )
-from corotwist.interfaces import (
-    ICluster,
-    IConnection,
-    IServiceEngine,
-    ISynchronized,
-)
+from corotwist.interfaces import ICluster
 from corotwist.totem.membership import NO_RING, Configuration, Guarantee, RingId
 
 # Bytes of ours in the ring's queue above which the rest waits here, where a
@@ -99,8 +95,8 @@ class _Parked(Exception):
     """
 
 
-@implementer(IServiceEngine, ISynchronized, IProcessGroups)
-class GroupsEngine:
+@implementer(IProcessGroups)
+class GroupsEngine(SynchronizedEngine):
     """
     A library method only checks and queues; what it asks for happens when the
     message comes back, at the same place of the order on every node.
@@ -117,14 +113,10 @@ class GroupsEngine:
 
     name = "cpg"
     serviceId = CPG
-    version = 1
-    priority = 1
     flowControl = True
-    allowInquorate = True
 
     def __init__(self) -> None:
         self._log = Logger()
-        self._cluster: ICluster
         self._here = 0
         self._table = GroupTable()
         self._assembly = Assembly()
@@ -161,7 +153,7 @@ class GroupsEngine:
     # The engine.
 
     def initialize(self, cluster: ICluster, settings: NodeSettings) -> None:
-        self._cluster = cluster
+        super().initialize(cluster, settings)
         self._here = cluster.nodeid
 
     def shutdown(self) -> bool:
@@ -189,14 +181,6 @@ class GroupsEngine:
             "assembliesDropped": self._assembly.dropped,
             **self._counters,
         }
-
-    def privateData(self, connection: IConnection) -> None:
-        return None
-
-    def connectionClosed(self, connection: IConnection) -> None:
-        """
-        Subscribers say so themselves, with C{closed}.
-        """
 
     # From local clients.
 
@@ -393,11 +377,11 @@ class GroupsEngine:
         @raise _Blocked: the services synchronize, enough is on its way, or
             something is that must not be overtaken.
         """
-        if self._cluster.synchronizing():
+        if self.cluster.synchronizing():
             self._askForRoom()
             raise _Blocked
         overtaking = self._ahead and (
-            self._aheadRing != self._cluster.ringId() or not self._cluster.compact()
+            self._aheadRing != self.cluster.ringId() or not self.cluster.compact()
         )
         if overtaking or self._inFlight >= IN_FLIGHT_BYTES:
             raise _Blocked  # Our own deliveries wake us.
@@ -405,7 +389,7 @@ class GroupsEngine:
     def _askForRoom(self) -> None:
         if not self._roomAsked:
             self._roomAsked = True
-            self._cluster.whenRoom(self._roomCame)
+            self.cluster.whenRoom(self._roomCame)
 
     def _roomCame(self) -> None:
         self._roomAsked = False
@@ -432,7 +416,7 @@ class GroupsEngine:
             start, end = batches.first(entry.data, entry.offset)
             if not entry.atomic and end - start > ATOMIC_MESSAGE_BYTES:
                 self._sendPieces(entry, start, end)
-            elif self._cluster.compact():
+            elif self.cluster.compact():
                 self._sendCompact(entry)
             else:
                 self._sendPlain(entry, start, end)
@@ -479,7 +463,7 @@ class GroupsEngine:
             entry.offset = end
             entry.remaining -= 1
             return
-        if entry.interrupted or (entry.sent and entry.ringId != self._cluster.ringId()):
+        if entry.interrupted or (entry.sent and entry.ringId != self.cluster.ringId()):
             entry.member.large = None
             raise Interrupted("the ring changed in the middle of a message")
         length = min(ATOMIC_MESSAGE_BYTES, total - entry.sent)
@@ -487,13 +471,13 @@ class GroupsEngine:
         begin = start + entry.sent
         self._multicastPiece(entry, piece, total, entry.data[begin : begin + length])
         entry.sent += length
-        entry.ringId = self._cluster.ringId()
+        entry.ringId = self.cluster.ringId()
 
     def _multicastPiece(
         self, entry: Batch, piece: Piece, total: int, payload: bytes
     ) -> None:
         member = entry.member
-        if self._cluster.compact():
+        if self.cluster.compact():
             self._multicastCompact(member, piece, total, payload)
             member.large = entry
         else:
@@ -517,7 +501,7 @@ class GroupsEngine:
     ) -> None:
         body = message.encode()
         try:
-            self._cluster.multicast(message.FUNCTION, body, guarantee)
+            self.cluster.multicast(message.FUNCTION, body, guarantee)
         except TryAgain:
             self._askForRoom()
             raise _Blocked from None
@@ -529,13 +513,13 @@ class GroupsEngine:
     ) -> None:
         body = CompactMcast(member.pid, count, piece, member.group, payload).encode()
         try:
-            self._cluster.multicastCompact(body)
+            self.cluster.multicastCompact(body)
         except TryAgain:
             self._askForRoom()
             raise _Blocked from None
         self._inFlight += len(body)
         self._ahead += 1
-        self._aheadRing = self._cluster.ringId()
+        self._aheadRing = self.cluster.ringId()
         member.ahead += 1
         self._counters["sent"] += 1
 

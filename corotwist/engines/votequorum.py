@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from corotwist.config.settings import NodeSettings
+from corotwist.engines.base import SynchronizedEngine
 from corotwist.engines.executive import (
     VOTEQUORUM,
     Executive,
@@ -23,13 +24,8 @@ from corotwist.engines.executive import (
 from corotwist.engines.interfaces import IQuorum
 from corotwist.engines.votes import Ballot, Rules, Verdict, judge
 from corotwist.errors import TryAgain
-from corotwist.interfaces import (
-    ICluster,
-    IConnection,
-    IServiceEngine,
-    ISynchronized,
-)
-from corotwist.totem.membership import Configuration, RingId
+from corotwist.interfaces import ICluster
+from corotwist.totem.membership import RingId
 
 # In NodeInfo: the quorum device, which this release does not have.
 DEVICE: Final = 0
@@ -60,8 +56,8 @@ class Voter:
 _NO_VERDICT: Final = Verdict(0, 0, 0, 0, False, False, "not on a ring yet")
 
 
-@implementer(IServiceEngine, ISynchronized, IQuorum)
-class VoteQuorumEngine:
+@implementer(IQuorum)
+class VoteQuorumEngine(SynchronizedEngine):
     """
     Counts the votes of this ring, as every member of it does.
 
@@ -74,14 +70,10 @@ class VoteQuorumEngine:
 
     name = "votequorum"
     serviceId = VOTEQUORUM
-    version = 1
     priority = 2
-    flowControl = False
-    allowInquorate = True
 
     def __init__(self) -> None:
         self._log = Logger()
-        self._cluster: ICluster
         self._rules = Rules()
         self._voters: dict[int, Voter] = {}
         self._own = Voter(1, 1, NodeFlag.FIRST)
@@ -93,7 +85,7 @@ class VoteQuorumEngine:
         self._steps: list[Callable[[], NodeInfo]] = []
 
     def initialize(self, cluster: ICluster, settings: NodeSettings) -> None:
-        self._cluster = cluster
+        super().initialize(cluster, settings)
         quorum = settings.quorum
         self._rules = Rules(quorum.twoNode, quorum.waitForAll)
         self._waiting = quorum.waitForAll
@@ -104,9 +96,6 @@ class VoteQuorumEngine:
             self._multicast(self._ownInfo())
         except TryAgain:
             self._log.debug("No room for our votes yet; synchronization sends them")
-
-    def shutdown(self) -> bool:
-        return True
 
     def dump(self) -> Mapping[str, Any]:
         return {
@@ -121,14 +110,6 @@ class VoteQuorumEngine:
                 for nodeid, voter in sorted(self._voters.items())
             },
         }
-
-    def privateData(self, connection: IConnection) -> None:
-        return None
-
-    def connectionClosed(self, connection: IConnection) -> None:
-        """
-        Clients have nothing here yet.
-        """
 
     # For everybody on this node.
 
@@ -148,15 +129,10 @@ class VoteQuorumEngine:
 
     # From the ring.
 
-    def configurationChanged(self, configuration: Configuration) -> None:
-        """
-        Judged when the services synchronize.
-        """
-
     def messageDelivered(
         self, nodeid: int, function: int, body: bytes, byteOrder: str
     ) -> None:
-        if nodeid not in self._cluster.members():
+        if nodeid not in self.cluster.members():
             return  # It speaks of a ring that is over.
         handler = self._EXECUTIVE.get(function)
         if handler is not None:
@@ -174,7 +150,7 @@ class VoteQuorumEngine:
             self._own.expected = message.expectedVotes
         expected = message.expectedVotes if quorate else self._own.expected
         standing = Standing.LEAVING if leaving else Standing.MEMBER
-        if message.nodeid == self._cluster.nodeid:
+        if message.nodeid == self.cluster.nodeid:
             self._own.standing = standing
         else:
             self._voters[message.nodeid] = Voter(
@@ -188,7 +164,7 @@ class VoteQuorumEngine:
     def _matters(self, message: NodeInfo, before: Voter | None) -> bool:
         return (
             before is None
-            or message.nodeid == self._cluster.nodeid
+            or message.nodeid == self.cluster.nodeid
             or bool(message.flags & NodeFlag.FIRST)
             or before != self._voters[message.nodeid]
         )
@@ -208,16 +184,6 @@ class VoteQuorumEngine:
         else:
             self._waiting = False
         self._judge(allowDecrease=True)
-
-    def compactDelivered(self, nodeid: int, body: bytes) -> None:
-        """
-        There is no short form of anything here.
-        """
-
-    def compactMissed(self, body: bytes) -> None:
-        """
-        Never sent.
-        """
 
     _EXECUTIVE: ClassVar[Mapping[int, Callable[..., None]]] = {
         NodeInfo.FUNCTION: _nodeInfoDelivered,
@@ -296,7 +262,7 @@ class VoteQuorumEngine:
     def synchronizationCompleted(self) -> None:
         self._synchronizing = False
         self._seenMembers = True
-        if len(self._cluster.members()) > 1:
+        if len(self.cluster.members()) > 1:
             self._flag(NodeFlag.FIRST, on=False)
         self._judge()
 
@@ -310,10 +276,10 @@ class VoteQuorumEngine:
 
     def _ownInfo(self) -> NodeInfo:
         own = self._own
-        return NodeInfo(self._cluster.nodeid, own.votes, own.expected, own.flags)
+        return NodeInfo(self.cluster.nodeid, own.votes, own.expected, own.flags)
 
     def _deviceInfo(self) -> NodeInfo:
         return NodeInfo(DEVICE, 0, 0, 0)
 
     def _multicast(self, message: Executive) -> None:
-        self._cluster.multicast(message.FUNCTION, message.encode())
+        self.cluster.multicast(message.FUNCTION, message.encode())

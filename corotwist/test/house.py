@@ -48,6 +48,10 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
 
 # Rooms whose behaviour follows from what they are told.
 PURE: Final = ("totem", "engines", "config")
+# In the decorators or bases of an engine's class.
+_ENGINES: Final = tuple(
+    f"id='{name}'" for name in ("IServiceEngine", "Engine", "SynchronizedEngine")
+)
 IMPURE: Final = {
     *("twisted.internet", "time", "datetime", "random", "os", "socket"),
     *("threading", "select", "subprocess", "asyncio"),
@@ -196,13 +200,21 @@ def siblings(modules: Mapping[str, Module]) -> Iterator[str]:
 
 def _isEngine(module: Module) -> bool:
     """
-    Is an C{IServiceEngine} implemented here?
+    Is an C{IServiceEngine} implemented here, or derived from those of the
+    module that is there to derive from?
     """
-    return any(
+    return module.name != "engines.base" and any(
         isinstance(node, ast.ClassDef)
-        and any("id='IServiceEngine'" in ast.dump(d) for d in node.decorator_list)
+        and any(mark in ast.dump(d) for d in _origins(node) for mark in _ENGINES)
         for node in module.tree.body
     )
+
+
+def _origins(node: ast.ClassDef) -> list[ast.expr]:
+    """
+    What a class is, by decorators and bases.
+    """
+    return [*node.decorator_list, *node.bases]
 
 
 def reactors(modules: Mapping[str, Module]) -> Iterator[str]:

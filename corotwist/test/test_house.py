@@ -176,6 +176,18 @@ class BrokenRuleTests(SynchronousTestCase):
         )
         self.assertEqual(list(siblings(bad)), ["engines.cpg imports engines.cmap"])
 
+    def test_engineImportsDerivedEngine(self) -> None:
+        """
+        So is a class derived from the one that is there to derive from.
+        """
+        engine = "class Groups(SynchronizedEngine):\n    pass\n"
+        bad = house(
+            engines__cpg=engine + "from corotwist.engines import cmap, base\n",
+            engines__cmap=engine,
+            engines__base="@implementer(IServiceEngine)\nclass Engine:\n    pass\n",
+        )
+        self.assertEqual(list(siblings(bad)), ["engines.cpg imports engines.cmap"])
+
     def test_reactorFetched(self) -> None:
         """
         Only C{tap} may.

@@ -171,7 +171,7 @@ class MajorityTests(VotingCase):
         self.net.form(1, 2, 3)
         engine = self.net.nodes[1].engine("votequorum")
         sent = []
-        multicast = engine._cluster.multicast
+        multicast = engine.cluster.multicast
         room = [False, False, True, False, True]
 
         def narrow(function: int, body: bytes) -> None:
@@ -180,7 +180,7 @@ class MajorityTests(VotingCase):
             sent.append(function)
             multicast(function, body)
 
-        engine._cluster.multicast = narrow
+        engine.cluster.multicast = narrow
         self.net.run()
         self.assertEqual(sent, [NodeInfo.FUNCTION] * 2)
         self.assertEqual(self.quorate(1, 2, 3), [True] * 3)
