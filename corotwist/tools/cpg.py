@@ -130,6 +130,17 @@ def _told(failure: Failure) -> None:
     raise SystemExit(FAILED)
 
 
+def readKeyboard(protocol: Any) -> Any:
+    """
+    Have standard input, and leave standard output as it is: L{StandardIO}
+    makes both non-blocking, and what does not fit into a pipe then is lost to
+    whoever prints.
+    """
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    standardIO: Any = StandardIO  # Typed as if this were Windows.
+    return standardIO(protocol, stdout=nothing)
+
+
 @define(eq=False)
 class Session:
     """
@@ -148,7 +159,7 @@ class Session:
     _over: Deferred[None] = field(factory=Deferred, init=False)
     _waiting: Deferred[Any] | None = field(default=None, init=False)
 
-    async def run(self, reactor: Any, keyboard: Any = StandardIO) -> None:
+    async def run(self, reactor: Any, keyboard: Any = readKeyboard) -> None:
         """
         From connecting to the end.
 

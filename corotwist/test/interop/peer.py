@@ -18,7 +18,6 @@ from zlib import crc32
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredLock, gatherResults
-from twisted.internet.stdio import StandardIO
 from twisted.internet.task import react
 from twisted.protocols.basic import LineOnlyReceiver
 
@@ -28,6 +27,7 @@ from corotwist.ipc.client import NodeClient
 from corotwist.ipc.events import Gap
 from corotwist.ipc.group import ProcessGroup
 from corotwist.ipc.remote import connectSocket
+from corotwist.tools.cpg import readKeyboard
 
 HEADER: Final = Struct("<IIII")
 PATTERN: Final = bytes(range(256))
@@ -156,7 +156,7 @@ async def run(reactor: Any, group: str) -> None:
         group.encode(), messageDelivered, viewChanged, interrupted
     )
     ended: Deferred[None] = Deferred()
-    StandardIO(Commands(client, joined, ended))
+    readKeyboard(Commands(client, joined, ended))
     await ended
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from tempfile import mkdtemp
@@ -331,6 +332,35 @@ class Process(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         self.ended.callback(getattr(reason.value, "exitCode", -1))
+
+
+KEYBOARD = """
+import os, sys
+from twisted.internet.protocol import Protocol
+from corotwist.tools.cpg import readKeyboard
+readKeyboard(Protocol())
+sys.stderr.write(f"{os.get_blocking(0)} {os.get_blocking(1)}")
+"""
+
+
+class KeyboardTests(SynchronousTestCase):
+    """
+    L{readKeyboard}.
+    """
+
+    def test_output(self) -> None:
+        """
+        Whoever prints may go on waiting for a slow reader: it is only the
+        input that does not block.
+        """
+        result = subprocess.run(
+            [sys.executable, "-c", KEYBOARD],
+            input=b"",
+            capture_output=True,
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(Path(corotwist.__file__).parents[1])},
+        )
+        self.assertEqual(result.stderr, b"False True")
 
 
 class CommandTests(TestCase):
