@@ -192,7 +192,9 @@ class Ring:
         """
         How large a message C{submit} would take now, in bytes.
         """
-        outbox = self.outbox
+        return self._roomIn(self.outbox)
+
+    def _roomIn(self, outbox: Outbox) -> int:
         if outbox is self.ordinary and outbox.frames() >= self.queueFrames:
             return 0
         return outbox.room()
@@ -254,15 +256,18 @@ class Ring:
         return self._collect()
 
     def submit(
-        self, message: bytes, guarantee: Guarantee, now: float
+        self, message: bytes, guarantee: Guarantee, now: float, *, later: bool = False
     ) -> list[Effect] | None:
         """
         Queue a whole message for the next token.
 
+        @param later: not before the services are in step on this ring: the
+            sender does not know of it yet.
         @return: L{None}, and nothing is queued, when there is no room.
         """
         self.now = now
-        if self.room() < len(message) or not self.outbox.add(message, guarantee):
+        outbox = self.ordinary if later else self.outbox
+        if self._roomIn(outbox) < len(message) or not outbox.add(message, guarantee):
             return None
         if self.idle and self._stateName is In.OPERATIONAL:
             cancelHold(self)

@@ -4,6 +4,7 @@ The shell round one processor: datagrams in, effects out, one timer.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from attrs import define
@@ -201,7 +202,10 @@ class TotemProtocol(DatagramProtocol):
         """
         Queue a message; the listener is not called before we return.
         """
-        effects = self._ask(self.ring.submit, message, guarantee)
+        submit = self.ring.submit
+        if self._effects and self._listenerBehind():
+            submit = partial(submit, later=True)
+        effects = self._ask(submit, message, guarantee)
         if effects is None:
             return False
         if effects:
@@ -213,7 +217,20 @@ class TotemProtocol(DatagramProtocol):
         The services are in step; the listener is not called before we return.
         """
         self._assembly.useTransitional(use=False)
-        self._performQuietly(self._ask(self.ring.synchronized) or ())
+        if not self._listenerBehind():
+            self._performQuietly(self._ask(self.ring.synchronized) or ())
+
+    def _listenerBehind(self) -> bool:
+        """
+        Is the ring on a new configuration that the listener has yet to hear
+        of?  While the last messages of the old ring are handed up, what the
+        listener says is about the old ring.
+        """
+        return any(
+            isinstance(effect, ConfigurationChanged)
+            and not effect.configuration.transitional
+            for effect in self._effects
+        )
 
     # What the ring asks for.
 

@@ -279,6 +279,23 @@ class TokenTests(SynchronousTestCase):
         after = (ring.sequenceUnchanged, ring.lastAru, dict(ring._deadlines))
         self.assertEqual(after, before)
 
+    def test_later(self) -> None:
+        """
+        While the services synchronize, what they send goes ahead; what is to
+        be sent later waits, and follows when they are in step.
+        """
+        harness = formed(3)
+        ring = harness.rings[2]
+        ring.outbox = ring.synchronization
+        waits = ring.submit(b"join", Guarantee.AGREED, harness.now, later=True)
+        self.assertIsNotNone(waits)
+        harness.multicast(2, b"service list")
+        harness.run(1.0)
+        self.assertEqual(harness.delivered[1][-1], b"service list")
+        harness.perform(2, ring.synchronized(harness.now))
+        harness.run(1.0)
+        self.assertEqual(harness.delivered[1][-2:], [b"service list", b"join"])
+
     def test_foreignToken(self) -> None:
         """
         The token of another ring is not ours.

@@ -96,8 +96,10 @@ class FakeRing:
         self.deadline = None
         return self._told("advance", now)
 
-    def submit(self, message: bytes, guarantee: Guarantee, now: float) -> object:
-        return self._told("submit", message, guarantee, now)
+    def submit(
+        self, message: bytes, guarantee: Guarantee, now: float, *, later: bool = False
+    ) -> object:
+        return self._told("later" if later else "submit", message, guarantee, now)
 
     def ringIdStored(self, now: float) -> object:
         return self._told("stored", now)
@@ -594,6 +596,40 @@ class DeliveryTests(ShellTestCase):
             [type(each) for each in self.shell.listener.heard],
             [Configuration, tuple, Configuration],
         )
+
+    def test_behindTheRing(self) -> None:
+        """
+        While the last messages of an old ring are handed up, the ring is on
+        the new one already: that the services are in step, on the old one, is
+        not for it, and what is sent waits until they are in step again.
+        """
+        (last,) = packed(b"last barrier")
+        protocol = self.shell.protocol
+
+        def inStep() -> None:
+            protocol.synchronized()
+            protocol.submit(b"late join", Guarantee.AGREED)
+
+        self.shell.listener.hooks["message"] = inStep
+        self.shell.hear(deliver(last), transition(ME, PEER), ring(ME, PEER))
+        self.assertEqual(self.shell.ring.names()[-1], "later")
+        self.assertNotIn("synchronized", self.shell.ring.names())
+
+    def test_notBehindTheRing(self) -> None:
+        """
+        Once the new configuration was handed up, both are for its ring, with
+        messages still to come or not.
+        """
+        (next_,) = packed(b"first message")
+        protocol = self.shell.protocol
+
+        def inStep() -> None:
+            protocol.submit(b"service list", Guarantee.AGREED)
+            protocol.synchronized()
+
+        self.shell.listener.hooks["message"] = inStep
+        self.shell.hear(ring(ME, PEER), deliver(next_), deliver(next_))
+        self.assertEqual(self.shell.ring.names()[-4:], ["submit", "synchronized"] * 2)
 
 
 class DropTests(ShellTestCase):
