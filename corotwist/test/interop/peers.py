@@ -34,6 +34,12 @@ MARK_BYTES: Final = 20_001
 Event = dict[str, Any]
 
 
+class Disturbed(LabFailed):
+    """
+    The group changed while nobody should have come or gone.
+    """
+
+
 @frozen(order=True)
 class Heard:
     """
@@ -157,12 +163,27 @@ class Peer:
     # What it was told.
 
     @property
-    def nodes(self) -> list[int]:
+    def name(self) -> tuple[int, int]:
         """
-        The nodes of the group's members in the last view.
+        Nodeid and process id, as others see them.
         """
-        views = [event for event in self.events if event["event"] == "view"]
-        return sorted(entry[0] for entry in views[-1]["members"]) if views else []
+        ready = (event for event in self.events if event["event"] == "ready")
+        return self.nodeid, next(ready, {"pid": 0})["pid"]
+
+    def views(self, since: int = 0) -> list[View]:
+        """
+        The views, in the order they were delivered.
+
+        @param since: skip so many events.
+        """
+        return [entry for entry in self.history(since) if isinstance(entry, View)]
+
+    def sees(self) -> set[tuple[int, int]]:
+        """
+        Who is in the group, according to the last view.
+        """
+        views = self.views()
+        return set(views[-1].members) if views else set()
 
     def heard(self, since: int = 0) -> list[Heard]:
         """
@@ -210,28 +231,39 @@ def compiled(lab: Lab) -> Path:
 
 def together(peers: Sequence[Peer]) -> None:
     """
-    Wait until each of them sees exactly these in the group.
+    Wait until each of them sees exactly these processes in the group.
     """
-    expected = sorted(peer.nodeid for peer in peers)
     for peer in peers:
-        peer.wait(lambda p: p.nodes == expected, f"view of nodes {expected}")
+        peer.wait(lambda p: p.name[1], "connection to its node")
+    expected = {peer.name for peer in peers}
+    for peer in peers:
+        peer.wait(lambda p: p.sees() == expected, f"view of {sorted(expected)}")
 
 
 def barrier(peers: Sequence[Peer]) -> None:
     """
     Wait until each of them has heard all that all of them sent so far.
+
+    @raise Disturbed: when the group changed meanwhile.
     """
+    starts = {peer.nodeid: len(peer.events) for peer in peers}
     for peer in peers:
         peer.marks = 1 + max(other.marks for other in peers)
     size = MARK_BYTES + peers[0].marks
     for peer in peers:
         peer.send(size)
-    expected = {(peer.nodeid, size) for peer in peers}
+    expected = {(*peer.name, size) for peer in peers}
+
+    def passed(peer: Peer) -> bool:
+        start = starts[peer.nodeid]
+        heard = {(h.nodeid, h.pid, h.length) for h in peer.heard(start)}
+        return expected <= heard or bool(peer.views(start))
+
     for peer in peers:
-        peer.wait(
-            lambda p: expected <= {(h.nodeid, h.length) for h in p.heard()},
-            f"marks of {size} bytes from {sorted(expected)}",
-        )
+        peer.wait(passed, f"marks of {size} bytes from {sorted(expected)}")
+    for peer in peers:
+        if views := peer.views(starts[peer.nodeid]):
+            raise Disturbed(f"node {peer.nodeid} saw {views}")
 
 
 def exchange(peers: Sequence[Peer], sizes: Iterable[int]) -> list[Heard]:
@@ -241,6 +273,7 @@ def exchange(peers: Sequence[Peer], sizes: Iterable[int]) -> list[Heard]:
 
     @return: the one order in which all of them heard them.
     @raise LabFailed: when the orders differ, or a message is damaged or twice.
+    @raise Disturbed: when the group changed meanwhile.
     """
     barrier(peers)
     wanted = list(sizes)

@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
+from threading import Event
 from time import monotonic, time_ns
 from typing import Final
 
@@ -19,6 +20,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from corotwist.test.interop.lab import Lab, LabFailed, missing, until
 from corotwist.test.interop.peers import (
     VIEW_SECONDS,
+    Disturbed,
     Peer,
     agree,
     barrier,
@@ -37,6 +39,8 @@ LOG_LINES: Final = 25
 SOAK_MINUTES: Final = os.environ.get("COROTWIST_SOAK_MINUTES")
 SOAK_SEED: Final = os.environ.get("COROTWIST_SOAK_SEED")
 SHORT_SOAK: Final = 0.1, 1  # Minutes and seed.
+LOSSY_SECONDS: Final = 3.0
+AFTERSHOCKS: Final = 5  # Changes that a random fault may have later.
 LAB_SECONDS: Final = 120.0  # Of a long form, before there is another layout.
 
 
@@ -122,6 +126,20 @@ def livedTogether(peers: Sequence[Peer]) -> None:
     Check that everything since they were last settled was the same to all.
     """
     agree(peers, [peer.history(peer.origin) for peer in peers])
+
+
+def calm(peers: Sequence[Peer]) -> None:
+    """
+    Wait until they are together and nothing changes any more.
+    """
+    for _ in range(AFTERSHOCKS):
+        together(peers)
+        try:
+            exchange(peers, SIZES)
+        except Disturbed:
+            continue
+        return
+    raise LabFailed(f"the group changed {AFTERSHOCKS} times without a reason")
 
 
 def settle(peers: Sequence[Peer]) -> None:
@@ -394,13 +412,12 @@ class Soak:
         """
         The story.
         """
+        stories = (self.lose, self.cut, self.pause, self.disturb)
         while monotonic() < self.end:
             settle(list(peers.values()))
             burst(list(peers.values()))
-            story = self.random.choice((self.lose, self.cut, self.pause, self.disturb))
-            story(lab, peers)
-            together(list(peers.values()))
-            exchange(list(peers.values()), SIZES)
+            self.random.choice(stories)(lab, peers)
+            calm(list(peers.values()))
             for nodeid in lab.real:
                 quorate(lab, nodeid)
 
@@ -444,7 +461,5 @@ class Soak:
         Some packets get lost for a while.
         """
         lab.loss(self.random.choice((1, 5)))
-        try:
-            barrier(list(peers.values()))
-        finally:
-            lab.loss(0)
+        Event().wait(self.random.uniform(0.1, LOSSY_SECONDS))
+        lab.loss(0)
