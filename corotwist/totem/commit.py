@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from corotwist.totem.effects import Unicast, Warned
-from corotwist.totem.joining import adopt, hear, rejoin, sign
+from corotwist.totem.joining import absorb, adopt, hear, rejoin, sign
 from corotwist.totem.ordering import TOKEN_LOSS, TOKEN_RETRANSMIT, sendTokenAgain
 from corotwist.totem.states import Because, State
 from corotwist.totem.wire import CommitToken, Join
@@ -62,9 +62,23 @@ class Commit(State):
         """
         Only a member that has given this ring up ends it early: an older
         join, or one from outside, can wait.  [pitfalls B14, C9]
+
+        But a member that has heard of somebody whom we have not will not sign
+        what we propose, and we need not lose a token time to find out.
         """
         hear(ring, join)
-        rejoin(ring, join)
+        proposed = ring.proposed
+        if (
+            proposed is not None
+            and join.origin in proposed.members
+            and set(join.processors) - ring.processors
+            and not ring.joinIsStale(join)
+        ):
+            absorb(ring, join)
+            ring.become(Because.SETS_GREW)
+            ring.dispatch(join)
+        else:
+            rejoin(ring, join)
 
     def timeoutExpired(self, ring: Ring, name: str) -> None:
         if name == TOKEN_LOSS:

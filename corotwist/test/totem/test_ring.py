@@ -681,6 +681,40 @@ class CommitTests(SynchronousTestCase):
         self.assertEqual(ring.state, In.COMMIT)
 
 
+class CommittedTests(SynchronousTestCase):
+    """
+    Joins while a ring is proposed.
+    """
+
+    def proposing(self) -> Ring:
+        """
+        Processor 1, which has just proposed a ring to itself and 2.
+        """
+        ring = formed(1).rings[1]
+        ring.framesReceived([Join(2, 2, (1, 2), (), 1).encode()], 3.01)
+        self.assertEqual(ring.state, In.COMMIT)
+        self.assertEqual(ring.processors, {1, 2})
+        return ring
+
+    def test_memberHeardMore(self) -> None:
+        """
+        A member that knows of one more will not sign: start over at once.
+        """
+        ring = self.proposing()
+        ring.framesReceived([Join(2, 2, (1, 2, 3), (), 1).encode()], 3.03)
+        self.assertEqual((ring.state, ring.processors), (In.GATHER, {1, 2, 3}))
+
+    def test_nothingNew(self) -> None:
+        """
+        The joins that led here, and those of strangers, do not lead back.
+        [pitfalls B14, C9]
+        """
+        ring = self.proposing()
+        for join in (Join(2, 2, (1, 2), (), 1), Join(7, 7, (1, 2, 7), (), 900)):
+            self.assertEqual(ring.framesReceived([join.encode()], 3.03), [])
+        self.assertEqual(ring.state, In.COMMIT)
+
+
 class RecoveryTests(SynchronousTestCase):
     """
     What is left of an old ring.
