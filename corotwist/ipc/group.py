@@ -70,7 +70,9 @@ class ProcessGroup:
         self,
         name: bytes,
         outlet: Outlet,
+        *,
         delivered: Callable[[Member, bytes], object] | None,
+        batchDelivered: Callable[[Member, list[bytes]], object] | None,
         viewChanged: Callable[[GroupView], object] | None,
         interrupted: Callable[[Gap], object] | None,
     ) -> None:
@@ -78,10 +80,11 @@ class ProcessGroup:
         self.members: tuple[Member, ...] = ()
         self._outlet = outlet
         self._delivered = delivered
+        self._batchDelivered = batchDelivered
         self._viewChanged = viewChanged
         self._interrupted = interrupted
-        given = (delivered, viewChanged, interrupted)
-        self._events = Events(name) if given == (None, None, None) else None
+        given = (delivered, batchDelivered, viewChanged, interrupted)
+        self._events = None if any(given) else Events(name)
         # For ProcessGroups.
         self.standing = Standing.WAITING
         self.joining: Deferred[ProcessGroup] | None = None
@@ -184,14 +187,22 @@ class ProcessGroup:
         if self._events is not None:
             self._events.opened(sender, payloads, cost, len(batch), ledger)
             return
-        delivered = self._delivered
-        if delivered is not None:
+        self._tell(sender, payloads)
+        ledger.released(cost)
+
+    def _tell(self, sender: Member, payloads: list[bytes]) -> None:
+        one, several = self._delivered, self._batchDelivered
+        if several is not None and payloads:
+            try:
+                several(sender, payloads)
+            except Exception:  # noqa: BLE001
+                self._log.failure("An application failed at a batch")
+        if one is not None:
             for payload in payloads:
                 try:
-                    delivered(sender, payload)
+                    one(sender, payload)
                 except Exception:  # noqa: BLE001
                     self._log.failure("An application failed at a message")
-        ledger.released(cost)
 
     def viewReceived(self, view: GroupView, ledger: Ledger) -> None:
         """

@@ -94,6 +94,8 @@ class ProcessGroups:
         delivered: Callable[[Member, bytes], object] | None = None,
         viewChanged: Callable[[GroupView], object] | None = None,
         interrupted: Callable[[Gap], object] | None = None,
+        *,
+        batchDelivered: Callable[[Member, list[bytes]], object] | None = None,
     ) -> Deferred[ProcessGroup]:
         """
         Be a member of a group, again and again when the connection to the
@@ -107,6 +109,8 @@ class ProcessGroups:
         @param viewChanged: called with each view, the first before the
             L{Deferred} fires.
         @param interrupted: called with each L{Gap}.
+        @param batchDelivered: called with a sender and the messages of it that
+            came together, at least one, in order: for less than a call each.
         @return: fires with the group at the first view with us in it; waits
             for the node to be connected and in step.  Fails with
             L{NameTooLong}, with L{Exists} when this process joined it already,
@@ -117,7 +121,14 @@ class ProcessGroups:
             return fail(NameTooLong(text))
         if name in self._groups:
             return fail(Exists(f"this client joined {name!r} already"))
-        group = ProcessGroup(name, self, delivered, viewChanged, interrupted)
+        group = ProcessGroup(
+            name,
+            self,
+            delivered=delivered,
+            batchDelivered=batchDelivered,
+            viewChanged=viewChanged,
+            interrupted=interrupted,
+        )
         self._groups[name] = group
         joining: Deferred[ProcessGroup] = Deferred(lambda _: self._withdraw(group))
         group.joining = joining

@@ -148,7 +148,9 @@ class Load:
         options = self._options
         self._us = Member(self._client.nodeid, self._client.pid)
         self._group = await self._client.groups.join(
-            options["group"].encode(), self._messageDelivered, self._viewChanged
+            options["group"].encode(),
+            viewChanged=self._viewChanged,
+            batchDelivered=self._batchDelivered,
         )
         self._viewChanged(None)
         await self._complete
@@ -208,20 +210,28 @@ class Load:
             await self._group.send(self._message(DATA, size))
             await pong
 
-    def _messageDelivered(self, sender: Member, payload: bytes) -> None:
-        _, kind, number, sent, _, _ = HEADER.unpack_from(payload)
-        if self._expected.get(sender, 0) != number:
-            self._outOfOrder += 1
-        self._expected[sender] = number + 1
-        if kind == END:
-            self._ended += 1
-            if self._ended >= self._options["senders"]:
-                self._fire(self._finished)
-            return
-        self._delivered += 1
-        self._bytes += len(payload)
-        if not number % SAMPLE or self._pong is not None:
-            self._sample(sender, sent)
+    def _batchDelivered(self, sender: Member, payloads: list[bytes]) -> None:
+        expected = self._expected.get(sender, 0)
+        unpack, pinging = HEADER.unpack_from, self._pong is not None
+        for payload in payloads:
+            _, kind, number, sent, _, _ = unpack(payload)
+            if number != expected:
+                self._outOfOrder += 1
+            expected = number + 1
+            if kind == END:
+                self._end()
+            elif not number % SAMPLE or pinging:
+                self._sample(sender, sent)
+        self._expected[sender] = expected
+        self._delivered += len(payloads)
+        self._bytes += sum(map(len, payloads))
+
+    def _end(self) -> None:
+        self._ended += 1
+        self._delivered -= 1
+        self._bytes -= SMALLEST
+        if self._ended >= self._options["senders"]:
+            self._fire(self._finished)
 
     def _sample(self, sender: Member, sent: int) -> None:
         now = time.monotonic_ns()

@@ -440,6 +440,26 @@ class ClientTests(ClientCase):
         self.assertEqual(log, [b"1", b"2", b"3"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
 
+    def test_batches(self) -> None:
+        """
+        Who asks for batches gets the messages that came together in one call,
+        and the next although a call failed.
+        """
+        log: list[list[bytes]] = []
+
+        def batchDelivered(sender: Member, payloads: list[bytes]) -> None:
+            self.assertEqual(sender, ME)
+            log.append(payloads)
+            raise ZeroDivisionError
+
+        group = self.joined(batchDelivered=batchDelivered)
+        group.sendAll([b"1", b"2"])
+        self.reactor.settle()
+        group.send(b"3")
+        self.reactor.settle()
+        self.assertEqual(log, [[b"1", b"2"], [b"3"]])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
     def test_iterateAsItComes(self) -> None:
         """
         An iteration waits for the next event; two at a time are refused.
