@@ -122,7 +122,7 @@ class GroupsEngine(SynchronizedEngine):
         self._assembly = Assembly()
         self._stopping = False
         # Local processes.
-        self._clients: dict[IGroupSubscriber, Client] = {}
+        self._clients: dict[int, Client] = {}  # By identity.
         self._locals: dict[bytes, dict[int, LocalMember]] = {}
         # Sending.
         self._turns = Turns()
@@ -194,12 +194,12 @@ class GroupsEngine(SynchronizedEngine):
             if there.state is Membership.LEAVING or there.subscriber is None:
                 raise Busy("the process is still on its way out of the group")
             raise Exists("the process is in the group, or on its way in")
-        client = self._clients.get(subscriber) or Client(subscriber, subscriber.pid)
+        client = self._clients.get(id(subscriber)) or Client(subscriber, subscriber.pid)
         if len(client.memberships) >= MOST_GROUPS:
             raise TryAgain(f"in {MOST_GROUPS} groups already")
         client.admit(0)
         member = LocalMember(group, client.pid, client, subscriber)
-        self._clients[subscriber] = client
+        self._clients[id(subscriber)] = client
         client.memberships[group] = member
         self._locals.setdefault(group, {})[client.pid] = member
         self._enqueue(client, Join(member))
@@ -244,7 +244,7 @@ class GroupsEngine(SynchronizedEngine):
         return self._table.groups()
 
     def closed(self, subscriber: IGroupSubscriber) -> None:
-        client = self._clients.pop(subscriber, None)
+        client = self._clients.pop(id(subscriber), None)
         if client is None:
             return
         leaves: list[Entry] = []
@@ -282,7 +282,7 @@ class GroupsEngine(SynchronizedEngine):
     def _membership(
         self, subscriber: IGroupSubscriber, group: bytes
     ) -> LocalMember | None:
-        client = self._clients.get(subscriber)
+        client = self._clients.get(id(subscriber))
         return None if client is None else client.memberships.get(group)
 
     def _checked(

@@ -32,6 +32,7 @@ from corotwist.engines.executive import (
 )
 from corotwist.engines.sync import Synchronization
 from corotwist.errors import (
+    BadHandle,
     NotExist,
     PluginClash,
     TryAgain,
@@ -208,7 +209,9 @@ class ServiceManager:
         )
         self._offered = list(makers)
         self._byId: dict[int, Place] = {}
-        self._starting: list[Place] = []
+        self._started: list[Place] = []
+        self._stopped = False
+        self._ending: list[Deferred[None]] = []
         self._announced = Announced()
         self._announcementSent = False
         self._compact = False
@@ -239,7 +242,10 @@ class ServiceManager:
             except Exception:
                 yield self.stop()
                 raise
-            self._starting.append(place)
+            self._started.append(place)
+            if self._stopped:  # While this one took its time.
+                yield self.stop()
+                return
         self._log.info(
             "Services {names}", names=", ".join(place.name for place in places)
         )
@@ -264,18 +270,35 @@ class ServiceManager:
         if announcer is not None:
             announcer.prepare = self._announce
 
-    @inlineCallbacks
-    def stop(self) -> Generator[Any, Any, None]:
+    def stop(self) -> Deferred[None]:
         """
         Shut the engines down by descending priority, while the ring still
         runs: they have things to say.
 
         @return: fires when all have stopped, or had L{SHUTDOWN_SECONDS} each.
         """
-        while self._starting:
-            yield self._stopEngine(self._starting.pop())
+        ends: Deferred[None] = Deferred()
+        self._ending.append(ends)
+        if len(self._ending) == 1:
+            self._stopEngines().addCallback(self._enginesStopped)
+        return ends
+
+    def _enginesStopped(self, _: None) -> None:
+        """
+        Tell everybody who asked.
+        """
+        ending, self._ending = self._ending, []
+        for ends in ending:
+            ends.callback(None)
+
+    @inlineCallbacks
+    def _stopEngines(self) -> Generator[Any, Any, None]:
+        while self._started:
+            yield self._stopEngine(self._started.pop())
+        self._stopped = True
         self.synchronization.stop()
         self._waiting.clear()
+        self._answerWaiting(lambda waits: waits.errback(BadHandle("the node stops")))
 
     @inlineCallbacks
     def _stopEngine(self, place: Place) -> Generator[Any, Any, None]:
@@ -291,6 +314,8 @@ class ServiceManager:
     # From the total order.
 
     def configurationChanged(self, configuration: Configuration) -> None:
+        if self._stopped:
+            return  # The ring goes on a little longer than its services.
         self._compact = False
         if not configuration.transitional:
             self.configuration = configuration
@@ -304,6 +329,8 @@ class ServiceManager:
             self.synchronization.configurationChanged(configuration)
 
     def messageDelivered(self, nodeid: int, message: bytes, byteOrder: str) -> None:
+        if self._stopped:
+            return
         self._counters["delivered"] += 1
         try:
             if message.startswith(_COMPACT):
@@ -319,6 +346,8 @@ class ServiceManager:
             )
 
     def tokenPassed(self) -> None:
+        if self._stopped:
+            return
         self.synchronization.tokenPassed()
         self._runWaiting()
 
@@ -429,9 +458,12 @@ class ServiceManager:
             form="compact" if self._compact else "corosync's",
         )
         self._runWaiting()
+        self._answerWaiting(lambda waits: waits.callback(None))
+
+    def _answerWaiting(self, answer: Callable[[Deferred[None]], None]) -> None:
         awaiting, self._awaiting = self._awaiting, []
-        for deferred in awaiting:
-            deferred.callback(None)
+        for waits in awaiting:
+            answer(waits)
 
     def roundStalled(self, what: str, missing: tuple[int, ...]) -> None:
         """
@@ -452,7 +484,7 @@ class ServiceManager:
     def whenSynchronized(self) -> Deferred[None]:
         """
         @return: fires as soon as the services are in step; at once when they
-            are.
+            are.  Fails with L{BadHandle} when the node stops first.
         """
         if not self.synchronizing():
             return succeed(None)

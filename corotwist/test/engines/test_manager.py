@@ -20,7 +20,14 @@ from corotwist.engines.manager import (
     SHUTDOWN_SECONDS,
     ServiceManager,
 )
-from corotwist.errors import BadCount, NotExist, NotSupported, PluginClash, TryAgain
+from corotwist.errors import (
+    BadCount,
+    BadHandle,
+    NotExist,
+    NotSupported,
+    PluginClash,
+    TryAgain,
+)
 from corotwist.interfaces import (
     IConnection,
     IServiceEngine,
@@ -164,6 +171,61 @@ class LoadingTests(SynchronousTestCase):
         clock.pump([0.01] * 2)
         self.successResultOf(stopped)
         self.assertEqual(calls[2:], [(2, "shutdown")] * 3 + [(1, "shutdown")])
+
+    def test_stoppedWhileStarting(self) -> None:
+        """
+        A node that is stopped while an engine takes its time to start stops
+        that one too, and starts no other.
+        """
+        calls: list[Any] = []
+        late: Deferred[None] = Deferred()
+        manager = managerOf(
+            *makers(
+                Probe(1, calls, "a"),
+                Probe(2, calls, "b", starting=late),
+                Probe(3, calls, "c"),
+            )
+        )
+        started = manager.start()
+        self.successResultOf(manager.stop())
+        late.callback(None)
+        self.successResultOf(started)
+        self.assertEqual(
+            calls,
+            [(1, "initialize"), (2, "initialize"), (1, "shutdown"), (2, "shutdown")],
+        )
+
+    def test_stoppedTwice(self) -> None:
+        """
+        M7: who asks again to stop waits for the same end.
+        """
+        calls: list[Any] = []
+        clock = Clock()
+        manager = managerOf(*makers(Probe(1, calls, "a", busy=[True])), clock=clock)
+        self.successResultOf(manager.start())
+        ends = [manager.stop(), manager.stop()]
+        self.assertNoResult(ends[1])
+        clock.advance(0.01)
+        for end in ends:
+            self.successResultOf(end)
+        self.assertEqual(calls[1:], [(1, "shutdown")] * 2)
+
+    def test_afterTheEnd(self) -> None:
+        """
+        The ring may go on for a moment: the services do not, no timer is
+        left, and who waited for them hears that they stopped.
+        """
+        net = probed(1)
+        manager = net.nodes[1].manager
+        waits = manager.whenSynchronized()
+        net.form(1)
+        self.successResultOf(manager.stop())
+        self.failureResultOf(waits, BadHandle)
+        net.calls[1].clear()
+        net.form(1)
+        net.rotate()
+        self.assertEqual(net.calls[1], [])
+        self.assertEqual(net.clock.getDelayedCalls(), [])
 
     def test_stubbornEngine(self) -> None:
         """
