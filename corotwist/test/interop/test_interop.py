@@ -130,7 +130,8 @@ def livedTogether(peers: Sequence[Peer]) -> None:
 
 def calm(peers: Sequence[Peer]) -> None:
     """
-    Wait until they are together and nothing changes any more.
+    Wait until they are together and nothing changes any more: who slept only
+    learns what became of him.
     """
     for _ in range(AFTERSHOCKS):
         together(peers)
@@ -314,8 +315,7 @@ class FaultTests(RingCase):
             lab.kill(victim, signal.SIGSTOP)
             apart(others)
             lab.kill(victim, signal.SIGCONT)
-            together(list(peers.values()))
-            exchange(list(peers.values()), SIZES)
+            calm(list(peers.values()))
             livedTogether(others)
 
         self.tell(3, [ours], transport, story)
