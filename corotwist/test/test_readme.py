@@ -105,6 +105,20 @@ class ReadmeTests(SynchronousTestCase):
         runner = (ROOT / ".ci" / "run").read_text()
         self.assertIn("<!-- tests -->/,/<!-- end of tests -->", runner)
 
+    def test_links(self) -> None:
+        """
+        What a page of ours points to, in this project, is there.
+        """
+        pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+        missing = [
+            f"{page.name} -> {target}"
+            for page in pages
+            for target in re.findall(r"\]\(([^):#]+)[^)]*\)", page.read_text())
+            if not (page.parent / target).exists()
+        ]
+        self.assertGreater(len(pages), 5)
+        self.assertEqual(missing, [])
+
 
 def _end(process: "subprocess.Popen[str]", guard: Timer) -> None:
     guard.cancel()
