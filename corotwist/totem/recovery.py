@@ -245,7 +245,7 @@ def complete(ring: Ring, token: Token) -> bool:
 def install(ring: Ring) -> None:
     """
     The old ring ends and the new one begins, for the services above too.
-    [SRP 9.3], [EVS 6.1]
+    [SRP 9.3], [EVS]
     """
     assert ring.proposed is not None, "installing nothing"
     old, new = ring.window, ring.forming
