@@ -31,6 +31,7 @@ from corotwist.simulator.checkers import Life, Violation
 from corotwist.simulator.clock import Clock, NodeClock
 from corotwist.simulator.evs import EvsJudge
 from corotwist.simulator.faults import CALM, KINDS, Faults, Rule
+from corotwist.simulator.groups import Client, GroupsJudge, Path, Tables
 from corotwist.simulator.messages import MessageJudge
 from corotwist.simulator.network import Link, Network, Port
 from corotwist.simulator.process import (
@@ -39,6 +40,7 @@ from corotwist.simulator.process import (
     Process,
     settingsOf,
 )
+from corotwist.simulator.services import Services, makeServices
 from corotwist.simulator.storage import Disk, Storage
 from corotwist.simulator.trace import NANOSECONDS, Trace
 from corotwist.simulator.traffic import TrafficJudge
@@ -105,24 +107,33 @@ class SimulatedNode:
 
     @ivar disk: what survives its restarts.
     @ivar process: what runs there now, if anything.
+    @ivar leaving: what was asked to stop and has not ended yet.
     @ivar lives: how many processes it has had.
     """
 
     nodeid: int
     disk: Disk
     process: Process | None = None
+    leaving: Process | None = None
     lives: int = 0
-    _last: Application | None = None
+    _last: Application | Services | None = None
 
     @property
     def up(self) -> bool:
         """
-        Does a process run?
+        Does a process run that was not asked to stop?
         """
         return self.process is not None
 
     @property
-    def application(self) -> Application:
+    def down(self) -> bool:
+        """
+        Is there no process at all?
+        """
+        return self.process is None and self.leaving is None
+
+    @property
+    def application(self) -> Application | Services:
         """
         Of the running process, or the last one.
         """
@@ -221,6 +232,7 @@ class Cluster:
         timing: Timing | None = None,
         key: bytes | None = None,
         boot: bool = True,
+        services: bool = False,
         permute: bool = False,
         drift: float = 0.0,
         firstSequence: int = 0,
@@ -231,6 +243,8 @@ class Cluster:
         """
         @param timing: of every node; by default the token timeout is 1 s.
         @param key: seals all datagrams; rules by kind do not see them then.
+        @param services: whole nodes with service manager and engines, instead
+            of a small application on the ring; see L{client}.
         @param permute: draw the order of simultaneous events.
         @param drift: how much faster or slower than the cluster's a node's
             clock may go.
@@ -253,6 +267,7 @@ class Cluster:
         }
         self._key = key
         self._drift = drift
+        self._services = services
         self._makeRing = partial(
             Ring, firstSequence=firstSequence, firstTokenSequence=firstTokenSequence
         )
@@ -263,6 +278,8 @@ class Cluster:
         self.evs = EvsJudge(self._violated)
         self.messages = MessageJudge(self._violated)
         self.traffic = TrafficJudge(self._violated, self.timing, size)
+        self.groups = GroupsJudge(self._violated, self._pathOf)
+        self._clients = 0
         if boot:
             self.boot(*nodeids)
 
@@ -311,7 +328,7 @@ class Cluster:
             self._boot(self.nodes[nodeid], fresh)
 
     def _boot(self, node: SimulatedNode, fresh: bool) -> None:
-        assert node.process is None, f"node {node.nodeid} is up"
+        assert node.down, f"node {node.nodeid} is up"
         if fresh:
             node.disk.erase()
         node.lives += 1
@@ -324,7 +341,7 @@ class Cluster:
         self.traffic.booted(life, lambda: node.disk.durable)
         node.started(process)
         try:
-            process.service.startService()
+            process.application.start()
         except CorotwistError:
             node.process = None
             process.kill()
@@ -342,26 +359,34 @@ class Cluster:
             node.disk,
             lambda sequence, ok: self.record(life, "store", ring=sequence, ok=ok),
         )
-        service = TotemService(
-            clock,
-            settingsOf(nodeid, tuple(self.nodes), self.timing, self._key),
-            port,
-            storage,
-            source(self.seed, "node", *name),
-            timeOfDay=self._timeOfDay,
-            makeRing=self._makeRing,
-        )
-        application = Application(life, self, service)
-        process = Process(
-            life,
-            clock,
-            port,
-            storage,
-            service,
-            application,
-            source(self.seed, "schedule", *name),
-        )
-        service.listener = application
+        settings = settingsOf(nodeid, tuple(self.nodes), self.timing, self._key)
+        random = source(self.seed, "node", *name)
+        application: Application | Services
+        if self._services:
+            application = makeServices(
+                life,
+                settings,
+                clock,
+                self._timeOfDay,
+                transport=port,
+                storage=storage,
+                random=random,
+            )
+        else:
+            service = TotemService(
+                clock,
+                settings,
+                port,
+                storage,
+                random,
+                timeOfDay=self._timeOfDay,
+                makeRing=self._makeRing,
+            )
+            application = Application(life, self, service)
+            service.listener = application
+        chance = source(self.seed, "schedule", *name)
+        process = Process(life, clock, port, storage, application, chance)
+        service = process.service
         service.observer = lambda effect: self._observed(life, effect)
         service.onBroken = lambda failure: self._broken(life, failure)
         clock.worked = port.worked = process.worked
@@ -372,7 +397,9 @@ class Cluster:
         End processes at once, in whatever they are doing.
         """
         for nodeid in nodeids:
-            process = self._take(nodeid)
+            node = self.nodes[nodeid]
+            process = node.leaving or self._take(nodeid)
+            node.leaving = None
             self.record(process.life, "fail")
             process.kill()
             self._ended(process.life)
@@ -384,11 +411,15 @@ class Cluster:
         for nodeid in nodeids:
             process = self._take(nodeid)
             self.record(process.life, "stop")
-            process.service.stopService().addBoth(self._stopped, process)
+            self.nodes[nodeid].leaving = process
+            process.application.stop().addBoth(self._stopped, process)
 
     def _stopped(self, result: object, process: Process) -> object:
-        process.stopped()
-        self._ended(process.life)
+        node = self.nodes[process.life.nodeid]
+        if node.leaving is process:
+            node.leaving = None
+            process.stopped()
+            self._ended(process.life)
         return result
 
     def _take(self, nodeid: int) -> Process:
@@ -400,6 +431,7 @@ class Cluster:
     def _ended(self, life: Life) -> None:
         self.evs.ended(life)
         self.messages.ended(life)
+        self.groups.ended(life)
         self.traffic.ended(life)
         self._lastSent.pop(life, None)
 
@@ -424,6 +456,13 @@ class Cluster:
         process = self.nodes[nodeid].process
         assert process is not None, f"node {nodeid} is not up"
         return process
+
+    @property
+    def down(self) -> list[int]:
+        """
+        The nodes on which nothing runs.
+        """
+        return [n for n, node in self.nodes.items() if node.down]
 
     @property
     def live(self) -> list[int]:
@@ -642,6 +681,35 @@ class Cluster:
             self.multicast(nodeid, payload)
         self._nextLoad(nodeid, rate, end, sizes)
 
+    # Process groups.
+
+    def client(self, nodeid: int, pid: int | None = None) -> Client:
+        """
+        A new client of process groups on a node that is up, in a cluster with
+        services.
+
+        @param pid: what others see; by default one that no other has.
+        """
+        services = self.services(nodeid)
+        self._clients += 1
+        identity = self._clients
+        client = Client(
+            identity, pid or identity, services.life, services.groups, self.groups
+        )
+        self.groups.opened(client)
+        return client
+
+    def services(self, nodeid: int) -> Services:
+        """
+        Of a node that is up.
+        """
+        services = self.running(nodeid).application
+        assert isinstance(services, Services), "a cluster without services"
+        return services
+
+    def _pathOf(self, life: Life) -> Path:
+        return self.services(life.nodeid).takePath()
+
     # Demands.
 
     def settle(self, within: float | None = None, *, stay: bool = True) -> None:
@@ -658,13 +726,14 @@ class Cluster:
             self._complain("L1", "no common ring formed", within)
         patience = ORDERING_TOKENS * self.timing.token
         while not self.runUntil(self._quiet, patience):
-            before = self.messages.outstanding(self._livesUp())
+            before = self._outstanding()
             self.run(patience)
-            if self.messages.outstanding(self._livesUp()) >= before:
+            if self._outstanding() >= before:
                 break
         lives = self._livesUp()
         self.evs.agreement(lives)
         self.messages.agreement(lives)
+        self.groups.agreement(*self._tables())
         self._raiseViolation()
         if stay:
             rings = self._rings()
@@ -715,13 +784,31 @@ class Cluster:
         return not (self.network.link(a, b).cut or self.network.link(b, a).cut)
 
     def _quiet(self) -> bool:
-        lives = self._livesUp()
-        held = sum(node.application.held for node in self.nodes.values() if node.up)
         return (
-            not held
-            and not self.messages.outstanding(lives)
-            and self.evs.caughtUp(lives)
+            not self._outstanding()
+            and self.evs.caughtUp(self._livesUp())
+            and self.groups.agreed(*self._tables())
         )
+
+    def _outstanding(self) -> int:
+        """
+        Messages that were accepted somewhere and have not come back.
+        """
+        held = sum(node.application.held for node in self.nodes.values() if node.up)
+        messages = self.messages.outstanding(self._livesUp())
+        return held + messages + self.groups.outstanding()
+
+    def _tables(self) -> tuple[Tables, list[set[Life]]]:
+        """
+        The engines of process groups, and who can hear each other.
+        """
+        tables = {
+            node.process.life: node.process.application.groups
+            for node in self.nodes.values()
+            if node.process and isinstance(node.process.application, Services)
+        }
+        parts = [{life for life in tables if life.nodeid in p} for p in self.parts()]
+        return tables, parts
 
     def _livesUp(self) -> list[Life]:
         return [n.process.life for n in self.nodes.values() if n.process is not None]

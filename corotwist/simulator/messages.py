@@ -124,7 +124,7 @@ class MessageJudge(Judge):
                 n=number,
                 after=last,
             )
-        reader.heard[origin] = number
+        reader.heard[origin] = max(number, last)
         if origin is life:
             reader.outstanding.pop(number, None)
         summary = reader.regular if reader.heading is None else reader.transitional

@@ -11,6 +11,7 @@ from struct import Struct, pack
 from typing import Final, Protocol
 
 from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from corotwist.config.settings import NodeEntry, Timing, TotemSettings
@@ -18,6 +19,7 @@ from corotwist.interfaces import ITotemListener
 from corotwist.simulator.checkers import Life
 from corotwist.simulator.clock import NodeClock
 from corotwist.simulator.network import Port, addressOf
+from corotwist.simulator.services import Services
 from corotwist.simulator.storage import Storage
 from corotwist.totem.membership import Configuration, Guarantee, RingId
 from corotwist.totem.service import TotemService
@@ -172,6 +174,20 @@ class Application:
         if not self.synchronizing:
             self._flush()
 
+    def start(self) -> None:
+        """
+        Begin.
+
+        @raise CorotwistError: the ring cannot start.
+        """
+        self.totem.startService()
+
+    def stop(self) -> Deferred[None]:
+        """
+        Leave in order.
+        """
+        return self.totem.stopService()
+
     def _flush(self) -> None:
         while self._held and self._submit(*self._held[0]):
             self._held.popleft()
@@ -190,11 +206,17 @@ class Process:
     clock: NodeClock
     port: Port
     storage: Storage
-    service: TotemService
-    application: Application
+    application: Application | Services
     chance: Random
     slowness: float = 0.0
     _awayUntil: float = 0.0
+
+    @property
+    def service(self) -> TotemService:
+        """
+        The total order.
+        """
+        return self.application.totem
 
     def pause(self, seconds: float) -> None:
         """

@@ -6,14 +6,18 @@ judged.  In the second the faults end, and the cluster must make progress.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any, ClassVar, Final
 
 from attrs import define, field, frozen
+from twisted.python.failure import Failure
 
+from corotwist.errors import ServiceError
 from corotwist.simulator.chance import source
-from corotwist.simulator.cluster import Cluster, timingFor
+from corotwist.simulator.cluster import Cluster, drawPayload, timingFor
 from corotwist.simulator.faults import Faults
+from corotwist.simulator.groups import Client
 from corotwist.totem.states import In
 
 # After the faults, so many token times for a ring: what was in flight and the
@@ -23,6 +27,11 @@ PATIENCE_TOKENS: Final = 12
 # seconds: the longest delay, and a token that is lost to it.
 AFTERMATH: Final = 3.5
 MOST_SIZE: Final = 8
+# Sequences begin at 0, or soon wrap.
+FIRST_SEQUENCES: Final = (0, 0x7FFFFFF0, 0xFFFFFF00, 0xFFFFFFF8)
+GROUPS: Final = (b"red", b"green", b"blue")
+MOST_CLIENTS: Final = 20
+SENT_SIZES: Final = (0, 10, 10, 100, 1000, 3000, 50_000)
 CORE_CHANCE: Final = 0.2
 MESSAGE_SIZES: Final = ((1, 10, 100), (100, 1000), (10, 1390, 1400, 5000), (20_000,))
 LOSSES: Final = (0.005, 0.02, 0.08, 0.3)
@@ -57,6 +66,8 @@ class Plan:
     pace: float
     deeds: tuple[str, ...]
     core: tuple[int, ...]
+    firstSequence: int
+    firstTokenSequence: int
 
 
 def draw(seed: int, mostNodes: int = MOST_SIZE) -> Plan:
@@ -84,6 +95,8 @@ def draw(seed: int, mostNodes: int = MOST_SIZE) -> Plan:
         pace=random.choice((0.1, 0.5, 2.0)),
         deeds=deeds,
         core=core,
+        firstSequence=random.choice(FIRST_SEQUENCES),
+        firstTokenSequence=random.choice(FIRST_SEQUENCES),
     )
 
 
@@ -198,17 +211,15 @@ class Deeds:
         """
         A node that is down.
         """
-        down = [n for n, node in self.cluster.nodes.items() if not node.up]
-        if down:
-            self.cluster.boot(self.random.choice(down))
+        if self.cluster.down:
+            self.cluster.boot(self.random.choice(self.cluster.down))
 
     def bootFresh(self) -> None:
         """
         A node that is down, without its disk.
         """
-        down = [n for n, node in self.cluster.nodes.items() if not node.up]
-        if down:
-            self.cluster.boot(self.random.choice(down), fresh=True)
+        if self.cluster.down:
+            self.cluster.boot(self.random.choice(self.cluster.down), fresh=True)
 
     def restart(self) -> None:
         """
@@ -221,7 +232,7 @@ class Deeds:
             self.cluster.clock.callLater(later, self._bootIfDown, nodeid)
 
     def _bootIfDown(self, nodeid: int) -> None:
-        if not self.over and not self.cluster.nodes[nodeid].up:
+        if not self.over and nodeid in self.cluster.down:
             self.cluster.boot(nodeid)
 
     def stop(self) -> None:
@@ -280,9 +291,78 @@ class Deeds:
 
 
 @define(eq=False)
+class Crowd:
+    """
+    Clients of process groups who come, talk, and go.
+
+    @ivar rate: what they do in a second, all together.
+    """
+
+    cluster: Cluster
+    random: Random
+    rate: float
+    until: float
+    clients: list[Client] = field(factory=list)
+
+    def begin(self) -> None:
+        """
+        Be busy from now on.
+        """
+        time = self.cluster.seconds() + self.random.expovariate(self.rate)
+        if time < self.until:
+            self.cluster.clock.place(time, self._act)
+
+    def _act(self) -> None:
+        self.clients = [client for client in self.clients if client.open]
+        deed = self.random.choice(self._DEEDS)
+        with suppress(ServiceError):
+            deed(self)
+        self.begin()
+
+    def _open(self) -> None:
+        if self.cluster.live and len(self.clients) < MOST_CLIENTS:
+            nodeid = self.random.choice(self.cluster.live)
+            client = self.cluster.client(nodeid)
+            self.clients.append(client)
+            client.join(self.random.choice(GROUPS))
+
+    def _join(self) -> None:
+        if self.clients:
+            self.random.choice(self.clients).join(self.random.choice(GROUPS))
+
+    def _leave(self) -> None:
+        if self.clients:
+            self.random.choice(self.clients).leave(self.random.choice(GROUPS))
+
+    def _send(self) -> None:
+        if self.clients:
+            client = self.random.choice(self.clients)
+            group = self.random.choice([*client.views, *GROUPS[:1]])
+            sizes = self.random.choices(SENT_SIZES, k=self.random.randint(1, 5))
+            payloads = [drawPayload(self.random, size) for size in sizes]
+            client.send(group, *payloads).addErrback(_refused)
+
+    def _close(self) -> None:
+        if self.clients:
+            self.random.choice(self.clients).close()
+
+    _DEEDS: ClassVar[tuple[Callable[["Crowd"], None], ...]] = (
+        *(_open, _open, _join, _leave, _close),
+        *([_send] * 8),
+    )
+
+
+def _refused(failure: Failure) -> None:
+    failure.trap(ServiceError)
+
+
+@define(eq=False)
 class Swarm:
     """
     One run.
+
+    @ivar services: of whole nodes, with clients of process groups, instead of
+        a small application on the ring.
 
     @ivar replay: the command that repeats it.
     """
@@ -291,6 +371,7 @@ class Swarm:
     replay: str = ""
     mostNodes: int = MOST_SIZE
     keepTrace: bool = False
+    services: bool = False
     plan: Plan = field(init=False)
     cluster: Cluster = field(init=False)
 
@@ -303,8 +384,11 @@ class Swarm:
             timing=timingFor(**plan.timing),
             permute=plan.permute,
             drift=plan.drift,
+            firstSequence=plan.firstSequence,
+            firstTokenSequence=plan.firstTokenSequence,
             replay=self.replay,
             keepTrace=self.keepTrace,
+            services=self.services,
             boot=False,
         )
 
@@ -318,7 +402,10 @@ class Swarm:
         for node in cluster.nodes.values():
             node.disk.syncSeconds = plan.syncSeconds
         cluster.boot(*cluster.nodes)
-        if plan.rate:
+        if self.services:
+            random = source(self.seed, "crowd")
+            Crowd(cluster, random, plan.rate * plan.size + 5.0, plan.seconds).begin()
+        elif plan.rate:
             cluster.load(plan.rate, plan.seconds, plan.sizes)
         self._storm()
         self._recover()
@@ -342,14 +429,22 @@ class Swarm:
         cluster.calm()
         if len(plan.core) < plan.size:
             cluster.partition(plan.core)
-        for nodeid in plan.core:
-            if not cluster.nodes[nodeid].up:
+        for nodeid, node in cluster.nodes.items():
+            if node.leaving:
+                cluster.kill(nodeid)
+            if nodeid in plan.core and not node.up:
                 cluster.boot(nodeid)
         outside = [n for n in cluster.live if n not in plan.core]
         if outside:
             cluster.kill(*outside)
         cluster.run(AFTERMATH)
         cluster.settle(PATIENCE_TOKENS * cluster.timing.token)
-        for nodeid in plan.core:
-            cluster.multicast(nodeid, b"still here")
+        self._stillHere()
         cluster.settle(stay=False)
+
+    def _stillHere(self) -> None:
+        for nodeid in self.plan.core:
+            if self.services:
+                self.cluster.client(nodeid).join(GROUPS[0])
+            else:
+                self.cluster.multicast(nodeid, b"still here")

@@ -17,6 +17,7 @@ SEEDS: Final = "COROTWIST_SEEDS"
 FIRST_SEED: Final = "COROTWIST_FIRST_SEED"
 # What a run of the whole test suite can afford.
 DEFAULT_SEEDS: Final = 60
+DEFAULT_SERVICE_SEEDS: Final = 30
 # What must have happened somewhere in so many runs, or they test too little.
 SOMETIMES: Final = (
     "operational to gather: the token was lost",
@@ -44,6 +45,15 @@ class SwarmTests(SynchronousTestCase):
     """
     Every promise is kept in every run.
     """
+
+    def test_services(self) -> None:
+        """
+        So it is with whole nodes and clients of process groups on them.
+        """
+        first = int(os.environ.get(FIRST_SEED, "0"))
+        count = int(os.environ.get(SEEDS, DEFAULT_SERVICE_SEEDS))
+        for seed in range(first, first + count):
+            Swarm(seed, replay=replay(seed), services=True).run()
 
     def test_seeds(self) -> None:
         """

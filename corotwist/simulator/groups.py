@@ -1,0 +1,471 @@
+"""
+Clients of process groups inside the simulated nodes, and their judge.
+"""
+
+from collections.abc import Callable
+from struct import Struct
+from typing import Final
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from corotwist.engines import batch
+from corotwist.engines.interfaces import (
+    GroupView,
+    IGroupSubscriber,
+    IProcessGroups,
+    Member,
+    Reason,
+)
+from corotwist.simulator.checkers import Judge, Life, Summary
+from corotwist.totem.membership import Guarantee, RingId
+
+# Before each payload: which client sent it, and as its how manieth.
+_HEADER: Final = Struct("<QQ")
+_RING_REASONS: Final = (Reason.NODEDOWN, Reason.NODEUP)
+
+SHOWN: Final = 5
+
+Tables = dict[Life, IProcessGroups]
+Path = tuple[tuple[RingId, tuple[int, ...], bool], ...]
+
+
+@implementer(IGroupSubscriber)
+@define(eq=False)
+class Client:
+    """
+    One process that uses groups.
+
+    @ivar identity: unlike that of any other client of the run.
+    @ivar log: what was delivered: group, sender and payload.
+    @ivar views: the groups it is in, and how it sees them.
+    @ivar history: all views, in order.
+    """
+
+    identity: int
+    pid: int
+    life: Life
+    engine: IProcessGroups
+    judge: "GroupsJudge"
+    log: list[tuple[bytes, Member, bytes]] = field(factory=list)
+    views: dict[bytes, GroupView] = field(factory=dict)
+    history: list[GroupView] = field(factory=list)
+    open: bool = True
+    _number: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.pid}@{self.life}"
+
+    @property
+    def member(self) -> Member:
+        """
+        How others see it.
+        """
+        return Member(self.life.nodeid, self.pid)
+
+    def join(self, group: bytes) -> None:
+        """
+        Ask to be a member.
+
+        @raise ServiceError: as the engine says.
+        """
+        self.engine.join(self, group)
+
+    def leave(self, group: bytes) -> None:
+        """
+        Ask to be out.
+
+        @raise ServiceError: as the engine says.
+        """
+        self.engine.leave(self, group)
+        self.judge.leaveAsked(self, group)
+
+    def send(
+        self,
+        group: bytes,
+        *payloads: bytes,
+        guarantee: Guarantee = Guarantee.AGREED,
+    ) -> Deferred[None]:
+        """
+        Send messages, all in one batch.
+
+        @return: as the engine says.
+        """
+        messages = []
+        for payload in payloads:
+            self._number += 1
+            messages.append(_HEADER.pack(self.identity, self._number) + payload)
+        numbers = range(self._number - len(payloads) + 1, self._number + 1)
+        self.judge.sent(self, group, numbers, payloads)
+        packed = batch.pack(messages)
+        result = self.engine.send(self, group, packed, len(payloads), guarantee)
+        result.addCallbacks(
+            self._accepted,
+            self._refused,
+            callbackArgs=(group, numbers),
+        )
+        return result
+
+    def _accepted(self, result: None, group: bytes, numbers: range) -> None:
+        self.judge.accepted(self, group, numbers)
+
+    def _refused(self, failure: Failure) -> Failure:
+        return failure
+
+    def close(self) -> None:
+        """
+        Die.
+        """
+        self.open = False
+        self.judge.closed(self)
+        self.engine.closed(self)
+
+    def messagesDelivered(
+        self, group: bytes, sender: Member, batch: bytes, count: int
+    ) -> None:
+        if self.life.alive:
+            self.judge.batchDelivered(self, group, sender, batch, count)
+
+    def viewChanged(self, view: GroupView) -> None:
+        if self.life.alive:
+            self.history.append(view)
+            self.judge.viewed(self, view)
+            if self.member in view.members:
+                self.views[view.group] = view
+            else:
+                self.views.pop(view.group, None)
+
+    def ringChanged(self, ringId: RingId, members: tuple[int, ...]) -> None:
+        if self.life.alive:
+            self.judge.ringChanged(self, ringId)
+
+
+@define(eq=False)
+class Belonging:
+    """
+    One client in one group, from its first view to its last.
+
+    @ivar whole: it was in the group when the present ring began for it.
+    @ivar stages: reasons of views that this change of the ring brought so far.
+    """
+
+    view: frozenset[Member]
+    heard: dict[int, int] = field(factory=dict)
+    seen: Summary = field(factory=Summary)
+    whole: bool = False
+    leaving: bool = False
+    stages: list[Reason] = field(factory=list)
+
+
+@define(eq=False)
+class GroupsJudge(Judge):
+    """
+    C1 to C12.
+
+    @ivar path: the configurations that a process went through since it was
+        last asked.
+    """
+
+    path: Callable[[Life], Path]
+    _members: dict[tuple[Client, bytes], Belonging] = field(factory=dict)
+    _clients: dict[int, Client] = field(factory=dict)
+    _sent: dict[tuple[int, int], tuple[bytes, bytes]] = field(factory=dict)
+    _outstanding: dict[Client, dict[int, bytes]] = field(factory=dict)
+    _rings: dict[Client, RingId | None] = field(factory=dict)
+    _paths: dict[tuple[Life, RingId], Path] = field(factory=dict)
+    _intervals: dict[tuple[bytes, RingId, Path], tuple[Client, tuple[int, int]]] = (
+        field(factory=dict)
+    )
+
+    # Clients.
+
+    def opened(self, client: Client) -> None:
+        """
+        There is a new client.
+        """
+        self._clients[client.identity] = client
+        self._rings[client] = None
+        self._outstanding[client] = {}
+
+    def closed(self, client: Client) -> None:
+        """
+        It is gone; nothing is owed to it.
+        """
+        self._rings.pop(client, None)
+        self._outstanding.pop(client, None)
+        for key in [key for key in self._members if key[0] is client]:
+            del self._members[key]
+
+    def ended(self, life: Life) -> None:
+        """
+        A node's process ended, and its clients with it.
+        """
+        for client in [c for c in self._rings if c.life is life]:
+            client.open = False
+            self.closed(client)
+
+    def leaveAsked(self, client: Client, group: bytes) -> None:
+        """
+        The engine took a leave.
+        """
+        belonging = self._members.get((client, group))
+        if belonging is not None:
+            belonging.leaving = True
+
+    # Messages.
+
+    def sent(
+        self, client: Client, group: bytes, numbers: range, payloads: tuple[bytes, ...]
+    ) -> None:
+        """
+        Messages are about to be given to the engine.
+        """
+        for number, payload in zip(numbers, payloads, strict=True):
+            self._sent[client.identity, number] = group, payload
+
+    def accepted(self, client: Client, group: bytes, numbers: range) -> None:
+        """
+        They will be delivered.
+        """
+        outstanding = self._outstanding.get(client)
+        if outstanding is None:
+            return
+        belonging = self._members.get((client, group))
+        heard = belonging.heard.get(client.identity, 0) if belonging else 0
+        for number in numbers:
+            if number > heard:
+                outstanding[number] = group
+
+    def batchDelivered(
+        self, client: Client, group: bytes, sender: Member, packed: bytes, count: int
+    ) -> None:
+        """
+        A client got messages.
+        """
+        messages = batch.unpack(packed)
+        if len(messages) != count:
+            self._blame("C4", "got another number of messages than told", client)
+        for message in messages:
+            self._delivered(client, group, sender, message)
+
+    def _delivered(
+        self, client: Client, group: bytes, sender: Member, message: bytes
+    ) -> None:
+        identity, number = _HEADER.unpack_from(message)
+        payload = message[_HEADER.size :]
+        belonging = self._members.get((client, group))
+        if belonging is None:
+            self._blame("C7", "got a message of a group it is not in", client, of=group)
+            return
+        origin = self._clients.get(identity)
+        if self._sent.get((identity, number)) != (group, payload) or origin is None:
+            self._blame("C4", "got what was not sent so", client, number=number)
+            return
+        if sender not in belonging.view or sender != origin.member:
+            self._blame(
+                "C3", "got a message of one who is not in its view", client, who=sender
+            )
+        heard = belonging.heard.get(identity, 0)
+        if number <= heard:
+            self._blame(
+                "C4",
+                "got a message twice, or in the wrong order",
+                client,
+                origin,
+                number=number,
+            )
+        if belonging.stages:
+            self._blame(
+                "C9", "got a message in the middle of a change of the ring", client
+            )
+        belonging.heard[identity] = max(number, heard)
+        belonging.seen.add(identity, number)
+        client.log.append((group, sender, payload))
+        if origin is client:
+            self._outstanding[client].pop(number, None)
+
+    # Views.
+
+    def viewed(self, client: Client, view: GroupView) -> None:
+        """
+        A client got a view.
+        """
+        key = client, view.group
+        members = frozenset(view.members)
+        left = {change.member: change.reason for change in view.left}
+        joined = {change.member: change.reason for change in view.joined}
+        belonging = self._members.get(key)
+        if belonging is None:
+            if joined.get(client.member) is not Reason.JOIN:
+                self._blame("C1", "a first view that is not of its own join", client)
+            belonging = self._members[key] = Belonging(members)
+            if client.member not in members:
+                self._blame("C1", "is not in its first view", client)
+            return
+        old = belonging.view
+        right = (old - left.keys()) | joined.keys()
+        if (
+            members != right
+            or not left.keys() <= old
+            or joined.keys() & (old - left.keys())
+        ):
+            self._blame(
+                "C1",
+                "a view is not the one before, without who left, with who joined",
+                client,
+                group=view.group,
+                members=sorted(members),
+                right=sorted(right),
+            )
+        belonging.view = members
+        self._stage(client, belonging, {*left.values(), *joined.values()})
+        for member in sorted(members):
+            belonging.seen.add(member.nodeid, member.pid)
+        for reason in sorted({*left.values()} | {*joined.values()}):
+            belonging.seen.add(-reason)
+        if client.member in left:
+            self._ownDeparture(client, belonging, left[client.member])
+            del self._members[key]
+
+    def _stage(
+        self, client: Client, belonging: Belonging, reasons: set[Reason]
+    ) -> None:
+        """
+        A change of the ring: at most one view of who is lost with his node,
+        then at most one of who is gained.
+        """
+        if not reasons.intersection(_RING_REASONS):
+            return
+        stage = max(reasons)
+        if len(reasons) > 1 or any(before >= stage for before in belonging.stages):
+            self._blame(
+                "C9",
+                "views of a change of the ring out of order",
+                client,
+                reasons=sorted(reasons),
+                before=belonging.stages,
+            )
+        belonging.stages.append(stage)
+
+    def _ownDeparture(
+        self, client: Client, belonging: Belonging, reason: Reason
+    ) -> None:
+        if reason is not Reason.LEAVE:
+            self._blame(
+                "C12", "its own node took it out of a group", client, reason=reason
+            )
+        elif not belonging.leaving:
+            self._blame("C8", "left without having asked", client)
+
+    def ringChanged(self, client: Client, ringId: RingId) -> None:
+        """
+        The services of its node are in step on a ring.
+        """
+        before = self._rings.get(client)
+        self._rings[client] = ringId
+        path = self._paths.get((client.life, ringId))
+        if path is None:
+            path = self._paths[client.life, ringId] = self.path(client.life)
+        for (who, group), belonging in self._members.items():
+            if who is not client:
+                continue
+            if belonging.whole and before is not None:
+                self._compare(client, (group, before, path), belonging.seen)
+            belonging.whole = True
+            belonging.seen = Summary()
+            belonging.stages.clear()
+
+    def _compare(
+        self, client: Client, interval: tuple[bytes, RingId, Path], seen: Summary
+    ) -> None:
+        here = seen.frozen()
+        other, there = self._intervals.setdefault(interval, (client, here))
+        if here != there:
+            self._blame(
+                "C2",
+                "went on together, but saw other messages or views",
+                client,
+                other,
+                group=interval[0],
+                here=here[0],
+                there=there[0],
+            )
+
+    # In quiet.
+
+    def outstanding(self) -> int:
+        """
+        Accepted messages that their senders have not got back.
+        """
+        return sum(
+            1
+            for client, numbers in self._outstanding.items()
+            for group in numbers.values()
+            if (client, group) in self._members
+        )
+
+    def agreed(self, tables: Tables, rings: list[set[Life]]) -> bool:
+        """
+        Does every node of a ring know exactly the members there are on it?
+        """
+        return not any(
+            self._table(tables[life]) != right
+            for lives, right in self._rightTables(rings)
+            for life in lives
+        )
+
+    def agreement(self, tables: Tables, rings: list[set[Life]]) -> None:
+        """
+        Everything accepted was delivered, and the nodes agree.
+        """
+        for client, numbers in self._outstanding.items():
+            lost = [
+                n for n, group in numbers.items() if (client, group) in self._members
+            ]
+            if lost:
+                self._blame(
+                    "C6",
+                    "never got back what was accepted",
+                    client,
+                    numbers=lost[:SHOWN],
+                )
+        for lives, right in self._rightTables(rings):
+            for life in sorted(lives, key=lambda life: life.nodeid):
+                here = self._table(tables[life])
+                if here != right:
+                    self.blame(
+                        "C11",
+                        "knows other members of groups than there are",
+                        life,
+                        here=here,
+                        right=right,
+                    )
+
+    def _rightTables(
+        self, rings: list[set[Life]]
+    ) -> list[tuple[set[Life], dict[bytes, set[Member]]]]:
+        tables = []
+        for lives in rings:
+            right: dict[bytes, set[Member]] = {}
+            for client, group in self._members:
+                if client.life in lives:
+                    right.setdefault(group, set()).add(client.member)
+            tables.append((lives, right))
+        return tables
+
+    def _table(self, engine: IProcessGroups) -> dict[bytes, set[Member]]:
+        return {group: set(engine.members(group)) for group in engine.groups()}
+
+    def _blame(
+        self,
+        promise: str,
+        text: str,
+        client: Client,
+        *others: Client,
+        **details: object,
+    ) -> None:
+        lives = [client.life, *(other.life for other in others)]
+        clients = [str(client), *map(str, others)]
+        self.blame(promise, text, *lives, clients=clients, **details)

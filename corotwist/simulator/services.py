@@ -1,0 +1,147 @@
+"""
+A whole node inside the simulator: the ring, the service manager, the engines.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from corotwist.config.settings import IpcSettings, NodeSettings, TotemSettings
+from corotwist.engines.interfaces import IProcessGroups
+from corotwist.engines.manager import ServiceManager
+from corotwist.interfaces import ITotemListener
+from corotwist.node import Node
+from corotwist.simulator.checkers import Life
+from corotwist.simulator.groups import Path
+from corotwist.totem.membership import Configuration, Guarantee
+from corotwist.totem.service import TotemService
+
+
+@implementer(ITotemListener)
+@define(eq=False)
+class Services:
+    """
+    What a test sees of a node's services, in the place of an application.
+
+    It stands between the ring and the service manager, and lets everything
+    through.
+
+    @ivar events: the configurations.
+    @ivar path: those since the services were last in step.
+    """
+
+    life: Life
+    node: Node
+    log: list[bytes] = field(factory=list)
+    events: list[Any] = field(factory=list)
+    configuration: Configuration | None = None
+    path: list[Configuration] = field(factory=list)
+
+    @property
+    def totem(self) -> TotemService:
+        """
+        The total order.
+        """
+        return self.node.totem
+
+    @property
+    def manager(self) -> ServiceManager:
+        """
+        The services.
+        """
+        return self.node.manager
+
+    @property
+    def groups(self) -> IProcessGroups:
+        """
+        The engine of process groups.
+        """
+        groups: IProcessGroups = self.node.manager.engines["cpg"]
+        return groups
+
+    @property
+    def synchronizing(self) -> bool:
+        """
+        Are the services not in step yet?
+        """
+        return self.manager.synchronizing()
+
+    @property
+    def held(self) -> int:
+        """
+        Messages that wait above the ring: the judge of groups counts them.
+        """
+        return 0
+
+    def multicast(
+        self, payload: bytes, guarantee: Guarantee = Guarantee.AGREED
+    ) -> bool:
+        """
+        Not to be used: what is sent here would be no service's.
+        """
+        raise NotImplementedError("with services, send through a client of a group")
+
+    def takePath(self) -> Path:
+        """
+        The configurations since this was last asked.
+        """
+        path = tuple((c.ringId, c.members, c.transitional) for c in self.path)
+        self.path.clear()
+        return path
+
+    def start(self) -> None:
+        """
+        Begin.
+
+        @raise Exception: whatever made the node refuse.
+        """
+        failures: list[Any] = []
+        self.node.started.addErrback(failures.append)
+        self.node.startService()
+        if failures:
+            failures[0].raiseException()
+
+    def stop(self) -> Deferred[None]:
+        """
+        Leave in order.
+        """
+        return self.node.stopService()
+
+    # From the ring.
+
+    def configurationChanged(self, configuration: Configuration) -> None:
+        if not self.life.alive:
+            return
+        self.events.append(configuration)
+        self.path.append(configuration)
+        if not configuration.transitional:
+            self.configuration = configuration
+        self.manager.configurationChanged(configuration)
+
+    def messageDelivered(self, nodeid: int, message: bytes, byteOrder: str) -> None:
+        if self.life.alive:
+            self.manager.messageDelivered(nodeid, message, byteOrder)
+
+    def tokenPassed(self) -> None:
+        if self.life.alive:
+            self.manager.tokenPassed()
+
+
+def makeServices(
+    life: Life,
+    totem: TotemSettings,
+    clock: Any,
+    timeOfDay: Callable[[], int],
+    **parts: Any,
+) -> Services:
+    """
+    A node without sockets and without a door for local clients.
+    """
+    settings = NodeSettings(totem, IpcSettings("/nonexistent/socket"))
+    node = Node(settings, clock, ipc=None, timeOfDay=timeOfDay, **parts)
+    services = Services(life, node)
+    node.totem.listener = services
+    return services
