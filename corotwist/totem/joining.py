@@ -25,6 +25,11 @@ CONSENSUS: Final = "consensus"
 # A creator takes the highest ring sequence it has heard of plus this.
 RING_STEP: Final = 4
 
+# A processor without a stored ring sequence draws from so many: rings that it
+# has forgotten must not get the same name again.
+FRESH_SEQUENCES: Final = 1 << 28
+# And at each ring that it proposes until its next start, up to so many.
+FORGETFUL_STEP: Final = 1 << 20
 # A ring sequence beyond this is nobody's honest one, and would leave no room
 # for the next in its 64 bits.
 HIGHEST_SEQUENCE: Final = (1 << 63) - 1
@@ -126,6 +131,10 @@ def propose(ring: Ring) -> None:
     if members[0] != ring.nodeid:
         return
     ring.highestSequence += RING_STEP
+    if ring.forgetful:
+        # Somebody may still be on a ring that we named before we lost our
+        # disk, and tell us nearly that number.  [pitfall E7]
+        ring.highestSequence += ring.random.randrange(FORGETFUL_STEP)
     ring.proposed = CommitToken(
         sender=ring.nodeid,
         tokenSequence=0,

@@ -20,6 +20,7 @@ from corotwist.totem.effects import Deliver, Dropped, Effect, Multicast, StateCh
 from corotwist.totem.flow import Flow
 from corotwist.totem.fragments import Outbox
 from corotwist.totem.gather import Gather
+from corotwist.totem.joining import FRESH_SEQUENCES
 from corotwist.totem.membership import Configuration, Guarantee, RingId
 from corotwist.totem.mute import Mute
 from corotwist.totem.operational import Operational
@@ -45,9 +46,6 @@ QUEUE_ROTATIONS: Final = 2
 QUEUE_BYTES: Final = 1 << 22
 # Room for the services to synchronize in, apart from everything else.
 SYNCHRONIZATION_QUEUE_BYTES: Final = 1 << 22
-# A processor without a stored ring sequence starts from a random one below
-# this: rings it has forgotten must not get the same name again.
-FRESH_SEQUENCES: Final = 1 << 28
 # Joins that arrive so soon after we were not scheduled were waiting in the
 # socket: they speak of the past.  A share of the join interval.
 STALE_JOIN_SHARE: Final = 0.2
@@ -144,6 +142,7 @@ class Ring:
         self.failed: set[int] = set()
         self.consensus: set[int] = set()
         self.failedToReceive = False
+        self.forgetful = False
         self.lastingGathers = 0
         self.cause = Because.STARTED
         self.departures: dict[int, str] = {}
@@ -214,6 +213,7 @@ class Ring:
         @param storedSequence: of the last ring, from the disk; L{None} when
             there is none.
         """
+        self.forgetful = storedSequence is None
         if storedSequence is None:
             storedSequence = self.random.randrange(FRESH_SEQUENCES)
         self._lastInput = self.now = now

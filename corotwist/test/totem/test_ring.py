@@ -30,8 +30,9 @@ from corotwist.totem.effects import (
     Warned,
 )
 from corotwist.totem.fragments import NOTHING
+from corotwist.totem.joining import FRESH_SEQUENCES
 from corotwist.totem.membership import Guarantee, RingId
-from corotwist.totem.ring import FRESH_SEQUENCES, Ring
+from corotwist.totem.ring import Ring
 from corotwist.totem.sequence import MASK
 from corotwist.totem.states import Because, In
 from corotwist.totem.wire import (
@@ -93,7 +94,25 @@ class StartTests(SynchronousTestCase):
             ring.start(None, 0.0)
         sequences = {ring.ringId.sequence for ring in drawn}
         self.assertEqual(len(sequences), 5)
-        self.assertTrue(all(s <= FRESH_SEQUENCES + 8 for s in sequences))
+        self.assertTrue(all(s <= 2 * FRESH_SEQUENCES for s in sequences))
+
+    def test_lostDisk(self) -> None:
+        """
+        A processor that lost its disk and hears of the last ring it named
+        does not name the next like one that it may have named after that.
+        [pitfall E7]
+        """
+        names = set()
+        for seed in range(5):
+            ring = Ring(1, TIMING, FRAME_BYTES, Random(seed))
+            ring.start(None, 0.0)
+            ring.ringIdRefused("for the test", 0.0)
+            ring.advance(TIMING.consensus)
+            ring.framesReceived([], TIMING.consensus)
+            ring.highestSequence = 1 << 40  # As heard of others.
+            effects = ring.ringIdStored(TIMING.consensus)
+            names |= {effect.sequence for effect in of(StoreRingId, effects)}
+        self.assertEqual(len(names), 5)
 
     def test_storageRefused(self) -> None:
         """
