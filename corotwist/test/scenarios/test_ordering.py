@@ -240,6 +240,20 @@ class OrderingTests(Story):
         cluster.settle()
         self.assertFalse(ring(cluster, C).failedToReceive)
 
+    def test_notIdleWhileSomebodyIsBehind(self) -> None:
+        """
+        A12: on a ring without other work, one message that a node can never
+        receive costs it its place soon, and not after so many held tokens.
+        """
+        cluster = self.formed()
+        cluster.run(10)
+        cluster.drop("data", target=C, count=FOREVER)
+        self.send(cluster, A, b"m1")
+        self.assertTrue(
+            cluster.runUntil(lambda: cluster.nodes[A].members == (A, B), within=10)
+        )
+        self.assertEqual(cluster.nodes[B].log, [b"m1"])
+
     def test_lateCopies(self) -> None:
         """
         A14: copies of messages that everybody has had for long are ignored.
