@@ -3,6 +3,7 @@ Closed process groups: named sets of processes that see each other's messages
 and each other's coming and going in one order.
 """
 
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final
@@ -126,7 +127,10 @@ class GroupsEngine(SynchronizedEngine):
         self._locals: dict[bytes, dict[int, LocalMember]] = {}
         # Sending.
         self._turns = Turns()
+        # What was missed, by its serial: the order of first sending.
         self._again: deque[Batch] = deque()
+        self._aheadSerials: deque[int] = deque()
+        self._serials = 0
         self._pumping = False
         self._roomAsked = False
         self._inFlight = 0
@@ -432,7 +436,8 @@ class GroupsEngine(SynchronizedEngine):
             end, count = batches.cut(
                 data, offset, LARGEST_BATCH_BYTES, ATOMIC_MESSAGE_BYTES
             )
-        self._multicastCompact(entry.member, Piece.BATCH, count, data[offset:end])
+        payload = data[offset:end]
+        self._multicastCompact(entry.member, Piece.BATCH, count, payload, entry.serial)
         entry.offset = end
         entry.remaining -= count
 
@@ -509,7 +514,12 @@ class GroupsEngine(SynchronizedEngine):
         self._counters["sent"] += 1
 
     def _multicastCompact(
-        self, member: LocalMember, piece: Piece, count: int, payload: bytes
+        self,
+        member: LocalMember,
+        piece: Piece,
+        count: int,
+        payload: bytes,
+        serial: int | None = None,
     ) -> None:
         body = CompactMcast(member.pid, count, piece, member.group, payload).encode()
         try:
@@ -518,6 +528,10 @@ class GroupsEngine(SynchronizedEngine):
             self._askForRoom()
             raise _Blocked from None
         self._inFlight += len(body)
+        if serial is None:
+            self._serials += 1
+            serial = self._serials
+        self._aheadSerials.append(serial)
         self._ahead += 1
         self._aheadRing = self.cluster.ringId()
         member.ahead += 1
@@ -533,12 +547,13 @@ class GroupsEngine(SynchronizedEngine):
 
     def _compactCameBack(self, message: CompactMcast, *, missed: bool) -> None:
         self._ahead -= 1
+        serial = self._aheadSerials.popleft()
         member = self._locals.get(message.group, {}).get(message.pid)
         if member is None:
             return
         member.ahead -= 1
         if missed and message.piece is Piece.BATCH:
-            self._sendOnceMore(member, message)
+            self._sendOnceMore(member, message, serial)
         elif member.large is not None:
             if missed:
                 member.large.interrupted = True
@@ -548,17 +563,23 @@ class GroupsEngine(SynchronizedEngine):
             member.client.parked = False
             self._turns.add(member.client)
 
-    def _sendOnceMore(self, member: LocalMember, message: CompactMcast) -> None:
-        self._again.append(
-            Batch(
-                member,
-                message.payload,
-                message.count,
-                Guarantee.AGREED,
-                atomic=True,
-                accepted=None,
-            )
+    def _sendOnceMore(
+        self, member: LocalMember, message: CompactMcast, serial: int
+    ) -> None:
+        """
+        What is missed a second time is older than what still waits to be sent
+        again for the first.
+        """
+        missed = Batch(
+            member,
+            message.payload,
+            message.count,
+            Guarantee.AGREED,
+            atomic=True,
+            accepted=None,
+            serial=serial,
         )
+        insort(self._again, missed, key=_serial)
 
     # From the ring: on every node, in the same order.
 
@@ -845,3 +866,8 @@ def _reason(number: int) -> Reason:
     As a leave says it; anything unknown is an end.
     """
     return Reason.LEAVE if number == Reason.LEAVE else Reason.PROCDOWN
+
+
+def _serial(batch: Batch) -> int:
+    assert batch.serial is not None, "it was sent before"
+    return batch.serial

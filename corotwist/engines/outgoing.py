@@ -99,6 +99,7 @@ class Batch:
     @ivar sent: bytes of the next message that went already, in pieces.
     @ivar ringId: the ring that the pieces went to.
     @ivar interrupted: that ring is gone, or the pieces came out on another.
+    @ivar serial: its place among what is sent again.
     """
 
     member: LocalMember
@@ -112,6 +113,7 @@ class Batch:
     ringId: RingId = NO_RING
     interrupted: bool = False
     cancelled: bool = False
+    serial: int | None = None
 
     @property
     def size(self) -> int:

@@ -123,9 +123,9 @@ class Synchronization:
         self.ringId = NO_RING
         self.counters = Counters()
         self._members: tuple[int, ...] = ()
-        # Who came along through every change since the last completed round;
-        # None when there was no change yet.
-        self._cameAlong: tuple[int, ...] | None = None
+        # By service id, who came along through every change since the last
+        # round in which that service completed; nothing while there was none.
+        self._cameAlong: dict[int, tuple[int, ...]] = {}
         self._plan: list[int] = []
         self._stage = 0
         self._reported: set[int] = set()
@@ -221,9 +221,11 @@ class Synchronization:
         self._started = {service.serviceId: service for service in participants}
         self._stage = 0
         self._in(Phase.LISTING)
-        came = [n for n in self._cameAlong or () if n in configuration.members]
+        members = configuration.members
         for service in participants:
-            service.started(tuple(came), configuration.members, configuration.ringId)
+            along = self._cameAlong.get(service.serviceId, ())
+            came = tuple(n for n in along if n in members)
+            service.started(came, members, configuration.ringId)
         self._send(whole(ServiceList(self.ringId, tuple(self._plan))))
 
     def _enter(self, stage: int) -> None:
@@ -244,6 +246,7 @@ class Synchronization:
     def _completeStage(self) -> None:
         service = self._started.pop(self._plan[self._stage], None)
         if service is not None:
+            self._cameAlong.pop(service.serviceId, None)
             service.completed()
         self._enter(self._stage + 1)
 
@@ -251,7 +254,6 @@ class Synchronization:
         self.phase = Phase.DONE
         self.ringId = NO_RING
         self.counters.completed += 1
-        self._cameAlong = None
         self._unwatch()
         self._host.roundCompleted()
 
@@ -272,11 +274,14 @@ class Synchronization:
 
     def _intersect(self, members: Iterable[int]) -> None:
         """
-        A node that restarted while a round was being aborted is in the last
-        transitional configuration, but it is not the one we knew.
+        A node that restarted while rounds were being aborted is in the last
+        transitional configuration, but it is not the one that a service knew
+        when it last completed; services complete one after the other.
         """
-        before = self._cameAlong
-        self._cameAlong = tuple(n for n in members if before is None or n in before)
+        come = tuple(members)
+        for service in self._host.participants():
+            before = self._cameAlong.get(service.serviceId, come)
+            self._cameAlong[service.serviceId] = tuple(n for n in come if n in before)
 
     # Small steps.
 

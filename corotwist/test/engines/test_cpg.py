@@ -857,6 +857,21 @@ class ChangedRingTests(NetCase):
             self.assertEqual(self.clients[nodeid].messages(), [b"1", b"2", b"3"])
         self.assertEqual(self.node(1).cpg.dump()["missed"], 2)
 
+    def test_atTheEndOfTheOldRing(self) -> None:
+        """
+        What was ordered on the old ring still counts when it is delivered
+        between the transitional configuration and the regular one.
+        """
+        self._queue(b"1")
+        self.net.visit(1)
+        self.net.kill(3)
+        self.net.form(1, 2)
+        for nodeid in (1, 2):
+            self.assertEqual(self.clients[nodeid].messages(), [b"1"])
+        self.net.run()
+        self.assertEqual(self.node(1).cpg.dump()["missed"], 0)
+        self.assertEqual(self.clients[2].messages(), [b"1"])
+
     def test_toAMixedRing(self) -> None:
         """
         When a real corosync node has come in between, it gets them too, in
@@ -898,6 +913,31 @@ class ChangedRingTests(NetCase):
         self.net.run()
         for nodeid in (1, 2):
             self.assertEqual(self.clients[nodeid].messages(), [b"1", b"2", b"3", b"4"])
+
+    def test_missedTwice(self) -> None:
+        """
+        What is missed again while younger messages still wait to be sent once
+        more stays before them.
+        """
+        self._queue(b"1", b"2")
+        self.net.kill(3)
+        self.net.form(1, 2)
+        while self.node(1).manager.synchronizing():
+            self.net.rotate(1)
+        totem, cpg = self.node(1).totem, self.node(1).cpg
+        capacity, totem.capacity = totem.capacity, 1
+        while cpg.dump()["missed"] < 2:
+            self.net.rotate(1)
+        self.assertEqual(cpg.dump()["sendingAgain"], 2)
+        totem.capacity = 50  # Of the two, the first fits.
+        self.net.rotate(1)
+        self.net.form(1, 2)
+        self.net.run()
+        self.assertEqual(cpg.dump()["sendingAgain"], 1)
+        totem.capacity = capacity
+        self.net.run()
+        for nodeid in (1, 2):
+            self.assertEqual(self.clients[nodeid].messages(), [b"1", b"2"])
 
     def test_leaveBehindThem(self) -> None:
         """
@@ -1054,10 +1094,13 @@ class PieceTests(NetCase):
         """
         Who joins between the pieces does not get the message, on no node.
         """
+        self.patch(cpg, "IN_FLIGHT_BYTES", 1)
         self.send(1, self.large)
+        self.net.rotate(1)
         late = Listener(1)
         self.node(2).cpg.join(late, G)
         self.net.run()
+        self.assertEqual(len(late.views()), 1)
         self.assertEqual(late.messages(), [])
         self.assertEqual(self.clients[2].messages(), [self.large])
 
