@@ -35,6 +35,7 @@ from corotwist.interfaces import (
     ITotemListener,
 )
 from corotwist.test.engines.orderednet import (
+    OURS,
     SHIPPED,
     Maker,
     MemoryTotem,
@@ -43,7 +44,7 @@ from corotwist.test.engines.orderednet import (
     nodeSettings,
 )
 from corotwist.test.engines.probes import Probe, ProbeNet, makers, probed
-from corotwist.totem.membership import RingId
+from corotwist.totem.membership import Guarantee, RingId
 
 
 def managerOf(*offered: Maker, clock: Clock | None = None) -> ServiceManager:
@@ -376,6 +377,29 @@ class CompactTests(SynchronousTestCase):
         self.assertFalse(net.nodes[1].manager.compactAllowed())
         net.run()
         self.assertTrue(net.nodes[1].manager.compactAllowed())
+
+    def test_announcedWhenThereIsRoom(self) -> None:
+        """
+        An announcement that does not fit goes with a later token, once.
+        """
+        net = OrderedNet()
+        net.boot(1)
+        totem = net.nodes[1].totem
+        multicast, tries = totem.multicast, []
+
+        def narrow(message: bytes, guarantee: Guarantee = Guarantee.AGREED) -> bool:
+            if message.startswith(OURS):
+                tries.append(message)
+                if len(tries) < 3:
+                    return False
+            return multicast(message, guarantee)
+
+        self.patch(MemoryTotem, "multicast", lambda _, *details: narrow(*details))
+        ring = net.form(1)
+        net.run()
+        self.assertTrue(net.nodes[1].manager.compactAllowed())
+        announced = [m for _, m in ring.order if m.startswith(OURS)]
+        self.assertEqual((len(announced), len(tries)), (1, 3))
 
     def test_aRealCorosyncNode(self) -> None:
         """

@@ -299,6 +299,33 @@ class InterruptedTests(SynchronousTestCase):
         net.rotate()
         self.assertEqual(net.phase(1), Phase.BARRIER)
 
+    def test_strangersServices(self) -> None:
+        """
+        Nor does such a node add services to the plan.
+        """
+        net = probed(1)
+        ring = net.form(1)
+        ordered(net, ring, 9, ServiceList(ring.ringId, (77,)))
+        ring.order.reverse()
+        self._finish(net)
+        self.assertEqual(net.nodes[1].manager.synchronization._plan, [1, 2])
+
+    def test_cameAfterARestart(self) -> None:
+        """
+        S2: a node that restarted comes along again like anybody, once a round
+        with it has completed.
+        """
+        net = probed(1, 2)
+        net.form(1, 2)
+        net.run()
+        net.kill(2)
+        net.start(2)
+        for _ in range(2):
+            net.form(1, 2)
+            self._finish(net)
+        started = [call[2] for call in net.rounds(1) if call[:2] == (1, "started")]
+        self.assertEqual(started, [(), (1,), (1, 2)])
+
     def test_hiddenRestart(self) -> None:
         """
         S2: node 2 restarts, the round after it is aborted, and in the next

@@ -103,8 +103,9 @@ class MajorityTests(VotingCase):
         VQ9: during a round the last verdict holds; with its end the new one.
         """
         self.net.form(1)
-        self.assertEqual(self.quorate(1), [True])
-        self.net.run()
+        while self.net.nodes[1].manager.synchronizing():
+            self.assertEqual(self.quorate(1), [True])
+            self.net.rotate(1)
         self.assertEqual(self.quorate(1), [False])
 
     def test_notBeforeTheFirstRing(self) -> None:
@@ -258,6 +259,20 @@ class OptionTests(VotingCase):
         self.form(1, 2, 3)
         for nodeid in (1, 2, 3):
             self.assertEqual(self.explained(nodeid, "expected", "votes"), (5, 3))
+
+    def test_expectingTooMuch(self) -> None:
+        """
+        A node that expects more than the quorate partition it joins takes
+        over its number, and the lower quorum with it.
+        """
+        self._boot({1: votes(3), 2: votes(3), 3: votes(9)})
+        self.form(1, 2)
+        self.form(3)
+        self.assertEqual(self.quorate(3), [False])
+        self.form(1, 2, 3)
+        for nodeid in (1, 2, 3):
+            numbers = self.explained(nodeid, "quorate", "expected", "quorum")
+            self.assertEqual(numbers, (True, 3, 2), f"node {nodeid}")
 
     def test_reconfigured(self) -> None:
         """
