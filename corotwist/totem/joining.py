@@ -78,7 +78,7 @@ def absorb(ring: Ring, join: Join) -> bool:
     not taken over: it may be of an old conflict.  [pitfall B5]
 
     @return: whether our sets grew; only then is there something to gather
-        again for.  [EVS I6]
+        again for.  [pitfall B6]
     """
     hear(ring, join)
     processors, failed = set(join.processors), set(join.failed)

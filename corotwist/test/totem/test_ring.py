@@ -176,7 +176,7 @@ class FormationTests(SynchronousTestCase):
 
     def test_idleIsQuiet(self) -> None:
         """
-        On an idle ring the token comes once in a hold time. [EVS L6]
+        On an idle ring the token comes once in a hold time. [SRP 6.1]
         """
         harness = formed(3)
         before = harness.rings[2].statistics.tokens
@@ -529,7 +529,7 @@ class JoinTests(SynchronousTestCase):
     def test_growthOnly(self) -> None:
         """
         A join that tells us nothing new neither restarts the consensus timer
-        nor makes us send one. [EVS I6, pitfall B6]
+        nor makes us send one. [pitfall B6]
         """
         harness = formed(2)
         ring = self.join(harness, 1, Join(9, 9, (1, 2, 9), (2,), 900))
