@@ -313,15 +313,8 @@ class Ring:
         if self._stateName is not In.IDLE:
             others = tuple(sorted(self.processors - {self.nodeid}))
             failed = (*sorted(self.failed - {self.nodeid}), self.nodeid)
-            self.emit(
-                Multicast(
-                    [
-                        Join(
-                            0, self.nodeid, others, failed, self.ringId.sequence
-                        ).encode()
-                    ]
-                )
-            )
+            farewell = Join(0, self.nodeid, others, failed, self.ringId.sequence)
+            self.emit(Multicast([farewell.encode()]))
         self.become(Because.STOPPED)
         return self._collect()
 
