@@ -273,7 +273,7 @@ class ISynchronized(Interface):
         A round begins.
 
         @param transitional: who came along with us through every change since
-            the last round that completed here.
+            this service last completed a round.
         """
 
     def synchronize() -> bool:

@@ -131,7 +131,7 @@ def reconcile(
 
     @param here: our nodeid.
     @param transitional: the nodes that came along with us through every change
-        since the last completed round.
+        since the table was last reconciled.
     """
     staying = {here, *transitional}
     remote = [entry for entry in table.entries() if entry[1].nodeid != here]

@@ -151,6 +151,9 @@ class Client:
         assert ring is not None
         for change in view.left:
             self.incarnations.pop((group, change.member), None)
+            if change.reason is Reason.NODEDOWN:
+                along = self.story.cameAlong(self.node)
+                assert change.member.nodeid not in along, f"it came along: {view}"
             if change.member.nodeid not in ring.members:
                 assert change.reason is Reason.NODEDOWN, view
             if change.member == self.member:
@@ -230,6 +233,7 @@ class Wanderer:
         self.atomic = atomic
         self.foreign = random.choice((0.0, 0.0, 0.3))
         self.capacity = random.choice((5000, 1 << 20))
+        self.ordinary = random.choice((400, 1000, 1 << 20))
         self.actions: list[tuple[Callable[[], None], float]] = [
             (self._send, 10.0),
             (self._visit, 12.0),
@@ -242,6 +246,8 @@ class Wanderer:
             (self._kill, random.choice((0.0, 0.3))),
             (self._boot, 1.0),
             (self._run, random.choice((0.1, 0.5))),
+            (self._settle, random.choice((0.5, 2.0))),
+            (self._shake, random.choice((0.3, 1.0))),
         ]
 
     def wander(self, nodeids: Sequence[int], steps: int) -> None:
@@ -274,6 +280,7 @@ class Wanderer:
     def _bootNode(self, nodeid: int) -> None:
         foreign = self.random.random() < self.foreign
         self.story.boot(nodeid, foreign=foreign, capacity=self.capacity)
+        self.net.nodes[nodeid].totem.ordinary = self.ordinary
 
     def _boot(self) -> None:
         down = [n for n in range(1, self.net.count + 1) if n not in self.net.nodes]
@@ -307,6 +314,30 @@ class Wanderer:
 
     def _run(self) -> None:
         self.net.run()
+
+    def _settle(self) -> None:
+        """
+        Until the services are in step, and no further.
+        """
+        for _ in range(100):
+            nodes = [n for n in self.net.nodes.values() if n.totem.ring]
+            if not any(node.manager.synchronizing() for node in nodes):
+                break
+            self.net.rotate(1)
+
+    def _shake(self) -> None:
+        """
+        Much to send, and two changes, the second soon after the first is
+        through.
+        """
+        for _ in range(self.random.randint(0, 12)):
+            self.random.choice((self._send, self._send, self._visit))()
+        self._form()
+        self._settle()
+        for _ in range(self.random.randint(0, 8)):
+            self.random.choice((self._visit, self._receive))()
+        self._form()
+        self._settle()
 
     def _connect(self) -> None:
         node = self._node()
@@ -351,6 +382,7 @@ class Story:
         self.mixed = False
         self._tables: dict[Place, Any] = {}
         self._completed: dict[int, int] = {}
+        self._marks: dict[Node, list[int]] = {}
 
     # Nodes.
 
@@ -362,6 +394,7 @@ class Story:
         node.totem.capacity = capacity
         self.mixed = self.mixed or foreign
         self._completed[nodeid] = 0
+        self._mark(node)
         totem = node.totem
 
         def watch(isMessage: bool) -> None:
@@ -370,6 +403,30 @@ class Story:
                 self._delivered(node, place, isMessage)
 
         totem.watcher = watch
+
+    def _mark(self, node: Node) -> None:
+        """
+        Write down when the groups of a node complete their stage.
+        """
+        marks = self._marks[node] = [0]
+        completed = node.cpg.synchronizationCompleted
+
+        def marked() -> None:
+            completed()
+            marks.append(len(node.configurations))
+
+        node.cpg.synchronizationCompleted = marked  # type: ignore[method-assign]
+
+    def cameAlong(self, node: Node) -> set[int]:
+        """
+        Who came along through every change before the last completed stage,
+        since the one before it.
+        """
+        begin, end = self._marks[node][-2:]
+        changes = [c for c in node.configurations[begin:end] if c.transitional]
+        return (
+            set.intersection(*(set(c.members) for c in changes)) if changes else set()
+        )
 
     def _delivered(self, node: Node, place: Place, isMessage: bool) -> None:
         for client in self.clients:

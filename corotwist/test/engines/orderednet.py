@@ -117,6 +117,7 @@ class MemoryTotem:
     @ivar foreign: behave like a node of real corosync: know nothing of our
         own group.
     @ivar capacity: bytes that fit into each of the two queues.
+    @ivar ordinary: bytes that fit into the one for ordinary messages, if less.
     @ivar position: how much of the ring's order was delivered here.
     @ivar together: between a transitional configuration and the regular one,
         who is in it.
@@ -127,6 +128,7 @@ class MemoryTotem:
     nodeid: int
     foreign: bool = False
     capacity: int = 8 << 20
+    ordinary: int = 8 << 20
     listener: Any = None
     ring: Ring | None = None
     position: int = 0
@@ -151,7 +153,8 @@ class MemoryTotem:
         return True
 
     def room(self) -> int:
-        return self.capacity - sum(map(len, self._inUse()))
+        limit = self.capacity if self.changing else min(self.capacity, self.ordinary)
+        return limit - sum(map(len, self._inUse()))
 
     def synchronized(self) -> None:
         self.changing = False

@@ -194,6 +194,7 @@ class StoryTests(SynchronousTestCase):
         while they are on their way.
         """
         for seed in range(SEEDS):
+            self.patch(cpg, "IN_FLIGHT_BYTES", (600, 150, 1)[seed % 3])
             wanderer = Wanderer(Story(OrderedNet(count=4)), Random(seed), ATOMIC)
             try:
                 wanderer.wander(NODES[:3], 300)
