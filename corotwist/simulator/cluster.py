@@ -941,6 +941,12 @@ class Cluster:
         )
         self.messages.delivered(life, sender, incarnation, number, message)
 
+    def overtook(self, life: Life, sender: int) -> None:
+        """
+        See L{corotwist.simulator.process.IWitness}.
+        """
+        self.messages.overtook(life, sender)
+
     def configured(self, life: Life, configuration: Configuration) -> None:
         """
         See L{corotwist.simulator.process.IWitness}.

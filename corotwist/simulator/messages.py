@@ -130,6 +130,17 @@ class MessageJudge(Judge):
         summary = reader.regular if reader.heading is None else reader.transitional
         summary.add(sender, incarnation, number)
 
+    def overtook(self, life: Life, sender: int) -> None:
+        """
+        A message was handed up on a ring whose services are not in step yet.
+        """
+        self.blame(
+            "S8",
+            "delivered a message in the middle of synchronization",
+            life,
+            of=sender,
+        )
+
     def configured(self, life: Life, configuration: Configuration) -> None:
         """
         A configuration was handed up.

@@ -60,6 +60,11 @@ class IWitness(Protocol):
         It handed one up.
         """
 
+    def overtook(self, life: Life, sender: int) -> None:
+        """
+        It handed up a message of a ring whose services are not in step.
+        """
+
     def configured(self, life: Life, configuration: Configuration) -> None:
         """
         It handed up a configuration.
@@ -127,6 +132,7 @@ class Application:
         self.witness.configured(self.life, configuration)
         self.events.append(configuration)
         self.synchronizing = True
+        self._missing.clear()
         if configuration.transitional:
             return
         self.configuration = configuration
@@ -148,6 +154,8 @@ class Application:
             incarnation, number = _STORY.unpack_from(message, len(_STORY_GROUP))
             payload = message[len(_STORY_GROUP) + _STORY.size :]
             self.witness.delivered(self.life, nodeid, incarnation, number, payload)
+            if self._missing:
+                self.witness.overtook(self.life, nodeid)
             self.log.append(payload)
             self.events.append(Delivered(nodeid, payload))
         elif message.startswith(_BARRIER_GROUP):

@@ -90,6 +90,13 @@ class MessageTests(SynchronousTestCase):
         self.deliver(self.b, 2, 1)
         self.assertFound("P5")
 
+    def test_overtaking(self) -> None:
+        """
+        S8: a message before the services are in step.
+        """
+        self.judge.overtook(self.b, 1)
+        self.assertFound("S8")
+
     def test_before(self) -> None:
         """
         P4: going on together, with different messages before.
