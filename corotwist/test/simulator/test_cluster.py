@@ -19,19 +19,20 @@ from corotwist.totem.states import In
 RUN = """
 import sys
 from corotwist.simulator.swarm import Swarm
-cluster = Swarm(int(sys.argv[1]), keepTrace=True).run()
+services = sys.argv[2] == "services"
+cluster = Swarm(int(sys.argv[1]), keepTrace=True, services=services).run()
 for line in cluster.trace.lines():
     print(line)
 """
 
 
-def inAnotherProcess(seed: int, hashSeed: str) -> Popen[bytes]:
+def inAnotherProcess(seed: int, hashSeed: str, what: str) -> Popen[bytes]:
     """
     Begin a run whose trace comes out.
     """
     root = str(Path(corotwist.__file__).parent.parent)
     environment = os.environ | {"PYTHONHASHSEED": hashSeed, "PYTHONPATH": root}
-    arguments = [sys.executable, "-c", RUN, str(seed)]
+    arguments = [sys.executable, "-c", RUN, str(seed), what]
     return Popen(arguments, stdout=PIPE, env=environment)
 
 
@@ -217,8 +218,8 @@ class DeterminismTests(SynchronousTestCase):
         The same seed gives the same trace, byte for byte, in every process,
         whatever its hash seed.
         """
-        for seed in (3, 41):
-            runs = [inAnotherProcess(seed, h) for h in ("0", "4242")]
+        for seed, what in ((3, "rings"), (41, "services")):
+            runs = [inAnotherProcess(seed, h, what) for h in ("0", "4242")]
             one, other = [run.communicate()[0] for run in runs]
             self.assertEqual([run.returncode for run in runs], [0, 0])
             self.assertTrue(len(one.splitlines()) > 300)

@@ -1,0 +1,1 @@
+A whole cluster in one process, on virtual time, for tests of services: `corotwist.simulator`. Faults of networks, disks and processes from a story or a seed, judges of every promise, and the same run for the same seed ([testing.md](../docs/testing.md)).
