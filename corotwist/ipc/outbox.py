@@ -25,9 +25,10 @@ SMALL_IN_FLIGHT: Final = 2
 
 # Of one client, sent and not yet come back to it as a member; beyond that it
 # sends no more.  So a process that sends faster than it reads slows itself and
-# is not cut off for it.
-UNDERWAY_BYTES: Final = 4 << 20
-UNDERWAY_MESSAGES: Final = DISPATCH_QUEUE_MESSAGES // 4
+# is not cut off for it; and under full load a message is old by no more than
+# these of every sender.
+UNDERWAY_BYTES: Final = 1 << 20
+UNDERWAY_MESSAGES: Final = DISPATCH_QUEUE_MESSAGES // 64
 
 Owner = TypeVar("Owner")
 

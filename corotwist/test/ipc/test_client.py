@@ -250,7 +250,7 @@ class ClientTests(ClientCase):
         Many messages, one answer; nothing is an answer, too.
         """
         group = self.joined()
-        payloads = [b"%d" % n * 20 for n in range(20_000)]
+        payloads = [b"%d" % n * 20 for n in range(9_000)]
         done = group.sendAll(iter(payloads), Guarantee.SAFE)
         nothing = group.sendAll([])
         self.assertIsNone(self.successResultOf(nothing))
