@@ -326,7 +326,7 @@ class GroupsJudge(Judge):
         for reason in sorted({*left.values()} | {*joined.values()}):
             belonging.seen.add(-reason)
         if client.member in left:
-            self._ownDeparture(client, belonging, left[client.member])
+            self._ownDeparture(client, view.group, left[client.member])
             del self._members[key]
 
     def _stage(
@@ -349,15 +349,20 @@ class GroupsJudge(Judge):
             )
         belonging.stages.append(stage)
 
-    def _ownDeparture(
-        self, client: Client, belonging: Belonging, reason: Reason
-    ) -> None:
+    def _ownDeparture(self, client: Client, group: bytes, reason: Reason) -> None:
+        belonging = self._members[client, group]
         if reason is not Reason.LEAVE:
             self._blame(
                 "C12", "its own node took it out of a group", client, reason=reason
             )
         elif not belonging.leaving:
             self._blame("C8", "left without having asked", client)
+        outstanding = self._outstanding.get(client, {})
+        lost = [n for n, of in outstanding.items() if of == group]
+        if lost:
+            self._blame(
+                "C6", "left before what was accepted", client, numbers=lost[:SHOWN]
+            )
 
     def ringChanged(self, client: Client, ringId: RingId) -> None:
         """

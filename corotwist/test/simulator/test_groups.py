@@ -213,7 +213,8 @@ class GroupsTests(SynchronousTestCase):
 
     def test_notIn(self) -> None:
         """
-        C7, C8: nothing comes before the own join or after the own leave.
+        C7, C8: nothing comes before the own join or after the own leave, and
+        C6: nothing that was accepted is left for then.
         """
         a = self.a
         a.send(GROUP, b"m", b"m")
@@ -222,7 +223,7 @@ class GroupsTests(SynchronousTestCase):
         a.leave(GROUP)
         self.view(a, [], left={a: Reason.LEAVE})
         self.deliver(a, a, 2)
-        self.assertFound("C7", "C7")
+        self.assertFound("C7", "C6", "C7")
 
     def test_lost(self) -> None:
         """
@@ -231,6 +232,16 @@ class GroupsTests(SynchronousTestCase):
         self.both()
         self.a.send(GROUP, b"m")
         self.judge.agreement({}, [])
+        self.assertFound("C6")
+
+    def test_lostBeforeLeaving(self) -> None:
+        """
+        C6: nor is it forgotten for a leave that was asked later.
+        """
+        self.both()
+        self.a.send(GROUP, b"m")
+        self.a.leave(GROUP)
+        self.view(self.a, [self.b], left={self.a: Reason.LEAVE})
         self.assertFound("C6")
 
     def test_expelled(self) -> None:
