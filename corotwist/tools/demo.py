@@ -159,6 +159,9 @@ async def _main(
     plan = Plan(directory, nodeids, port, tokenMs=TOKEN_MS + NODE_MS * len(nodeids))
     demo = Demo(reactor, plan, options["messages"], options["seconds"])
     reactor.addSystemEventTrigger("before", "shutdown", demo.kill)
+    # While it starts the reactor does not handle signals yet, and logs away the
+    # KeyboardInterrupt that they make instead.
+    await deferLater(reactor, 0)
     try:
         await demo.run()
     except Disagreement as error:
