@@ -22,8 +22,7 @@ class _Partial:
     total: int
     recipients: tuple[LocalMember, ...]
     bound: bool
-    size: int = 0
-    pieces: list[bytes] = field(factory=list)
+    data: bytearray = field(factory=bytearray)
 
 
 class Assembly:
@@ -59,10 +58,10 @@ class Assembly:
         partial = self._partials.get(key)
         if partial is None:
             return
-        partial.size += len(piece)
-        partial.pieces.append(piece)
-        if partial.size > partial.total:
+        if len(partial.data) + len(piece) > partial.total:
             self.drop(key)
+        else:
+            partial.data += piece
 
     def finish(self, key: Key) -> tuple[bytes, tuple[LocalMember, ...]] | None:
         """
@@ -74,10 +73,10 @@ class Assembly:
         partial = self._partials.pop(key, None)
         if partial is None:
             return None
-        if partial.size != partial.total:
+        if len(partial.data) != partial.total:
             self.dropped += 1
             return None
-        return b"".join(partial.pieces), partial.recipients
+        return bytes(partial.data), partial.recipients
 
     def drop(self, key: Key) -> None:
         """
@@ -97,4 +96,4 @@ class Assembly:
         """
         How much is held.
         """
-        return sum(partial.size for partial in self._partials.values())
+        return sum(len(partial.data) for partial in self._partials.values())

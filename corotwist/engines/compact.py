@@ -23,6 +23,7 @@ from typing import Final, Self
 
 from attrs import define, frozen
 
+from corotwist.engines.batch import OVERHEAD
 from corotwist.engines.interfaces import LONGEST_GROUP_NAME
 from corotwist.errors import BadCount, TruncatedFrame, UnknownFrame
 from corotwist.totem.membership import RingId
@@ -174,7 +175,8 @@ class CompactMcast:
         Parse what follows the common header.
 
         @raise TruncatedFrame: when a part is missing.
-        @raise BadCount: for an unknown kind, no message, or too long a name.
+        @raise BadCount: for an unknown kind, too long a name, or a number of messages
+            that cannot be.
         """
         if len(body) < _BATCH.size:
             raise TruncatedFrame(f"{len(body)} bytes of compact message")
@@ -184,6 +186,9 @@ class CompactMcast:
             raise TruncatedFrame("compact message ends inside the group's name")
         if length > LONGEST_GROUP_NAME or kind > Piece.LAST or not count:
             raise BadCount(f"compact message: name {length}, kind {kind}, {count}")
+        if kind == Piece.BATCH and count * OVERHEAD > len(body) - end:
+            # Clients count what waits for them, and are not cut off for a lie.
+            raise BadCount(f"{len(body) - end} bytes cannot be {count} messages")
         return cls(pid, count, _PIECES[kind], body[_BATCH.size : end], body[end:])
 
 

@@ -251,11 +251,17 @@ class GroupsEngine(SynchronizedEngine):
         client = self._clients.pop(id(subscriber), None)
         if client is None:
             return
-        leaves: list[Entry] = []
+        # One pass over the queue, which may be long, as the memberships may be many.
+        unheard = {e.member for e in client.queue if isinstance(e, Join)}
+        leaves: list[Entry] = [e for e in client.queue if isinstance(e, Leave)]
         for member in client.memberships.values():
             member.subscriber = None
             member.large = None
-            leaves += self._departure(member)
+            # Of a join that did not go yet nobody has heard; and a departure
+            # has one reason: that of the leave, if there was one.
+            if member not in unheard and member.state is not Membership.LEAVING:
+                member.state = Membership.LEAVING
+                leaves.append(Leave(member, Reason.PROCDOWN))
         unsent = client.replaceQueue(leaves)
         client.parked = False
         for entry in unsent:
@@ -265,19 +271,6 @@ class GroupsEngine(SynchronizedEngine):
                 self._forget(entry.member)
         self._turns.add(client)
         self._pump()
-
-    def _departure(self, member: LocalMember) -> list[Entry]:
-        """
-        What a membership whose client is gone has still to say.
-        """
-        waiting = member.client.queue
-        if any(isinstance(e, Join) and e.member is member for e in waiting):
-            return []  # Nobody has heard of it.
-        if member.state is not Membership.LEAVING:
-            member.state = Membership.LEAVING
-            return [Leave(member, Reason.PROCDOWN)]
-        # One departure, with one reason: the leave, if it did not go yet.
-        return [e for e in waiting if isinstance(e, Leave) and e.member is member]
 
     def _checkRunning(self) -> None:
         if self._stopping:
@@ -546,6 +539,8 @@ class GroupsEngine(SynchronizedEngine):
             self._pump()
 
     def _compactCameBack(self, message: CompactMcast, *, missed: bool) -> None:
+        if not self._aheadSerials:
+            return  # In our name, but not from us.
         self._ahead -= 1
         serial = self._aheadSerials.popleft()
         member = self._locals.get(message.group, {}).get(message.pid)

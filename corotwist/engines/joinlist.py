@@ -150,7 +150,7 @@ def _byGroup(entries: Iterable[Entry]) -> ByGroup:
     """
     One change for each group, groups and members ascending.
     """
-    groups: dict[bytes, tuple[Member, ...]] = {}
+    groups: dict[bytes, list[Member]] = {}
     for group, member in sorted(entries):
-        groups[group] = (*groups.get(group, ()), member)
-    return groups
+        groups.setdefault(group, []).append(member)
+    return {group: tuple(members) for group, members in groups.items()}

@@ -29,6 +29,8 @@ from corotwist.totem.membership import RingId
 
 # In NodeInfo: the quorum device, which this release does not have.
 DEVICE: Final = 0
+# What the field holds; the sum of what the others claim may be above it.
+MOST_VOTES: Final = 0xFFFFFFFF
 
 
 class Standing(Enum):
@@ -276,7 +278,8 @@ class VoteQuorumEngine(SynchronizedEngine):
 
     def _ownInfo(self) -> NodeInfo:
         own = self._own
-        return NodeInfo(self.cluster.nodeid, own.votes, own.expected, own.flags)
+        expected = min(own.expected, MOST_VOTES)
+        return NodeInfo(self.cluster.nodeid, own.votes, expected, own.flags)
 
     def _deviceInfo(self) -> NodeInfo:
         return NodeInfo(DEVICE, 0, 0, 0)

@@ -135,13 +135,21 @@ class Channel(Protocol):
     # Reading.
 
     def dataReceived(self, data: bytes) -> None:
+        if self.ended:
+            return
         try:
-            for box in () if self.ended else self._reader.feed(data):
-                self.boxReceived(box)
-                if self.ended:
-                    return
+            self.boxesReceived(self._reader.feed(data))
         except amp.AmpError as error:
             self.malformedReceived(str(error))
+
+    def boxesReceived(self, boxes: Iterable[amp.AmpBox]) -> None:
+        """
+        What one reading brought.
+        """
+        for box in boxes:
+            self.boxReceived(box)
+            if self.ended:
+                return
 
     def boxReceived(self, box: amp.AmpBox) -> None:
         """

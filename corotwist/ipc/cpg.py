@@ -21,9 +21,10 @@ from corotwist.engines.interfaces import (
     Member,
     Reason,
 )
-from corotwist.errors import InvalidParameter, TryAgain
+from corotwist.errors import InvalidParameter, TooBig, TryAgain
 from corotwist.ipc.channel import Box, Responder
 from corotwist.ipc.wire import (
+    BATCH_MESSAGES,
     ERRORS,
     NOTIFICATION_COST,
     PART_BYTES,
@@ -237,6 +238,13 @@ def ringBox(ringId: RingId, members: tuple[int, ...]) -> Box:
 # What waits for a client.
 
 
+def _held(box: Box) -> int:
+    """
+    What a notification takes while it waits; a view may be large.
+    """
+    return NOTIFICATION_COST + sum(map(len, box.values()))
+
+
 @define(eq=False)
 class _Run:
     """
@@ -257,7 +265,8 @@ class DispatchQueue:
     Events for one client in their order.  Small batches of one sender that
     wait behind each other become one.
 
-    @ivar heldBytes: of waiting batches, and L{NOTIFICATION_COST} per notification.
+    @ivar heldBytes: of waiting batches, and of notifications, each with
+        L{NOTIFICATION_COST} on top.
     @ivar heldMessages: that wait, notifications included.
     """
 
@@ -290,7 +299,7 @@ class DispatchQueue:
         """
         Append anything else.
         """
-        self.heldBytes += NOTIFICATION_COST
+        self.heldBytes += _held(box)
         self.heldMessages += 1
         self._entries.append(box)
 
@@ -305,7 +314,7 @@ class DispatchQueue:
         first = self._entries[0]
         if not isinstance(first, _Run):
             self._entries.popleft()
-            self.heldBytes -= NOTIFICATION_COST
+            self.heldBytes -= _held(first)
             self.heldMessages -= 1
             return first, NOTIFICATION_COST
         return self._nextOf(first)
@@ -425,6 +434,8 @@ class GroupsLocator(amp.CommandLocator):
         if guarantee is None:
             raise InvalidParameter("a guarantee is 0, 1, 2 or 3")
         size = len(batch)
+        if count > BATCH_MESSAGES:
+            raise TooBig(f"{count} messages in a batch, at most {BATCH_MESSAGES}")
         if not 0 < count * batches.OVERHEAD <= size:
             raise InvalidParameter(f"{size} bytes cannot be {count} messages")
         if self._pendingSends and (

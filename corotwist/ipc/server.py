@@ -2,7 +2,8 @@
 Listening for local clients, letting them in, and seeing them out.
 """
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from os import geteuid
 from secrets import token_bytes
@@ -50,6 +51,8 @@ PAIRING_SECONDS: Final = 10.0
 # For a client to read why it is sent away.
 CLOSING_SECONDS: Final = 1.0
 UNPAIRED_CHANNELS: Final = 256
+# Commands of one client that are dealt with before others have their turn.
+COMMANDS_PER_TURN: Final = 32
 CLIENTS: Final = 1024
 
 _UCRED: Final = Struct("3i")
@@ -108,7 +111,7 @@ class Client:
 class ServerChannel(Channel):
     """
     One of a client's two connections.  While the client does not read what
-    was written, nothing more is read from it.
+    was written, nothing more is read from it, and what was read waits.
 
     @ivar congested: that is so now.
     @ivar client: from pairing on.
@@ -125,6 +128,9 @@ class ServerChannel(Channel):
         self.credentials: Credentials | None = None
         self.client: Client | None = None
         self.patience: IDelayedCall | None = None
+        # Of one reading, and less than the next: nothing is read meanwhile.
+        self._boxes: deque[amp.AmpBox] = deque()
+        self._nextTurn: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         self.transport.registerProducer(self, True)
@@ -132,7 +138,46 @@ class ServerChannel(Channel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
+        self._boxes.clear()
+        if self._nextTurn is not None:
+            self._nextTurn.cancel()
+            self._nextTurn = None
         self._server.channelLost(self)
+
+    def boxesReceived(self, boxes: Iterable[amp.AmpBox]) -> None:
+        self._boxes.extend(boxes)
+        if self._nextTurn is None:
+            self._takeTurn()
+
+    def _takeTurn(self) -> None:
+        """
+        A few commands, as long as their answers are read; then the others.
+        """
+        for _ in range(min(len(self._boxes), COMMANDS_PER_TURN)):
+            if self.ended or self.congested:
+                break
+            self.boxReceived(self._boxes.popleft())
+        if self.ended:
+            self._boxes.clear()
+        elif self._boxes:
+            self.transport.pauseProducing()
+            if not self.congested:
+                self._nextTurn = self._server.reactor.callLater(0, self._turnCame)
+
+    def _turnCame(self) -> None:
+        self._nextTurn = None
+        self._goOn()
+
+    def _goOn(self) -> None:
+        """
+        With what was read, then with reading.
+        """
+        try:
+            self._takeTurn()
+        except amp.AmpError as error:
+            self.malformedReceived(str(error))
+        if not self._boxes and not self.congested and not self.ended:
+            self.transport.resumeProducing()
 
     def paired(
         self, client: Client, answering: Callable[[bytes], Responder | None]
@@ -169,7 +214,8 @@ class ServerChannel(Channel):
     def resumeProducing(self) -> None:
         self.congested = False
         if self.transport is not None and not self.ended:
-            self.transport.resumeProducing()
+            if self._nextTurn is None:
+                self._goOn()
             if self.client is not None and self.client.dispatch is self:
                 self.client.connection.flush()
 
@@ -372,7 +418,7 @@ class IpcServer(Service):
         if role == REQUESTS:
             return {**answer, "secret": self._newSecret(channel)}
         if role == DISPATCH:
-            self._pair(self._secretUsed(secret, who), channel, who)
+            self._pair(self._secretUsed(secret, channel, who), channel, who)
             return answer
         raise InvalidParameter("a role is 'request' or 'dispatch'")
 
@@ -399,13 +445,15 @@ class IpcServer(Service):
         self._secrets[secret] = channel
         return secret
 
-    def _secretUsed(self, secret: bytes | None, who: Credentials) -> ServerChannel:
+    def _secretUsed(
+        self, secret: bytes | None, channel: ServerChannel, who: Credentials
+    ) -> ServerChannel:
         """
         Whose secret it was, and was for the last time.
         """
         requests = self._secrets.pop(secret or b"", None)
-        if requests is None:
-            raise AccessDenied("no such secret, or not any more")
+        if requests is None or requests is channel:
+            raise AccessDenied("no such secret, or not any more, or on one connection")
         first = requests.credentials
         assert first is not None, "a secret without hello"
         if (first.pid, first.uid) != (who.pid, who.uid):

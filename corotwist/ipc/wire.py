@@ -25,6 +25,9 @@ NOTIFICATION_COST: Final = 256
 # Waiting for a client besides that; a client that lets more wait is cut off.
 DISPATCH_QUEUE_BYTES: Final = 32 << 20
 DISPATCH_QUEUE_MESSAGES: Final = 1 << 18
+# Of one batch: each is looked at when it comes, and more than these at once
+# would be a burden on whoever reads.
+BATCH_MESSAGES: Final = 1 << 14
 # Batches of one client that wait for room in the send queue of the ring.
 PENDING_SENDS: Final = 64
 PENDING_BYTES: Final = LARGEST_MESSAGE_BYTES + (1 << 20)
@@ -169,7 +172,9 @@ class Partials:
 
     _limitStreams: int = PARTIAL_STREAMS
     _limitBytes: int = PARTIAL_BYTES
-    _streams: dict[Any, list[bytes]] = field(factory=dict, init=False)
+    # Of each stream the number of its next part, and its bytes so far: in one
+    # piece, because there may be very many parts of very few bytes.
+    _streams: dict[Any, tuple[int, bytearray]] = field(factory=dict, init=False)
     _bytes: int = field(default=0, init=False)
 
     def partReceived(
@@ -188,20 +193,21 @@ class Partials:
         except ServiceError:
             self.forget(stream)
             raise
-        have.append(data)
+        have += data
         self._bytes += len(data)
         if more:
+            self._streams[stream] = (number + 1, have)
             return None
         self.forget(stream)
-        return b"".join(have)
+        return bytes(have)
 
-    def _expect(self, stream: Any, number: int, size: int) -> list[bytes]:
+    def _expect(self, stream: Any, number: int, size: int) -> bytearray:
         if number == 0 and stream not in self._streams:
             if len(self._streams) >= self._limitStreams:
                 raise InvalidParameter(f"over {self._limitStreams} values in parts")
-            self._streams[stream] = []
-        have = self._streams.get(stream)
-        if have is None or len(have) != number:
+            self._streams[stream] = (0, bytearray())
+        expected, have = self._streams.get(stream, (None, bytearray()))
+        if expected != number:
             raise InvalidParameter(f"part {number} of a value is out of turn")
         if self._bytes + size > self._limitBytes:
             raise TooBig(f"over {self._limitBytes} bytes in parts")
@@ -211,7 +217,8 @@ class Partials:
         """
         Drop what came of a stream.
         """
-        self._bytes -= sum(map(len, self._streams.pop(stream, ())))
+        _, have = self._streams.pop(stream, (0, b""))
+        self._bytes -= len(have)
 
     def clear(self) -> None:
         """

@@ -2,6 +2,8 @@
 Tests of corotwist's own messages, and of pieces and batches.
 """
 
+from sys import getsizeof
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -84,10 +86,14 @@ class WireTests(SynchronousTestCase):
     ) -> None:
         """
         A process group message is read as it was written; what lacks a part
-        of head or name is refused.
+        of head or name is refused; so is a batch of more messages than its
+        bytes can be.
         """
         mcast = CompactMcast(pid, count, piece, group, payload)
         body = mcast.encode()
+        if piece is Piece.BATCH and count * batch.OVERHEAD > len(payload):
+            self.assertRaises(WireError, CompactMcast.decode, body)
+            return
         self.assertEqual(CompactMcast.decode(body), mcast)
         for end in range(len(body) - len(payload)):
             self.assertRaises(WireError, CompactMcast.decode, body[:end])
@@ -97,7 +103,7 @@ class WireTests(SynchronousTestCase):
         A name over 128 bytes, no message, an unknown kind, and version 0 are
         refused; so is a header that is cut.
         """
-        good = CompactMcast(1, 1, Piece.BATCH, b"g" * 128, b"").encode()
+        good = CompactMcast(1, 1, Piece.BATCH, b"g" * 128, batch.pack([b""])).encode()
         CompactMcast.decode(good)
         for offset, value in ((9, 129), (8, 4), (4, 0)):
             bad = bytearray(good + b"g")
@@ -110,6 +116,25 @@ class WireTests(SynchronousTestCase):
             self.assertRaises(WireError, Header.decode, bytes(ancient)[:end])
         short = engineHeader(0, RingId(1, 1)) + bytes(7)
         self.assertRaises(WireError, Announcement.decode, Header.decode(short), short)
+
+
+class TinyPiecesTests(SynchronousTestCase):
+    """
+    L{Assembly} against a sender of very many very small pieces.
+    """
+
+    def test_room(self) -> None:
+        """
+        Pieces take no more room than their bytes do.
+        """
+        assembly = Assembly()
+        key = (b"g", Member(1, 1))
+        assembly.begin(key, 10_000, (), bound=False)
+        for number in range(20_000):
+            assembly.add(key, b"x" * (number % 2))
+        (partial,) = assembly._partials.values()
+        self.assertLess(getsizeof(partial.data), 20_000)
+        self.assertEqual(assembly.finish(key), (b"x" * 10_000, ()))
 
 
 class BatchTests(SynchronousTestCase):

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from corotwist.engines import batch, cpg, outgoing
+from corotwist.engines.compact import CompactMcast, Piece
 from corotwist.engines.executive import (
     SERVICES_GROUP,
     JoinList,
@@ -1151,3 +1152,24 @@ class PieceTests(NetCase):
                 self.clients[2].events.clear()
             self._mixed()
             self.clients[2].events.clear()
+
+
+class ForgeryTests(NetCase):
+    """
+    Messages in our name that we never sent.
+    """
+
+    def test_compactInOurName(self) -> None:
+        """
+        One does no harm: what is really ours is still counted, and no client
+        is kept waiting.
+        """
+        engine = self.node(1).cpg
+        forged = CompactMcast(101, 1, Piece.BATCH, G, batch.pack([b"?"])).encode()
+        for _ in range(20):
+            engine.compactDelivered(1, forged)
+        place = self.node(1).manager.dump()["engines"]["cpg"]
+        self.assertEqual((place["failures"], engine._ahead), (0, 0))
+        self.net.form(1, 2, 3)
+        self.net.run()
+        self.successResultOf(self.send(1, b"real"))

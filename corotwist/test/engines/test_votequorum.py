@@ -64,6 +64,25 @@ class VotingCase(SynchronousTestCase):
         self.net.run()
 
 
+class ExcessTests(VotingCase):
+    """
+    More votes than the field of a message holds.
+    """
+
+    def test_sum(self) -> None:
+        """
+        Members that claim too much do not stop us from saying what we expect.
+        """
+        self.net = formed(1, 2, 3)
+        most = 0xFFFFFFFF
+        for nodeid in (2, 3):
+            self.say(nodeid, NodeInfo(nodeid, most, most, 0))
+        self.assertEqual(self.explained(1, "votes"), (2 * most + 1,))
+        self.form(1, 2, 3)
+        places = self.net.nodes[1].manager.dump()["engines"]
+        self.assertEqual(places["votequorum"]["failures"], 0)
+
+
 class MajorityTests(VotingCase):
     """
     Plain majority.

@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from corotwist.engines.batch import pack, unpack
 from corotwist.engines.interfaces import Change, GroupView, Member, Reason
-from corotwist.errors import InvalidParameter, NotJoined, TryAgain
+from corotwist.errors import InvalidParameter, NotJoined, TooBig, TryAgain
 from corotwist.ipc import cpg
 from corotwist.ipc.cpg import (
     LISTED_GROUPS,
@@ -28,6 +28,7 @@ from corotwist.ipc.cpg import (
     viewBoxes,
 )
 from corotwist.ipc.wire import (
+    BATCH_MESSAGES,
     NOTIFICATION_COST,
     PART_BYTES,
     PENDING_SENDS,
@@ -131,7 +132,7 @@ class DispatchQueueTests(SynchronousTestCase):
         partials = Partials()
         while (taken := queue.next()) is not None:
             box, cost = taken
-            costs += cost
+            costs += cost + len(box.get(b"number", b""))
             self.assertEqual(queue.heldBytes, held - costs)
             if b"number" in box:
                 self.assertEqual(cost, NOTIFICATION_COST)
@@ -256,6 +257,31 @@ class GroupsLocatorTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertIsNone(self.successResultOf(sent))
         self.assertEqual(self.subscriber.events, [(b"g", Member(7, 100), batch, 2)])
+
+    def test_sendManyAtOnce(self) -> None:
+        """
+        More messages in a batch than readers can be asked to take at once are
+        refused.
+        """
+        self.joined()
+        for count, refused in ((BATCH_MESSAGES, False), (BATCH_MESSAGES + 1, True)):
+            arguments = {"count": b"%d" % count, "batch": bytes(4 * count)}
+            if refused:
+                with self.assertRaises(TooBig):
+                    self.call(b"cpg.send", group=b"g", **arguments)
+            else:
+                self.call(b"cpg.send", group=b"g", **arguments)
+
+    def test_largeNotification(self) -> None:
+        """
+        A view that waits counts with its size.
+        """
+        queue = DispatchQueue()
+        queue.notify({b"view": bytes(60_000)})
+        self.assertEqual(queue.heldBytes, 60_000 + NOTIFICATION_COST)
+        taken = queue.next()
+        assert taken is not None
+        self.assertEqual((taken[1], queue.heldBytes), (NOTIFICATION_COST, 0))
 
     def test_sendParts(self) -> None:
         """

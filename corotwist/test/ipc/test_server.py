@@ -20,6 +20,7 @@ from corotwist.ipc.channel import encode
 from corotwist.ipc.connection import Credentials
 from corotwist.ipc.server import (
     CLOSING_SECONDS,
+    COMMANDS_PER_TURN,
     PAIRING_SECONDS,
     UNPAIRED_CHANNELS,
     IpcServer,
@@ -553,3 +554,60 @@ class ClientTests(ServerTestCase):
         self.assertEqual(self.server.statistics()["connected"], 0)
         self.assertEqual((self.server._channels, self.server._secrets), (set(), {}))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class TurnTests(ServerTestCase):
+    """
+    A client that asks faster than it reads, or than it is its turn.
+    """
+
+    def test_turns(self) -> None:
+        """
+        What one reading brings is answered in turns, and all of it.
+        """
+        self.pair()
+        channel = next(iter(self.server._clients)).requests
+        answered: list[Any] = []
+        self.patch(channel, "sendBox", answered.append)
+        box = encode({b"_command": b"node.status", b"_ask": b"1"})
+        channel.dataReceived(b"".join(box) * (3 * COMMANDS_PER_TURN))
+        self.assertEqual(len(answered), COMMANDS_PER_TURN)
+        self.reactor.settle()
+        self.assertEqual(len(answered), 3 * COMMANDS_PER_TURN)
+
+    def test_congested(self) -> None:
+        """
+        While the answers are not read no more are made; then they are.
+        """
+        requests, _ = self.pair()
+        channel = next(iter(self.server._clients)).requests
+        channel.pauseProducing()
+        box = encode({b"_command": b"node.status", b"_ask": b"1"})
+        channel.dataReceived(b"".join(box) * 5)
+        self.reactor.settle()
+        self.assertEqual(requests.boxes(), [])
+        channel.resumeProducing()
+        self.reactor.settle()
+        self.assertEqual(len(requests.boxes()), 5)
+
+    def test_goneMeanwhile(self) -> None:
+        """
+        A client that goes between two turns leaves nothing behind.
+        """
+        self.pair()
+        channel = next(iter(self.server._clients)).requests
+        box = encode({b"_command": b"node.status", b"_ask": b"1"})
+        channel.dataReceived(b"".join(box) * (2 * COMMANDS_PER_TURN))
+        channel.connectionLost()
+        self.reactor.settle()
+        self.assertEqual(self.server._clients, set())
+        self.assertEqual(len(channel._boxes), 0)
+
+    def test_oneConnection(self) -> None:
+        """
+        A connection is not paired with itself.
+        """
+        requests, _ = self.connect()
+        secret = self.hello(requests, b"request")["secret"]
+        answer = self.hello(requests, b"dispatch", secret=secret)
+        self.assertRefused(requests, answer, b"ACCESS")

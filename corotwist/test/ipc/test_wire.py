@@ -2,6 +2,8 @@
 What is common to all commands.
 """
 
+from sys import getsizeof
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,6 +20,28 @@ from corotwist.ipc.wire import (
     parts,
     unsigned,
 )
+
+
+class ManyPartsTests(SynchronousTestCase):
+    """
+    L{Partials} against a client that says little in many words.
+    """
+
+    def test_emptyParts(self) -> None:
+        """
+        Parts without bytes, or of one byte each, take no more room than their
+        bytes do.
+        """
+        partials = Partials()
+        for number in range(10_000):
+            partials.partReceived(1, number, b"", more=True)
+        before = sum(map(getsizeof, partials._streams[1]))
+        self.assertLess(before, 1000)
+        for number in range(10_000, 20_000):
+            partials.partReceived(1, number, b"x", more=True)
+        self.assertLess(sum(map(getsizeof, partials._streams[1])), 20_000)
+        whole = partials.partReceived(1, 20_000, b"y", more=False)
+        self.assertEqual(whole, b"x" * 10_000 + b"y")
 
 
 class UnsignedTests(SynchronousTestCase):
