@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from os import geteuid
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from secrets import token_bytes
 from socket import SO_PEERCRED, SOL_SOCKET, socket
 from struct import Struct
@@ -54,6 +55,8 @@ UNPAIRED_CHANNELS: Final = 256
 # Commands of one client that are dealt with before others have their turn.
 COMMANDS_PER_TURN: Final = 32
 CLIENTS: Final = 1024
+# Of the files that this process may open, not for clients: the ring needs some.
+FILES_KEPT: Final = 64
 
 _UCRED: Final = Struct("3i")
 # Linux; not named by Python's socket module.
@@ -373,7 +376,7 @@ class IpcServer(Service):
         Somebody connected and said nothing so far.
         """
         self._channels.add(channel)
-        if len(self._unpaired) >= UNPAIRED_CHANNELS:
+        if len(self._unpaired) >= UNPAIRED_CHANNELS or self._filesAreScarce():
             self.counters.refused += 1
             channel.abort()
             return
@@ -381,6 +384,13 @@ class IpcServer(Service):
         channel.patience = self.reactor.callLater(
             PAIRING_SECONDS, self._patienceEnded, channel
         )
+
+    def _filesAreScarce(self) -> bool:
+        """
+        Would one client more be at the cost of the ring?
+        """
+        most, _ = getrlimit(RLIMIT_NOFILE)
+        return most != RLIM_INFINITY and len(self._channels) > most - FILES_KEPT
 
     def _patienceEnded(self, channel: ServerChannel) -> None:
         channel.patience = None

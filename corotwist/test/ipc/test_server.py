@@ -21,6 +21,7 @@ from corotwist.ipc.connection import Credentials
 from corotwist.ipc.server import (
     CLOSING_SECONDS,
     COMMANDS_PER_TURN,
+    FILES_KEPT,
     PAIRING_SECONDS,
     UNPAIRED_CHANNELS,
     IpcServer,
@@ -611,3 +612,15 @@ class TurnTests(ServerTestCase):
         secret = self.hello(requests, b"request")["secret"]
         answer = self.hello(requests, b"dispatch", secret=secret)
         self.assertRefused(requests, answer, b"ACCESS")
+
+    def test_fewFiles(self) -> None:
+        """
+        Some of the files that the process may open stay for the ring.
+        """
+        self.patch(server, "getrlimit", lambda which: (FILES_KEPT + 3, 4096))
+        self.pair()
+        third, _ = self.connect()
+        fourth, _ = self.connect()
+        self.reactor.settle()
+        self.assertEqual((third.lost, fourth.lost), (False, True))
+        self.assertEqual(self.server.counters.refused, 1)
