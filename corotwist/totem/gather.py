@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final
 from corotwist.totem.effects import Warned
 from corotwist.totem.joining import (
     CONSENSUS,
-    HIGHEST_SEQUENCE,
     JOIN,
     JOIN_DELAY,
     absorb,
     agreed,
     candidates,
+    discover,
     hear,
+    highestCredible,
     propose,
     sendJoin,
     sendJoinNow,
@@ -76,7 +77,7 @@ class Gather(State):
         """
         if (
             list(token.members) == candidates(ring)
-            and ring.ringId.sequence < token.ringId.sequence <= HIGHEST_SEQUENCE
+            and ring.ringId.sequence < token.ringId.sequence <= highestCredible(ring)
             and token.index < len(token.members)
             and token.members[token.index] == ring.nodeid
         ):
@@ -96,8 +97,9 @@ class Gather(State):
     def _foreign(self, ring: Ring, message: Regular | MergeDetect) -> None:
         ring.statistics.framesForeign += 1
         if message.origin not in ring.processors:
-            ring.processors.add(message.origin)
-            ring.become(Because.FOREIGN_RING)
+            discover(ring, message.origin)
+            if message.origin in ring.processors:
+                ring.become(Because.FOREIGN_RING)
 
     def timeoutExpired(self, ring: Ring, name: str) -> None:
         if name == JOIN:

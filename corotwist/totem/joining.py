@@ -30,9 +30,12 @@ RING_STEP: Final = 4
 FRESH_SEQUENCES: Final = 1 << 28
 # And at each ring that it proposes until its next start, up to so many.
 FORGETFUL_STEP: Final = 1 << 20
-# A ring sequence beyond this is nobody's honest one, and would leave no room
-# for the next in its 64 bits.
+# A ring sequence beyond this is nobody's honest one, until somebody claimed it
+# falsely: after that, ring sequences are followed in steps of so much.
 HIGHEST_SEQUENCE: Final = (1 << 63) - 1
+SEQUENCE_LEAP: Final = 1 << 24
+# Beyond this the 64 bits would soon be used up, and nobody is followed.
+LAST_SEQUENCE: Final = HIGHEST_SEQUENCE + (1 << 62)
 
 _UNFILLED: Final = CommitEntry(NO_RING, 0, 0, 0)
 
@@ -66,8 +69,19 @@ def hear(ring: Ring, join: Join) -> None:
     """
     Remember the highest ring that anybody knows.
     """
-    if join.ringSequence <= HIGHEST_SEQUENCE:
-        ring.highestSequence = max(ring.highestSequence, join.ringSequence)
+    if join.ringSequence <= LAST_SEQUENCE:
+        credible = min(join.ringSequence, highestCredible(ring))
+        ring.highestSequence = max(ring.highestSequence, credible)
+
+
+def highestCredible(ring: Ring) -> int:
+    """
+    The highest ring sequence that we take from another.
+
+    However high somebody claimed it to be, there must be a next one, that the
+    others follow too: else there is never a ring again.
+    """
+    return max(HIGHEST_SEQUENCE, ring.highestSequence + SEQUENCE_LEAP)
 
 
 def absorb(ring: Ring, join: Join) -> bool:
@@ -91,7 +105,7 @@ def absorb(ring: Ring, join: Join) -> bool:
     if len(ring.processors | processors) <= MOST_MEMBERS:
         ring.processors |= processors
     if ring.nodeid in failed:
-        if origin != ring.nodeid:
+        if origin != ring.nodeid and origin in ring.processors:
             ring.failed.add(origin)
     elif origin in ring.members:
         for nodeid in sorted(failed & ring.processors - ring.failed):
@@ -100,6 +114,14 @@ def absorb(ring: Ring, join: Join) -> bool:
     if join.leave:
         ring.departures[origin] = "left"
     return len(ring.processors) + len(ring.failed) > before
+
+
+def discover(ring: Ring, nodeid: int) -> None:
+    """
+    Somebody is there; but more than a ring can have, nobody can agree on.
+    """
+    if len(ring.processors) < MOST_MEMBERS:
+        ring.processors.add(nodeid)
 
 
 def candidates(ring: Ring) -> list[int]:

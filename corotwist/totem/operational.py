@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from corotwist.totem.effects import Multicast, TokenPassed, Warned
-from corotwist.totem.joining import absorb, hear
+from corotwist.totem.joining import absorb, discover, hear
 from corotwist.totem.ordering import (
     HEARTBEAT,
     HOLD,
@@ -97,7 +97,7 @@ class Operational(OnRing):
         origin = message.origin
         if origin in ring.members and message.ringId.sequence < ring.ringId.sequence:
             return
-        ring.processors.add(origin)
+        discover(ring, origin)
         ring.become(Because.FOREIGN_RING)
 
     def joinReceived(self, ring: Ring, join: Join) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from corotwist.totem.effects import Multicast, Unicast
 from corotwist.totem.sequence import MASK, after, distance, earlier
 from corotwist.totem.window import WINDOW
-from corotwist.totem.wire import LITTLE, MOST_REQUESTS, HoldCancel, Token
+from corotwist.totem.wire import LITTLE, MOST_MEMBERS, MOST_REQUESTS, HoldCancel, Token
 
 if TYPE_CHECKING:
     from corotwist.totem.ring import Ring
@@ -29,14 +29,27 @@ def acceptable(ring: Ring, token: Token) -> bool:
     Is it this ring's token, one that we have not had, and sane?
     """
     window = ring.forming
-    if token.ringId != ring.ringId or not after(
-        token.tokenSequence, ring.lastTokenSequence
-    ):
+    # It comes to us once in each rotation.  Of two tokens that are half of all
+    # numbers apart, each would come after the other, and both go on for ever.
+    hops = (token.tokenSequence - ring.lastTokenSequence) & MASK
+    if token.ringId != ring.ringId or not 0 < hops <= MOST_MEMBERS:
         return False
-    if not 0 <= distance(window.released, token.sequence) <= WINDOW:
+    if (
+        not 0 <= distance(window.released, token.sequence) <= WINDOW
+        or after(ring.lastSequence, token.sequence)
+        or (token.aruSetter and not _isMember(ring, token.aruSetter))
+    ):
         ring.statistics.tokensDropped += 1
         return False
     return True
+
+
+def _isMember(ring: Ring, nodeid: int) -> bool:
+    """
+    Is it on this ring?  Nobody else lowers the token's aru, and nobody could
+    raise it again.
+    """
+    return ring.proposed is not None and nodeid in ring.proposed.members
 
 
 def holdToken(ring: Ring, token: Token, state: OnRing) -> None:
@@ -88,6 +101,10 @@ def watchIdleness(ring: Ring, token: Token) -> None:
         ring.idle = ring.sequenceUnchanged > threshold
     else:
         ring.idle = ring.sequenceUnchanged >= threshold
+    if ring.idle:
+        # Whatever the token says, nothing was sent for so many rotations: a
+        # wrong count would keep us from sending for ever.
+        token.flowCount = ring.flow.sentLast
 
 
 def retransmissions(ring: Ring, token: Token, allowance: int) -> list[bytes]:
@@ -98,9 +115,14 @@ def retransmissions(ring: Ring, token: Token, allowance: int) -> list[bytes]:
         return []
     frames: list[bytes] = []
     unserved = []
+    released = ring.forming.released
+    ahead = distance(released, token.sequence)
     for request in token.requests:
         ringId, sequence = request
-        frame = ring.forming.get(sequence) if ringId == ring.ringId else None
+        if ringId != ring.ringId or not 0 < distance(released, sequence) <= ahead:
+            # Nobody lacks it; kept, such would take the room of true ones.
+            continue
+        frame = ring.forming.get(sequence)
         if frame is None or len(frames) >= allowance:
             unserved.append(request)
         else:

@@ -228,7 +228,8 @@ def complete(ring: Ring, token: Token) -> bool:
         if not token.retransmitFlag:
             token.retransmitFlag = 1
             recovering.flagOurs = True
-    elif token.retransmitFlag and recovering.flagOurs:
+    elif token.retransmitFlag and (recovering.flagOurs or ring.idle):
+        # On a ring that has been idle for long, the flag is nobody's.
         token.retransmitFlag = 0
         recovering.flagOurs = False
     recovering.clear = 0 if token.retransmitFlag else recovering.clear + 1

@@ -149,6 +149,7 @@ class Ring:
         # Committing and recovering.
         self.proposed: CommitToken | None = None
         self.storesPending = 0
+        self.storeRefused = False
         self.recovering = Recovering(firstSequence)
         # The token.
         self.lastTokenSequence = (firstTokenSequence - 1) & MASK
@@ -285,22 +286,30 @@ class Ring:
 
     def ringIdStored(self, now: float) -> list[Effect]:
         """
-        One C{StoreRingId} is durable; they are answered in order.
+        One C{StoreRingId} is durable.
         """
-        self.now = now
-        self.storesPending -= 1
-        if not self.storesPending:
-            self._state.ringIdStored(self)
-        return self._collect()
+        return self._storeAnswered(now)
 
     def ringIdRefused(self, reason: str, now: float) -> list[Effect]:
         """
         One C{StoreRingId} failed.
         """
+        self.storeRefused = True
+        return self._storeAnswered(now)
+
+    def _storeAnswered(self, now: float) -> list[Effect]:
+        """
+        The last answer tells; but a disk that does not keep up refuses the
+        newest name while it is still busy with older ones.
+        """
         self.now = now
         self.storesPending -= 1
         if not self.storesPending:
-            self._state.ringIdRefused(self)
+            refused, self.storeRefused = self.storeRefused, False
+            if refused:
+                self._state.ringIdRefused(self)
+            else:
+                self._state.ringIdStored(self)
         return self._collect()
 
     def leave(self, now: float) -> list[Effect]:

@@ -103,6 +103,9 @@ class Window:
         """
         The frames held after C{sequence}, in order.
         """
+        # Others say from where on; nothing is held before the released ones.
+        if after(self.released, sequence):
+            sequence = self.released
         for i in range(1, distance(sequence, self.high) + 1):
             frame = self._frames.get((sequence + i) & MASK)
             if frame is not None:

@@ -30,12 +30,13 @@ from corotwist.totem.effects import (
     Warned,
 )
 from corotwist.totem.fragments import NOTHING
-from corotwist.totem.joining import FRESH_SEQUENCES
+from corotwist.totem.joining import FRESH_SEQUENCES, HIGHEST_SEQUENCE
 from corotwist.totem.membership import Guarantee, RingId
 from corotwist.totem.ring import Ring
 from corotwist.totem.sequence import MASK
 from corotwist.totem.states import Because, In
 from corotwist.totem.wire import (
+    MOST_MEMBERS,
     CommitToken,
     HoldCancel,
     Join,
@@ -338,6 +339,43 @@ class TokenTests(SynchronousTestCase):
         self.assertEqual(ring.statistics.tokensDropped, 1)
         self.assertEqual(ring.state, In.OPERATIONAL)
 
+    def test_aruOfAStranger(self) -> None:
+        """
+        An aru lowered by somebody outside, which nobody could raise again,
+        makes a token that is none.
+        """
+        harness = formed(3)
+        token = tokenOf(harness)
+        token.aruSetter = 77
+        ring = harness.rings[2]
+        self.assertEqual(ring.framesReceived([token.encode()], harness.now), [])
+        self.assertEqual(ring.statistics.tokensDropped, 1)
+
+    def test_tokenOfFarAway(self) -> None:
+        """
+        A token that made more hops than one rotation has is not this ring's:
+        with half of all numbers between them, two could both go on.
+        """
+        harness = formed(3)
+        token = tokenOf(harness)
+        token.tokenSequence = (token.tokenSequence + (1 << 31) - 2) & MASK
+        ring = harness.rings[2]
+        self.assertEqual(ring.framesReceived([token.encode()], harness.now), [])
+
+    def test_wrongFlowCount(self) -> None:
+        """
+        A flow count that is wrong keeps nobody from sending for ever.
+        """
+        harness = formed(3)
+        token = tokenOf(harness)
+        token.flowCount = 5000
+        token.tokenSequence = (token.tokenSequence + 100) & MASK
+        harness.perform(2, harness.rings[2].framesReceived([token.encode()], 3.0))
+        harness.run(0.1)
+        harness.multicast(1, b"after all")
+        harness.run(4.0)
+        self.assertEqual(harness.delivered[3], [b"after all"])
+
     def test_lossGathers(self) -> None:
         """
         When the token does not come back in time we look for processors, and
@@ -388,15 +426,20 @@ class TokenTests(SynchronousTestCase):
     def test_servesRequests(self) -> None:
         """
         What we hold and another asks for leaves again, byte for byte, and the
-        request is done; other requests stay.
+        request is done.  Other requests stay, but for what nobody can lack.
         """
         harness = formed(2)
         ring = harness.rings[2]
         sequence = (ring.window.high + 1) & MASK
         frame = makeRegular(1, sequence, 7, ring.ringId, 0, b"payload").frame
         token = tokenOf(harness)
-        token.sequence = token.allReceivedUpTo = sequence
-        token.requests = [(ring.ringId, sequence), (ring.ringId, sequence + 1)]
+        token.sequence, token.allReceivedUpTo = sequence + 1, sequence
+        token.requests = [
+            (ring.ringId, sequence),
+            (ring.ringId, sequence + 1),
+            (ring.ringId, sequence + 2),
+            (RingId(5, 1), sequence + 1),
+        ]
         effects = ring.framesReceived([frame, token.encode()], harness.now)
         self.assertEqual(of(Multicast, effects)[0].frames, [frame])
         passed = decode(of(Unicast, effects)[0].frame)
@@ -552,6 +595,37 @@ class JoinTests(SynchronousTestCase):
         harness.run(4.0)
         self.assertEqual(ring.state, In.OPERATIONAL)
         self.assertEqual(ring.members, (1,))
+
+    def test_ringSequenceOfTheMiddle(self) -> None:
+        """
+        The highest ring sequence that is believed leaves room for rings that
+        all follow to, who heard of it and who did not.
+        """
+        harness = formed(3)
+        self.join(harness, 1, Join(2, 2, (1, 2, 3), (), HIGHEST_SEQUENCE))
+        harness.run(8.0)
+        harness.add(makeRing(1))
+        harness.run(8.0)
+        for ring in harness.rings.values():
+            self.assertEqual(ring.members, (1, 2, 3))
+            self.assertEqual(ring.state, In.OPERATIONAL)
+            self.assertGreater(ring.ringId.sequence, HIGHEST_SEQUENCE)
+
+    def test_crowd(self) -> None:
+        """
+        More processors than a ring can have are not taken up, nor given up
+        on somebody's word.
+        """
+        harness = formed(2)
+        ring = harness.rings[1]
+        for nodeid in range(1000, 1500):
+            message = MergeDetect(nodeid, nodeid, RingId(77, nodeid))
+            ring.framesReceived([message.encode()], harness.now)
+            self.join(harness, 1, Join(nodeid, nodeid, (1, nodeid), (1,), 77))
+        self.assertLessEqual(len(ring.processors), MOST_MEMBERS)
+        self.assertLessEqual(ring.failed, ring.processors)
+        harness.run(8.0)
+        self.assertEqual(ring.members, (1, 2))
 
     def test_ringSequenceOfTheEnd(self) -> None:
         """
@@ -714,6 +788,22 @@ class CommittedTests(SynchronousTestCase):
         self.assertEqual(ring.state, In.COMMIT)
         self.assertEqual(ring.processors, {1, 2})
         return ring
+
+    def test_refusedWhileBusy(self) -> None:
+        """
+        A disk that refuses our newest name at once, and then finishes older
+        ones, has not stored it.
+        """
+        ring = makeRing(1)
+        ring.start(40, 0.0)
+        for turn in (1, 2):
+            ring.advance(turn * TIMING.token)  # It gives up, and asks again.
+        self.assertEqual(ring.storesPending, 3)
+        self.assertEqual(ring.ringIdRefused("busy", 2.1), [])
+        self.assertEqual(ring.ringIdStored(2.1), [])
+        self.assertEqual(of(Unicast, ring.ringIdStored(2.1)), [])
+        self.assertEqual(ring.state, In.MUTE)
+        self.assertFalse(ring.storeRefused)
 
     def test_memberHeardMore(self) -> None:
         """

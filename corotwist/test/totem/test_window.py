@@ -117,3 +117,13 @@ class WindowTests(SynchronousTestCase):
         self.assertEqual(sequences(window.inOrder()), [1, 2])
         self.assertEqual(sequences(window.acrossGaps()), [4, 5, 9])
         self.assertEqual(window.acrossGaps(), [])
+
+    def test_aboveAnything(self) -> None:
+        """
+        However far back somebody wants to begin, one looks no further than to
+        the first frame held.
+        """
+        window = Window(RING, 7)
+        window.add(frame(8))
+        for start in (7, (7 - (1 << 31) + 2) & MASK):
+            self.assertEqual(sequences(list(window.above(start))), [8])
