@@ -310,6 +310,15 @@ class IServiceEngine(Interface):
     flowControl = Attribute("Do its requests wait while the send queue is full?")
     allowInquorate = Attribute("May clients use it without quorum?")
 
+    def configure(settings: Any) -> None:
+        """
+        Look at the configuration (a C{NodeSettings}), before any engine
+        starts.
+
+        @raise ConfigurationError: it cannot be used; every engine is asked,
+            so that the operator hears of everything at once.
+        """
+
     def initialize(cluster: ICluster, settings: Any) -> Deferred[None] | None:
         """
         Start, on a node configured by C{settings} (a C{NodeSettings}).  A

@@ -33,6 +33,11 @@ class Engine:
 
     cluster: ICluster
 
+    def configure(self, settings: Any) -> None:
+        """
+        Any configuration will do.
+        """
+
     def initialize(self, cluster: ICluster, settings: Any) -> Any:
         self.cluster = cluster
 

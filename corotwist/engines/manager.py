@@ -33,8 +33,10 @@ from corotwist.engines.executive import (
 from corotwist.engines.sync import Synchronization
 from corotwist.errors import (
     BadHandle,
+    ConfigurationError,
     NotExist,
     PluginClash,
+    Problem,
     TryAgain,
     WireError,
 )
@@ -226,15 +228,19 @@ class ServiceManager:
     @inlineCallbacks
     def start(self) -> Generator[Any, Any, None]:
         """
-        Load every wanted engine and initialize them by ascending priority.
+        Load every wanted engine, show them the configuration, and initialize
+        them by ascending priority.
 
-        @return: fires when all have started.  Fails with what the first
+        @return: fires when all have started.  Fails with a
+            L{ConfigurationError} of all that is wrong for any of them, before
+            one has started; later with what the first
             failing engine raised, after those before it were stopped.
         """
         self._load()
         places = sorted(
             self._byId.values(), key=lambda p: (p.engine.priority, p.serviceId)
         )
+        self._configure(places)
         for place in places:
             cluster = Cluster(self, place, place.name, place.serviceId)
             try:
@@ -249,6 +255,16 @@ class ServiceManager:
         self._log.info(
             "Services {names}", names=", ".join(place.name for place in places)
         )
+
+    def _configure(self, places: Iterable[Place]) -> None:
+        problems: list[Problem] = []
+        for place in places:
+            try:
+                place.engine.configure(self.settings)
+            except ConfigurationError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigurationError(*problems)
 
     def _load(self) -> None:
         wanted = [m for m in self._offered if m.wanted(self.settings)]

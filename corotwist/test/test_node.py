@@ -119,6 +119,11 @@ class FakeEngine:
     configurations: list[Configuration] = Factory(list)
     messages: list[bytes] = Factory(list)
 
+    def configure(self, settings: NodeSettings) -> None:
+        """
+        Whatever it is.
+        """
+
     def initialize(
         self, cluster: ICluster, settings: NodeSettings
     ) -> Deferred[None] | None:

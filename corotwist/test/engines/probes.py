@@ -9,6 +9,7 @@ from attrs import define, field
 from zope.interface import implementer
 
 from corotwist.engines.sync import Phase
+from corotwist.errors import ConfigurationError, Problem
 from corotwist.interfaces import ICluster, IServiceEngine, ISynchronized
 from corotwist.test.engines.orderednet import Maker, OrderedNet
 from corotwist.totem.membership import Configuration, RingId
@@ -46,6 +47,11 @@ class Probe:
         self.calls.append((self.serviceId, name, *details))
         if name in self.raising:
             raise RuntimeError(f"{name} of {self.serviceId}")
+
+    def configure(self, settings: Any) -> None:
+        if "configure" in self.raising:
+            problem = Problem("node.conf", 0, self.name, "not for me")
+            raise ConfigurationError(problem)
 
     def initialize(self, cluster: ICluster, settings: Any) -> Any:
         self.cluster = cluster

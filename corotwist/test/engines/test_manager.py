@@ -23,6 +23,7 @@ from corotwist.engines.manager import (
 from corotwist.errors import (
     BadCount,
     BadHandle,
+    ConfigurationError,
     NotExist,
     NotSupported,
     PluginClash,
@@ -141,6 +142,23 @@ class LoadingTests(SynchronousTestCase):
         self.assertEqual(calls[-1], (3, "initialize"))
         self.successResultOf(manager.stop())
         self.assertEqual(calls[3:], [(3, "shutdown"), (2, "shutdown"), (1, "shutdown")])
+
+    def test_badConfiguration(self) -> None:
+        """
+        Every engine looks at the configuration before one starts, and the
+        operator hears of all that is wrong with it.
+        """
+        calls: list[Any] = []
+        manager = managerOf(
+            *makers(
+                Probe(1, calls, "a", raising={"configure"}),
+                Probe(2, calls, "b"),
+                Probe(3, calls, "c", raising={"configure"}),
+            )
+        )
+        failure = self.failureResultOf(manager.start(), ConfigurationError)
+        self.assertEqual([p.key for p in failure.value.problems], ["a", "c"])
+        self.assertEqual(calls, [])
 
     def test_failingStart(self) -> None:
         """
