@@ -6,25 +6,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from corotwist.totem.effects import Multicast, TokenPassed, Warned
+from corotwist.totem.effects import Multicast, Warned
 from corotwist.totem.joining import absorb, discover, hear
+from corotwist.totem.onring import OnRing
 from corotwist.totem.ordering import (
     HEARTBEAT,
-    HOLD,
     MERGE,
-    TOKEN_LOSS,
-    TOKEN_RETRANSMIT,
     TOKEN_WARNING,
-    acceptable,
-    endHold,
-    holdToken,
-    passToken,
-    receivesNothing,
-    sendTokenAgain,
 )
-from corotwist.totem.states import Because, OnRing
+from corotwist.totem.states import Because
 from corotwist.totem.wire import (
-    HoldCancel,
     Join,
     MergeDetect,
     Regular,
@@ -61,18 +52,8 @@ class Operational(OnRing):
             payload,
         )
 
-    def tokenReceived(self, ring: Ring, token: Token) -> None:
-        if not acceptable(ring, token):
-            return
-        holdToken(ring, token, self)
-        if receivesNothing(ring, token):
-            ring.failedToReceive = True
-            ring.failed.add(ring.nodeid)
-            ring.become(Because.FAILED_TO_RECEIVE)
-            return
-        passToken(ring, token)
+    def visited(self, ring: Ring, token: Token) -> None:
         self._heard(ring)
-        ring.emit(TokenPassed())
 
     def regularReceived(self, ring: Ring, frame: Regular) -> None:
         if frame.ringId == ring.ringId:
@@ -117,29 +98,17 @@ class Operational(OnRing):
         ring.become(Because.LEAVE_HEARD if join.leave else Because.JOIN_HEARD)
         ring.dispatch(join)
 
-    def holdCancelReceived(self, ring: Ring, message: HoldCancel) -> None:
-        if message.ringId == ring.ringId:
-            ring.sequenceUnchanged = 0
-            ring.idle = False
-            if ring.holding:
-                endHold(ring)
-
     def timeoutExpired(self, ring: Ring, name: str) -> None:
-        if name == TOKEN_LOSS:
-            ring.statistics.tokensLost += 1
-            ring.become(Because.TOKEN_LOST)
-        elif name == HEARTBEAT:
+        if name == HEARTBEAT:
             ring.become(Because.HEARTBEAT_LOST)
-        elif name == TOKEN_RETRANSMIT:
-            sendTokenAgain(ring)
-        elif name == HOLD:
-            endHold(ring)
         elif name == MERGE:
             self._detectMerge(ring)
         elif name == TOKEN_WARNING:
             ring.emit(
                 Warned(f"No token for {ring.timing.tokenWarning:.0%} of its time")
             )
+        else:
+            super().timeoutExpired(ring, name)
 
     def _detectMerge(self, ring: Ring) -> None:
         if ring.nodeid == ring.ringId.representative:

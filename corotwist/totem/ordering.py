@@ -12,8 +12,8 @@ from corotwist.totem.window import WINDOW
 from corotwist.totem.wire import LITTLE, MOST_MEMBERS, MOST_REQUESTS, HoldCancel, Token
 
 if TYPE_CHECKING:
+    from corotwist.totem.onring import OnRing
     from corotwist.totem.ring import Ring
-    from corotwist.totem.states import OnRing
 
 # Deadlines of a processor on a ring.
 TOKEN_LOSS: Final = "tokenLoss"

@@ -9,27 +9,18 @@ from typing import TYPE_CHECKING, Final
 from attrs import Factory, define
 
 from corotwist.errors import WireError
-from corotwist.totem.effects import ConfigurationChanged, TokenPassed, Unicast
+from corotwist.totem.effects import ConfigurationChanged, Unicast
 from corotwist.totem.joining import hear, rejoin
 from corotwist.totem.membership import Configuration
+from corotwist.totem.onring import OnRing
 from corotwist.totem.ordering import (
-    HOLD,
-    TOKEN_LOSS,
-    TOKEN_RETRANSMIT,
-    acceptable,
-    endHold,
-    holdToken,
-    passToken,
-    receivesNothing,
-    sendTokenAgain,
     watchToken,
 )
 from corotwist.totem.sequence import MASK, after, earlier
-from corotwist.totem.states import Because, OnRing
+from corotwist.totem.states import Because
 from corotwist.totem.window import Window
 from corotwist.totem.wire import (
     CommitToken,
-    HoldCancel,
     Join,
     Regular,
     Token,
@@ -148,19 +139,9 @@ class Recovery(OnRing):
         ring.emit(Unicast(ring.tokenTo, ring.tokenFrame))
         watchToken(ring)
 
-    def tokenReceived(self, ring: Ring, token: Token) -> None:
-        if not acceptable(ring, token):
-            return
-        holdToken(ring, token, self)
-        if receivesNothing(ring, token):
-            ring.failedToReceive = True
-            ring.failed.add(ring.nodeid)
-            ring.become(Because.FAILED_TO_RECEIVE)
-            return
+    def visited(self, ring: Ring, token: Token) -> None:
         if complete(ring, token):
             install(ring)
-        passToken(ring, token)
-        ring.emit(TokenPassed())
 
     def regularReceived(self, ring: Ring, frame: Regular) -> None:
         if frame.ringId == ring.ringId:
@@ -171,22 +152,6 @@ class Recovery(OnRing):
     def joinReceived(self, ring: Ring, join: Join) -> None:
         hear(ring, join)
         rejoin(ring, join)
-
-    def holdCancelReceived(self, ring: Ring, message: HoldCancel) -> None:
-        if message.ringId == ring.ringId:
-            ring.sequenceUnchanged = 0
-            ring.idle = False
-            if ring.holding:
-                endHold(ring)
-
-    def timeoutExpired(self, ring: Ring, name: str) -> None:
-        if name == TOKEN_LOSS:
-            ring.statistics.tokensLost += 1
-            ring.become(Because.TOKEN_LOST)
-        elif name == TOKEN_RETRANSMIT:
-            sendTokenAgain(ring)
-        elif name == HOLD:
-            endHold(ring)
 
 
 def fellows(ring: Ring, token: CommitToken) -> tuple[int, ...]:

@@ -143,24 +143,6 @@ class State:
         """
 
 
-class OnRing(State):
-    """
-    A state in which the token is used.
-    """
-
-    def waiting(self, ring: Ring) -> int:
-        """
-        How many new frames this processor has to send.
-        """
-        raise NotImplementedError
-
-    def take(self, ring: Ring, sequence: int) -> Regular:
-        """
-        The next of them, in its place on the ring.
-        """
-        raise NotImplementedError
-
-
 class Idle(State):
     """
     Before the start: nothing is known, nothing is heard.
