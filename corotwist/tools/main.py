@@ -2,6 +2,7 @@
 C{corotwist}: one command, and what it can do.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -74,4 +75,11 @@ def main() -> None:
     """
     The console script.
     """
-    sys.exit(run(sys.argv[1:]))
+    try:
+        status = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads us has seen enough; nor should the interpreter complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)

@@ -2,6 +2,7 @@
 The command C{corotwist}.
 """
 
+import os
 import subprocess
 import sys
 from io import StringIO
@@ -116,3 +117,28 @@ class ModuleTests(SynchronousTestCase):
             )
             self.assertEqual(ended.returncode, 0, ended.stderr)
             self.assertIn(f"corotwist {name}", ended.stdout)
+
+
+class PipeTests(SynchronousTestCase):
+    """
+    Output that nobody wants to the end.
+    """
+
+    def test_closedPipe(self) -> None:
+        """
+        A reader that goes away ends the command without a complaint.
+        """
+        reader, writer = os.pipe()
+        os.close(reader)
+        root = str(Path(corotwist.__file__).parents[1])
+        try:
+            result = subprocess.run(
+                [sys.executable, "-m", "corotwist", "--help"],
+                stdout=writer,
+                stderr=subprocess.PIPE,
+                check=False,
+                env={**os.environ, "PYTHONPATH": root},
+            )
+        finally:
+            os.close(writer)
+        self.assertEqual((result.returncode, result.stderr), (0, b""))
