@@ -14,12 +14,13 @@ from random import SystemRandom
 from typing import Any, Final
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.task import deferLater, react
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.python.usage import Options, UsageError
 
 import corotwist
+from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES
 from corotwist.tools import corebench
 from corotwist.tools.daemons import (
     MOST_NODES,
@@ -30,7 +31,9 @@ from corotwist.tools.daemons import (
     killAll,
 )
 from corotwist.tools.keygen import DEFAULT_BYTES, writeKey
+from corotwist.tools.load import SMALLEST
 
+FAILED: Final = 1
 WRONG_USE: Final = 2
 # How long the daemons may take to listen for clients.
 START_SECONDS: Final = 30.0
@@ -71,6 +74,8 @@ class BenchOptions(Options):
             self["senders"] = nodes if senders == "all" else int(senders)
         except ValueError as error:
             raise UsageError(f"not a number: {error}") from None
+        if not all(SMALLEST <= s <= LARGEST_MESSAGE_BYTES for s in self["sizes"]):
+            raise UsageError(f"--sizes are {SMALLEST} to {LARGEST_MESSAGE_BYTES}")
         if not 1 <= self["senders"] <= nodes:
             raise UsageError(f"--senders is all, or 1 to {nodes}")
         if not 0 < self["seconds"] <= 600:  # noqa: PLR2004 - ten minutes.
@@ -96,6 +101,9 @@ def run(argv: Sequence[str]) -> int:
     try:
         react(lambda reactor: Deferred.fromCoroutine(_bench(reactor, options)))
     except SystemExit as end:
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
+            return FAILED
         return int(end.code or 0)
     return 0
 
@@ -175,9 +183,12 @@ class Case:
         A client at every node; all of them deliver everything.
         """
         before = [processorTime(daemon.pid) for daemon in daemons]
-        reports = await gatherResults(
-            [self._client(reactor, daemon, len(daemons)) for daemon in daemons]
-        )
+        clients = [self._client(reactor, daemon, len(daemons)) for daemon in daemons]
+        try:
+            reports = await gatherResults(clients, consumeErrors=True)
+        except FirstError as error:
+            # What is wrong, without what waited for it.
+            error.subFailure.raiseException()
         used = [
             processorTime(daemon.pid) - spent
             for daemon, spent in zip(daemons, before, strict=True)
