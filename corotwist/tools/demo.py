@@ -9,10 +9,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from random import SystemRandom
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater, react
@@ -68,24 +69,31 @@ LONGEST_DIRECTORY: Final = 80
 _CAUSE: Final = re.compile(r"Nodes .* are gone; (.*)")
 
 
+T = TypeVar("T", int, float)
+
+
 class Disagreement(Exception):
     """
     The demonstration shows something that must not be.
     """
 
 
-def _between(low: float, high: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        number = float(text)
-        if not low <= number <= high:
-            raise ValueError(f"from {low:g} to {high:g}")
-        return number
+def _between(
+    option: str, kind: Callable[[str], T], low: T, high: T
+) -> Callable[[str], T]:
+    """
+    For a number in a range.  Twisted would not say which option a
+    L{ValueError} is about.
+    """
+
+    def parse(text: str) -> T:
+        with suppress(ValueError):
+            number = kind(text)
+            if low <= number <= high:
+                return number
+        raise usage.UsageError(f"{option} is {low} to {high}")
 
     return parse
-
-
-def _count(low: int, high: int) -> Callable[[str], int]:
-    return lambda text: int(_between(low, high)(str(int(text))))
 
 
 class DemoOptions(usage.Options):
@@ -100,9 +108,27 @@ class DemoOptions(usage.Options):
         " all agree on what was delivered, and in which order."
     )
     optParameters = [
-        ["nodes", "n", 3, "How many.", _count(FEWEST_NODES, MOST_NODES)],
-        ["messages", "m", 500, "How many of each node.", _count(1, MOST_MESSAGES)],
-        ["seconds", "s", 30.0, "How long a step may take.", _between(1, LONGEST_WAIT)],
+        [
+            "nodes",
+            "n",
+            3,
+            "How many.",
+            _between("--nodes", int, FEWEST_NODES, MOST_NODES),
+        ],
+        [
+            "messages",
+            "m",
+            500,
+            "How many of each node.",
+            _between("--messages", int, 1, MOST_MESSAGES),
+        ],
+        [
+            "seconds",
+            "s",
+            30.0,
+            "How long a step may take.",
+            _between("--seconds", float, 1.0, LONGEST_WAIT),
+        ],
     ]
     optFlags = [["keep", "k", "Leave configuration files and logs behind."]]
 

@@ -28,10 +28,12 @@ OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 def _keyBytes(text: str) -> int:
-    size = int(text)
-    if not SMALLEST_KEY_FILE <= size <= LARGEST_KEY_FILE:
-        raise ValueError(f"between {SMALLEST_KEY_FILE} and {LARGEST_KEY_FILE}")
-    return size
+    """
+    Of C{--bytes}.  Twisted would not say which option a L{ValueError} is about.
+    """
+    if text.isdecimal() and SMALLEST_KEY_FILE <= int(text) <= LARGEST_KEY_FILE:
+        return int(text)
+    raise usage.UsageError(f"--bytes is {SMALLEST_KEY_FILE} to {LARGEST_KEY_FILE}")
 
 
 class KeygenOptions(usage.Options):

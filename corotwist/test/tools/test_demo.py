@@ -42,7 +42,12 @@ class OptionsTests(SynchronousTestCase):
         self.patch(demo, "react", self.fail)
         for wrong in (["--nodes", "1"], ["-m", "x"], ["--seconds", "0"], ["--what"]):
             self.assertEqual(run(wrong), 2)
-        self.assertIn("from 2 to 16", errors.getvalue())
+        for said in (
+            "--nodes is 2 to 16",
+            "--messages is 1 to 100000",
+            "--seconds is 1.0 to 600.0",
+        ):
+            self.assertIn(f"corotwist demo: {said}\n", errors.getvalue())
 
     def test_directory(self) -> None:
         """

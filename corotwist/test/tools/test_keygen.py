@@ -83,6 +83,7 @@ class RunTests(KeygenTestCase):
             self.path.unlink()
         for wrong in ("127", "4097", "many"):
             self.assertEqual(self.keygen("--bytes", wrong), 2)
+            self.assertIn("--bytes is 128 to 4096\n", self.errors.getvalue())
             self.assertFalse(self.path.exists())
 
     def test_refusesToOverwrite(self) -> None:
