@@ -128,6 +128,8 @@ class Options(usage.Options):
             self._load(os.path.abspath(self["config"]))  # noqa: PTH100
         elif self["test"]:
             raise usage.UsageError("--test needs --config")
+        elif self["node"] is not None:
+            raise usage.UsageError("--node needs --config")
         if self["test"]:
             raise SystemExit(0)
         self._chooseLog()

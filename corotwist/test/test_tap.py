@@ -165,6 +165,12 @@ class OptionsTests(TestBase):
         """
         self.assertIn("--test needs --config", self.exitOf("--test"))
 
+    def test_nodeOfNothing(self) -> None:
+        """
+        Who says which node to be means one of a cluster.
+        """
+        self.assertIn("--node needs --config", self.exitOf("--node", "2"))
+
     def test_wrongOption(self) -> None:
         """
         A wrong command line ends with a sentence, which Python turns into
