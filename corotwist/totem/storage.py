@@ -3,6 +3,7 @@ Where the ring sequence survives a restart.
 """
 
 import errno
+import fcntl
 import os
 import sys
 from collections.abc import Callable
@@ -61,6 +62,7 @@ class FileRingStorage:
         self._directory = Path(directory)
         self._path = self._directory / f"ringid_{nodeid}"
         self._temporary = self._directory / f"ringid_{nodeid}.new"
+        self._claim: int | None = None
         self._inThread = inThread
         self._lock = DeferredLock()
         self._waiting = 0
@@ -77,7 +79,28 @@ class FileRingStorage:
 
         return cls(directory, nodeid, inThread)
 
+    def _claimFile(self) -> None:
+        """
+        Two nodes with one file would give out one ring id twice.  The claim
+        is the process's and ends with it.
+        """
+        if self._claim is not None:
+            return
+        path = self._path.with_suffix(".lock")
+        try:
+            claim = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._refusal("cannot be claimed", error) from error
+        try:
+            fcntl.lockf(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(claim)
+            what = f"{self._path} belongs to a node that runs: two nodes need two"
+            raise StorageRefused(f"{what} state directories") from error
+        self._claim = claim
+
     def load(self) -> int | None:
+        self._claimFile()
         self._probe()
         try:
             with self._path.open("rb") as file:

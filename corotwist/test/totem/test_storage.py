@@ -4,6 +4,7 @@ The ring sequence on disk.
 
 import os
 import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from twisted.internet.defer import Deferred, execute
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+import corotwist
 from corotwist.errors import StorageRefused
 from corotwist.interfaces import IRingStorage
 from corotwist.totem.storage import (
@@ -48,6 +50,15 @@ class Disk:
         execute(function).chainDeferred(done)
 
 
+HOLDER = """
+import sys
+from corotwist.totem.storage import FileRingStorage
+FileRingStorage(sys.argv[1], 7, None).load()
+print("here", flush=True)
+sys.stdin.read()
+"""
+
+
 class FileRingStorageTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
@@ -57,6 +68,25 @@ class FileRingStorageTests(SynchronousTestCase):
 
     def makeStorage(self) -> FileRingStorage:
         return FileRingStorage(str(self.directory), 7, execute)
+
+    def test_anotherProcess(self) -> None:
+        """
+        While another process has the file, nobody else uses it; when that is
+        gone, somebody does.
+        """
+        other = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(self.directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(Path(corotwist.__file__).parents[1])},
+        )
+        assert other.stdout is not None
+        self.assertEqual(other.stdout.readline(), b"here\n")
+        storage = self.makeStorage()
+        refused = self.assertRaises(StorageRefused, storage.load)
+        self.assertIn("belongs to a node that runs", str(refused))
+        other.communicate()
+        self.assertIsNone(self.makeStorage().load())
 
     def test_interface(self) -> None:
         """
@@ -69,7 +99,8 @@ class FileRingStorageTests(SynchronousTestCase):
         Where nothing was stored there is no number, and nothing appears.
         """
         self.assertIsNone(self.storage.load())
-        self.assertEqual(list(self.directory.iterdir()), [])
+        left = [path.name for path in self.directory.iterdir()]
+        self.assertEqual(left, ["ringid_7.lock"])
 
     def test_file(self) -> None:
         """
