@@ -252,7 +252,6 @@ class Ring:
             if deadlines.get(name) == at:
                 del deadlines[name]
                 self._state.timeoutExpired(self, name)
-                deadlines = self._deadlines
         self._deliver()
         return self._collect()
 

@@ -25,6 +25,7 @@ from attrs import frozen
 
 from corotwist.test.interop.lab import Lab, environment, missing
 from corotwist.test.interop.peers import Peer, together
+from corotwist.tools.bench import processorTime
 
 SOURCE: Final = Path(__file__).with_name("load.c")
 SOCKET: Final = "/run/corotwist/corotwist.sock"
@@ -32,7 +33,6 @@ SOCKET: Final = "/run/corotwist/corotwist.sock"
 PATIENCE_SECONDS: Final = 90.0
 # Before the first run, and between runs: queues empty, rings idle.
 REST_SECONDS: Final = 1.0
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @frozen
@@ -51,7 +51,7 @@ def run(lab: Lab, case: Case, group: str) -> dict[str, Any]:
     """
     A client at every node.
     """
-    before = {nodeid: used(lab, nodeid) for nodeid in lab.nodeids}
+    before = {nodeid: processorTime(lab.daemons[nodeid]) for nodeid in lab.nodeids}
     clients = [
         subprocess.Popen(
             [*lab.inside(nodeid), *_command(lab, nodeid, case, group)],
@@ -69,7 +69,9 @@ def run(lab: Lab, case: Case, group: str) -> dict[str, Any]:
     finally:
         for client in clients:
             client.kill()
-    spent = sum(used(lab, nodeid) - before[nodeid] for nodeid in lab.nodeids)
+    spent = sum(
+        processorTime(lab.daemons[nodeid]) - before[nodeid] for nodeid in lab.nodeids
+    )
     return _summary(reports, spent)
 
 
@@ -96,15 +98,6 @@ def compiled(lab: Lab) -> Path:
         command = ["cc", "-O2", "-o", str(program), str(SOURCE), "-lcpg"]
         subprocess.run(command, check=True)
     return program
-
-
-def used(lab: Lab, nodeid: int) -> float:
-    """
-    Seconds of processor time of the node's daemon so far.
-    """
-    stat = Path(f"/proc/{lab.daemons[nodeid]}/stat").read_text()
-    fields = stat.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _summary(reports: list[dict[str, Any]], spent: float) -> dict[str, Any]:
