@@ -16,8 +16,8 @@ from zope.interface import implementer
 
 from corotwist.config.settings import NodeEntry, Timing, TotemSettings
 from corotwist.interfaces import ITotemListener
-from corotwist.simulator.checkers import Life
 from corotwist.simulator.clock import NodeClock
+from corotwist.simulator.judges.judge import Life
 from corotwist.simulator.network import Port, addressOf
 from corotwist.simulator.services import Services
 from corotwist.simulator.storage import Storage

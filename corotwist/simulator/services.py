@@ -14,8 +14,8 @@ from corotwist.engines.interfaces import IProcessGroups
 from corotwist.engines.manager import ServiceManager
 from corotwist.interfaces import ITotemListener
 from corotwist.node import Node
-from corotwist.simulator.checkers import Life
-from corotwist.simulator.groups import Path
+from corotwist.simulator.judges.groups import Path
+from corotwist.simulator.judges.judge import Life
 from corotwist.totem.membership import Configuration, Guarantee
 from corotwist.totem.service import TotemService
 

@@ -369,7 +369,7 @@ class GatherTests(Story):
         cluster.boot(1, 2, 3)
         cluster.settle()
         self.assertTrue(
-            cluster.traffic.mostJoins <= 24 + 3 * 8, cluster.traffic.mostJoins
+            cluster.jury.traffic.mostJoins <= 24 + 3 * 8, cluster.jury.traffic.mostJoins
         )
         for nodeid, datagram in joins:
             join = decode(datagram)

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from corotwist.engines.interfaces import GroupView, Member, Reason
 from corotwist.errors import Busy, Exists, NotJoined
 from corotwist.simulator import Cluster, Faults, timingFor
-from corotwist.simulator.groups import Client
+from corotwist.simulator.clients import Client
 from corotwist.test.scenarios.story import A, B, C, D, Story
 
 GROUP = b"group"

@@ -12,13 +12,14 @@ from twisted.trial.unittest import SynchronousTestCase
 import corotwist
 from corotwist.simulator import Cluster, Faults, PromiseBroken, timingFor
 from corotwist.simulator.process import Delivered
-from corotwist.simulator.swarm import Plan, Swarm, draw
+from corotwist.simulator.swarm.plan import Plan, draw
+from corotwist.simulator.swarm.run import Swarm
 from corotwist.totem.membership import Configuration
 from corotwist.totem.states import In
 
 RUN = """
 import sys
-from corotwist.simulator.swarm import Swarm
+from corotwist.simulator.swarm.run import Swarm
 services = sys.argv[2] == "services"
 cluster = Swarm(int(sys.argv[1]), keepTrace=True, services=services).run()
 for line in cluster.trace.lines():
@@ -129,7 +130,7 @@ class ClusterTests(SynchronousTestCase):
         configuration = cluster.nodes[2].configuration
         assert configuration is not None
         cluster.clock.callLater(
-            0.25, cluster.evs.delivered, life, configuration.ringId, 77, 1, b""
+            0.25, cluster.jury.evs.delivered, life, configuration.ringId, 77, 1, b""
         )
         broken = self.assertRaises(PromiseBroken, cluster.run, 2)
         self.assertEqual(broken.violation.promise, "P1.2")

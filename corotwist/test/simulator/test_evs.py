@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from corotwist.simulator.checkers import Life, Violation
-from corotwist.simulator.evs import RINGS_REMEMBERED, EvsJudge
+from corotwist.simulator.judges.evs import RINGS_REMEMBERED, EvsJudge
+from corotwist.simulator.judges.judge import Life, Violation
 from corotwist.totem.membership import Configuration, RingId
 from corotwist.totem.sequence import MASK
 

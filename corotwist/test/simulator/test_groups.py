@@ -19,8 +19,9 @@ from corotwist.engines.interfaces import (
     Member,
     Reason,
 )
-from corotwist.simulator.checkers import Life, Violation
-from corotwist.simulator.groups import _HEADER, Client, GroupsJudge, Path
+from corotwist.simulator.clients import Client
+from corotwist.simulator.judges.groups import HEADER, GroupsJudge, Path
+from corotwist.simulator.judges.judge import Life, Violation
 from corotwist.totem.membership import Guarantee, RingId
 
 R1, R2, R3 = RingId(4, 1), RingId(8, 1), RingId(12, 1)
@@ -117,7 +118,7 @@ class GroupsTests(SynchronousTestCase):
         payload: bytes = b"m",
         group: bytes = GROUP,
     ) -> None:
-        message = _HEADER.pack(sender.identity, number) + payload
+        message = HEADER.pack(sender.identity, number) + payload
         packed = batch.pack([message])
         client.messagesDelivered(group, sender.member, packed, 1)
 

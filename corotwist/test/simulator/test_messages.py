@@ -4,9 +4,9 @@ The judge of whole messages.
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from corotwist.simulator import messages
-from corotwist.simulator.checkers import Life, Violation
-from corotwist.simulator.messages import MessageJudge
+from corotwist.simulator.judges import messages
+from corotwist.simulator.judges.judge import Life, Violation
+from corotwist.simulator.judges.messages import MessageJudge
 from corotwist.totem.membership import Configuration, RingId
 
 R1, R2 = RingId(4, 1), RingId(8, 1)

@@ -5,8 +5,8 @@ The judge of what is on the wire.
 from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.config.settings import Timing
-from corotwist.simulator.checkers import Life, Violation
-from corotwist.simulator.traffic import (
+from corotwist.simulator.judges.judge import Life, Violation
+from corotwist.simulator.judges.traffic import (
     RINGS_REMEMBERED,
     TOKENS_REMEMBERED,
     TrafficJudge,

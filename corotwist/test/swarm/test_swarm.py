@@ -11,7 +11,7 @@ from typing import Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from corotwist.simulator.swarm import Swarm
+from corotwist.simulator.swarm.run import Swarm
 
 SEEDS: Final = "COROTWIST_SEEDS"
 FIRST_SEED: Final = "COROTWIST_FIRST_SEED"

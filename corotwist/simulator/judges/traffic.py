@@ -13,8 +13,8 @@ from typing import Final
 from attrs import define, field
 
 from corotwist.config.settings import Timing
-from corotwist.simulator.checkers import Judge, Life
 from corotwist.simulator.faults import kindOf
+from corotwist.simulator.judges.judge import Judge, Life
 
 # Where the ring id is in each kind of datagram that means a ring in use.
 RING_ID_AT: Final = {"token": 29, "data": 25, "merge": 17, "commit": 17, "cancel": 13}

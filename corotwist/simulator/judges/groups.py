@@ -1,29 +1,25 @@
 """
-Clients of process groups inside the simulated nodes, and their judge.
+The judge of process groups: what their clients see.
 """
 
 from collections.abc import Callable
 from struct import Struct
-from typing import Final
+from typing import Final, Protocol
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from corotwist.engines import batch
 from corotwist.engines.interfaces import (
     GroupView,
-    IGroupSubscriber,
     IProcessGroups,
     Member,
     Reason,
 )
-from corotwist.simulator.checkers import Judge, Life, Summary
-from corotwist.totem.membership import Guarantee, RingId
+from corotwist.simulator.judges.judge import Judge, Life, Summary
+from corotwist.totem.membership import RingId
 
 # Before each payload: which client sent it, and as its how manieth.
-_HEADER: Final = Struct("<QQ")
+HEADER: Final = Struct("<QQ")
 _RING_REASONS: Final = (Reason.NODEDOWN, Reason.NODEUP)
 
 SHOWN: Final = 5
@@ -32,114 +28,25 @@ Tables = dict[Life, IProcessGroups]
 Path = tuple[tuple[RingId, tuple[int, ...], bool], ...]
 
 
-@implementer(IGroupSubscriber)
-@define(eq=False)
-class Client:
+class Party(Protocol):
     """
-    One process that uses groups.
+    One client of process groups: one process, from its start to its end.
 
     @ivar identity: unlike that of any other client of the run.
+    @ivar life: the process of the node it is at.
     @ivar log: what was delivered: group, sender and payload.
-    @ivar views: the groups it is in, and how it sees them.
-    @ivar history: all views, in order.
     """
 
     identity: int
-    pid: int
     life: Life
-    engine: IProcessGroups
-    judge: "GroupsJudge"
-    log: list[tuple[bytes, Member, bytes]] = field(factory=list)
-    views: dict[bytes, GroupView] = field(factory=dict)
-    history: list[GroupView] = field(factory=list)
-    open: bool = True
-    _number: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.pid}@{self.life}"
+    open: bool
+    log: list[tuple[bytes, Member, bytes]]
 
     @property
     def member(self) -> Member:
         """
         How others see it.
         """
-        return Member(self.life.nodeid, self.pid)
-
-    def join(self, group: bytes) -> None:
-        """
-        Ask to be a member.
-
-        @raise ServiceError: as the engine says.
-        """
-        self.engine.join(self, group)
-
-    def leave(self, group: bytes) -> None:
-        """
-        Ask to be out.
-
-        @raise ServiceError: as the engine says.
-        """
-        self.engine.leave(self, group)
-        self.judge.leaveAsked(self, group)
-
-    def send(
-        self,
-        group: bytes,
-        *payloads: bytes,
-        guarantee: Guarantee = Guarantee.AGREED,
-    ) -> Deferred[None]:
-        """
-        Send messages, all in one batch.
-
-        @return: as the engine says.
-        """
-        messages = []
-        for payload in payloads:
-            self._number += 1
-            messages.append(_HEADER.pack(self.identity, self._number) + payload)
-        numbers = range(self._number - len(payloads) + 1, self._number + 1)
-        self.judge.sent(self, group, numbers, payloads)
-        packed = batch.pack(messages)
-        result = self.engine.send(self, group, packed, len(payloads), guarantee)
-        result.addCallbacks(
-            self._accepted,
-            self._refused,
-            callbackArgs=(group, numbers),
-        )
-        return result
-
-    def _accepted(self, result: None, group: bytes, numbers: range) -> None:
-        self.judge.accepted(self, group, numbers)
-
-    def _refused(self, failure: Failure) -> Failure:
-        return failure
-
-    def close(self) -> None:
-        """
-        Die.
-        """
-        self.open = False
-        self.judge.closed(self)
-        self.engine.closed(self)
-
-    def messagesDelivered(
-        self, group: bytes, sender: Member, batch: bytes, count: int
-    ) -> None:
-        if self.life.alive:
-            self.judge.batchDelivered(self, group, sender, batch, count)
-
-    def viewChanged(self, view: GroupView) -> None:
-        if self.life.alive:
-            self.history.append(view)
-            self.judge.viewed(self, view)
-            if self.member in view.members:
-                self.views[view.group] = view
-            else:
-                self.views.pop(view.group, None)
-
-    def ringChanged(self, ringId: RingId, members: tuple[int, ...]) -> None:
-        if self.life.alive:
-            self.judge.ringChanged(self, ringId)
 
 
 @define(eq=False)
@@ -169,19 +76,19 @@ class GroupsJudge(Judge):
     """
 
     path: Callable[[Life], Path]
-    _members: dict[tuple[Client, bytes], Belonging] = field(factory=dict)
-    _clients: dict[int, Client] = field(factory=dict)
+    _members: dict[tuple[Party, bytes], Belonging] = field(factory=dict)
+    _clients: dict[int, Party] = field(factory=dict)
     _sent: dict[tuple[int, int], tuple[bytes, bytes]] = field(factory=dict)
-    _outstanding: dict[Client, dict[int, bytes]] = field(factory=dict)
-    _rings: dict[Client, RingId | None] = field(factory=dict)
+    _outstanding: dict[Party, dict[int, bytes]] = field(factory=dict)
+    _rings: dict[Party, RingId | None] = field(factory=dict)
     _paths: dict[tuple[Life, RingId], Path] = field(factory=dict)
-    _intervals: dict[tuple[bytes, RingId, Path], tuple[Client, tuple[int, int]]] = (
-        field(factory=dict)
+    _intervals: dict[tuple[bytes, RingId, Path], tuple[Party, tuple[int, int]]] = field(
+        factory=dict
     )
 
     # Clients.
 
-    def opened(self, client: Client) -> None:
+    def opened(self, client: Party) -> None:
         """
         There is a new client.
         """
@@ -189,7 +96,7 @@ class GroupsJudge(Judge):
         self._rings[client] = None
         self._outstanding[client] = {}
 
-    def closed(self, client: Client) -> None:
+    def closed(self, client: Party) -> None:
         """
         It is gone; nothing is owed to it.
         """
@@ -206,7 +113,7 @@ class GroupsJudge(Judge):
             client.open = False
             self.closed(client)
 
-    def leaveAsked(self, client: Client, group: bytes) -> None:
+    def leaveAsked(self, client: Party, group: bytes) -> None:
         """
         The engine took a leave.
         """
@@ -217,7 +124,7 @@ class GroupsJudge(Judge):
     # Messages.
 
     def sent(
-        self, client: Client, group: bytes, numbers: range, payloads: tuple[bytes, ...]
+        self, client: Party, group: bytes, numbers: range, payloads: tuple[bytes, ...]
     ) -> None:
         """
         Messages are about to be given to the engine.
@@ -225,7 +132,7 @@ class GroupsJudge(Judge):
         for number, payload in zip(numbers, payloads, strict=True):
             self._sent[client.identity, number] = group, payload
 
-    def accepted(self, client: Client, group: bytes, numbers: range) -> None:
+    def accepted(self, client: Party, group: bytes, numbers: range) -> None:
         """
         They will be delivered.
         """
@@ -239,7 +146,7 @@ class GroupsJudge(Judge):
                 outstanding[number] = group
 
     def batchDelivered(
-        self, client: Client, group: bytes, sender: Member, packed: bytes, count: int
+        self, client: Party, group: bytes, sender: Member, packed: bytes, count: int
     ) -> None:
         """
         A client got messages.
@@ -251,10 +158,10 @@ class GroupsJudge(Judge):
             self._delivered(client, group, sender, message)
 
     def _delivered(
-        self, client: Client, group: bytes, sender: Member, message: bytes
+        self, client: Party, group: bytes, sender: Member, message: bytes
     ) -> None:
-        identity, number = _HEADER.unpack_from(message)
-        payload = message[_HEADER.size :]
+        identity, number = HEADER.unpack_from(message)
+        payload = message[HEADER.size :]
         belonging = self._members.get((client, group))
         if belonging is None:
             self._blame("C7", "got a message of a group it is not in", client, of=group)
@@ -288,7 +195,7 @@ class GroupsJudge(Judge):
 
     # Views.
 
-    def viewed(self, client: Client, view: GroupView) -> None:
+    def viewed(self, client: Party, view: GroupView) -> None:
         """
         A client got a view.
         """
@@ -329,9 +236,7 @@ class GroupsJudge(Judge):
             self._ownDeparture(client, view.group, left[client.member])
             del self._members[key]
 
-    def _stage(
-        self, client: Client, belonging: Belonging, reasons: set[Reason]
-    ) -> None:
+    def _stage(self, client: Party, belonging: Belonging, reasons: set[Reason]) -> None:
         """
         A change of the ring: at most one view of who is lost with his node,
         then at most one of who is gained.
@@ -349,7 +254,7 @@ class GroupsJudge(Judge):
             )
         belonging.stages.append(stage)
 
-    def _ownDeparture(self, client: Client, group: bytes, reason: Reason) -> None:
+    def _ownDeparture(self, client: Party, group: bytes, reason: Reason) -> None:
         belonging = self._members[client, group]
         if reason is not Reason.LEAVE:
             self._blame(
@@ -364,7 +269,7 @@ class GroupsJudge(Judge):
                 "C6", "left before what was accepted", client, numbers=lost[:SHOWN]
             )
 
-    def ringChanged(self, client: Client, ringId: RingId) -> None:
+    def ringChanged(self, client: Party, ringId: RingId) -> None:
         """
         The services of its node are in step on a ring.
         """
@@ -383,7 +288,7 @@ class GroupsJudge(Judge):
             belonging.stages.clear()
 
     def _compare(
-        self, client: Client, interval: tuple[bytes, RingId, Path], seen: Summary
+        self, client: Party, interval: tuple[bytes, RingId, Path], seen: Summary
     ) -> None:
         here = seen.frozen()
         other, there = self._intervals.setdefault(interval, (client, here))
@@ -467,8 +372,8 @@ class GroupsJudge(Judge):
         self,
         promise: str,
         text: str,
-        client: Client,
-        *others: Client,
+        client: Party,
+        *others: Party,
         **details: object,
     ) -> None:
         lives = [client.life, *(other.life for other in others)]

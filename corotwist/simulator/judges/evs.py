@@ -12,7 +12,7 @@ from typing import Final
 
 from attrs import define, field
 
-from corotwist.simulator.checkers import Judge, Life, Summary
+from corotwist.simulator.judges.judge import Judge, Life, Summary
 from corotwist.totem.membership import Configuration, RingId
 from corotwist.totem.sequence import after
 

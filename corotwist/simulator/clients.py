@@ -1,0 +1,129 @@
+"""
+Clients of process groups inside the simulated nodes.
+"""
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from corotwist.engines import batch
+from corotwist.engines.interfaces import (
+    GroupView,
+    IGroupSubscriber,
+    IProcessGroups,
+    Member,
+)
+from corotwist.simulator.judges.groups import HEADER, GroupsJudge
+from corotwist.simulator.judges.judge import Life
+from corotwist.totem.membership import Guarantee, RingId
+
+
+@implementer(IGroupSubscriber)
+@define(eq=False)
+class Client:
+    """
+    One process that uses groups.
+
+    @ivar identity: unlike that of any other client of the run.
+    @ivar log: what was delivered: group, sender and payload.
+    @ivar views: the groups it is in, and how it sees them.
+    @ivar history: all views, in order.
+    """
+
+    identity: int
+    pid: int
+    life: Life
+    engine: IProcessGroups
+    judge: GroupsJudge
+    log: list[tuple[bytes, Member, bytes]] = field(factory=list)
+    views: dict[bytes, GroupView] = field(factory=dict)
+    history: list[GroupView] = field(factory=list)
+    open: bool = True
+    _number: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.pid}@{self.life}"
+
+    @property
+    def member(self) -> Member:
+        """
+        How others see it.
+        """
+        return Member(self.life.nodeid, self.pid)
+
+    def join(self, group: bytes) -> None:
+        """
+        Ask to be a member.
+
+        @raise ServiceError: as the engine says.
+        """
+        self.engine.join(self, group)
+
+    def leave(self, group: bytes) -> None:
+        """
+        Ask to be out.
+
+        @raise ServiceError: as the engine says.
+        """
+        self.engine.leave(self, group)
+        self.judge.leaveAsked(self, group)
+
+    def send(
+        self,
+        group: bytes,
+        *payloads: bytes,
+        guarantee: Guarantee = Guarantee.AGREED,
+    ) -> Deferred[None]:
+        """
+        Send messages, all in one batch.
+
+        @return: as the engine says.
+        """
+        messages = []
+        for payload in payloads:
+            self._number += 1
+            messages.append(HEADER.pack(self.identity, self._number) + payload)
+        numbers = range(self._number - len(payloads) + 1, self._number + 1)
+        self.judge.sent(self, group, numbers, payloads)
+        packed = batch.pack(messages)
+        result = self.engine.send(self, group, packed, len(payloads), guarantee)
+        result.addCallbacks(
+            self._accepted,
+            self._refused,
+            callbackArgs=(group, numbers),
+        )
+        return result
+
+    def _accepted(self, result: None, group: bytes, numbers: range) -> None:
+        self.judge.accepted(self, group, numbers)
+
+    def _refused(self, failure: Failure) -> Failure:
+        return failure
+
+    def close(self) -> None:
+        """
+        Die.
+        """
+        self.open = False
+        self.judge.closed(self)
+        self.engine.closed(self)
+
+    def messagesDelivered(
+        self, group: bytes, sender: Member, batch: bytes, count: int
+    ) -> None:
+        if self.life.alive:
+            self.judge.batchDelivered(self, group, sender, batch, count)
+
+    def viewChanged(self, view: GroupView) -> None:
+        if self.life.alive:
+            self.history.append(view)
+            self.judge.viewed(self, view)
+            if self.member in view.members:
+                self.views[view.group] = view
+            else:
+                self.views.pop(view.group, None)
+
+    def ringChanged(self, ringId: RingId, members: tuple[int, ...]) -> None:
+        if self.life.alive:
+            self.judge.ringChanged(self, ringId)

@@ -1,0 +1,3 @@
+"""
+Runs drawn from a seed.
+"""
