@@ -24,6 +24,7 @@ from attrs import define
 
 from corotwist.config.settings import Timing
 from corotwist.errors import CorotwistError
+from corotwist.interfaces import IEngineMaker
 from corotwist.simulator.chance import source
 from corotwist.simulator.clients import Client
 from corotwist.simulator.clock import Clock, NodeClock
@@ -35,7 +36,12 @@ from corotwist.simulator.jury import Jury
 from corotwist.simulator.network import Link, Network, Port
 from corotwist.simulator.node import SimulatedNode, timingFor
 from corotwist.simulator.process import Application, Process, settingsOf
-from corotwist.simulator.services import Services, makeServices
+from corotwist.simulator.services import (
+    Configure,
+    Services,
+    makeServices,
+    unchanged,
+)
 from corotwist.simulator.storage import Disk, Storage
 from corotwist.simulator.trace import LAST_RECORDS, NANOSECONDS, Trace
 from corotwist.totem.membership import Guarantee
@@ -86,6 +92,8 @@ class Cluster:
         firstTokenSequence: int = 0,
         keepTrace: bool = False,
         replay: str = "",
+        configure: Configure = unchanged,
+        makers: Sequence[IEngineMaker] | None = None,
     ) -> None:
         """
         @param timing: of every node; by default the token timeout is 1 s.
@@ -98,6 +106,9 @@ class Cluster:
         @param firstSequence: where the message sequences of rings start, to
             see them wrap.
         @param firstTokenSequence: likewise, of tokens.
+        @param configure: changes what whole nodes are told: quorum, versions.
+        @param makers: the engines that whole nodes choose from, those of a
+            service under test among them; by default all that are installed.
         """
         self.seed = seed
         self.replay = replay
@@ -111,6 +122,8 @@ class Cluster:
         self._key = key
         self._drift = drift
         self._services = services
+        self._configure = configure
+        self._makers = makers
         self._makeRing = partial(
             Ring, firstSequence=firstSequence, firstTokenSequence=firstTokenSequence
         )
@@ -215,6 +228,8 @@ class Cluster:
                 settings,
                 clock,
                 self._timeOfDay,
+                configure=self._configure,
+                makers=self._makers,
                 transport=port,
                 storage=storage,
                 random=random,

@@ -2,7 +2,7 @@
 A whole node inside the simulator: the ring, the service manager, the engines.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from attrs import define, field
@@ -12,7 +12,7 @@ from zope.interface import implementer
 from corotwist.config.settings import IpcSettings, NodeSettings, TotemSettings
 from corotwist.engines.interfaces import IProcessGroups
 from corotwist.engines.manager import ServiceManager
-from corotwist.interfaces import ITotemListener
+from corotwist.interfaces import IEngineMaker, ITotemListener
 from corotwist.node import Node
 from corotwist.simulator.judges.groups import Path
 from corotwist.simulator.judges.judge import Life
@@ -130,18 +130,35 @@ class Services:
             self.manager.tokenPassed()
 
 
+Configure = Callable[[NodeSettings], NodeSettings]
+
+
+def unchanged(settings: NodeSettings) -> NodeSettings:
+    """
+    What a node is told when nobody has a wish.
+    """
+    return settings
+
+
 def makeServices(
     life: Life,
     totem: TotemSettings,
     clock: Any,
     timeOfDay: Callable[[], int],
+    *,
+    configure: Configure = unchanged,
+    makers: Iterable[IEngineMaker] | None = None,
     **parts: Any,
 ) -> Services:
     """
     A node without sockets and without a door for local clients.
+
+    @param configure: changes what the node is told.
+    @param makers: the engines to choose from; by default all that are
+        installed.
     """
-    settings = NodeSettings(totem, IpcSettings("/nonexistent/socket"))
-    node = Node(settings, clock, ipc=None, timeOfDay=timeOfDay, **parts)
+    settings = configure(NodeSettings(totem, IpcSettings("/nonexistent/socket")))
+    node = Node(settings, clock, ipc=None, makers=makers, timeOfDay=timeOfDay, **parts)
     services = Services(life, node)
     node.totem.listener = services
     return services
