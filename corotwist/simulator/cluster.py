@@ -30,6 +30,7 @@ from corotwist.simulator.clients import Client
 from corotwist.simulator.clock import Clock, NodeClock
 from corotwist.simulator.demands import Demands
 from corotwist.simulator.faults import CALM, KINDS, Faults, Rule
+from corotwist.simulator.journeys import Journeys
 from corotwist.simulator.judges.groups import Path
 from corotwist.simulator.judges.judge import Life
 from corotwist.simulator.jury import Jury
@@ -106,6 +107,7 @@ class Cluster:
         @param firstSequence: where the message sequences of rings start, to
             see them wrap.
         @param firstTokenSequence: likewise, of tokens.
+        @param keepTrace: keep all records, and the ways of datagrams.
         @param configure: changes what whole nodes are told: quorum, versions.
         @param makers: the engines that whole nodes choose from, those of a
             service under test among them; by default all that are installed.
@@ -140,6 +142,8 @@ class Cluster:
             Trace(None if keepTrace else LAST_RECORDS),
         )
         self.network.watchers.append(self.jury.sending)
+        if keepTrace:
+            self.network.journeys = Journeys(key)
         self._demands = Demands(
             self.nodes, self.network, self.timing, self.jury, self.run, self.runUntil
         )
@@ -302,7 +306,9 @@ class Cluster:
         """
         Let every piece of work take a process so long; 0 for no time.
         """
-        self.running(nodeid).slowness = seconds
+        process = self.running(nodeid)
+        self.jury.record(process.life, "slow", seconds=seconds)
+        process.slowness = seconds
 
     def running(self, nodeid: int) -> Process:
         """
@@ -381,6 +387,7 @@ class Cluster:
     @faults.setter
     def faults(self, faults: Faults) -> None:
         self.network.faults = faults
+        self.jury.note("faults", of=faults.words)
 
     def link(self, source: int, target: int) -> Link:
         """

@@ -7,7 +7,7 @@ from math import inf
 from random import Random
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, field, fields, frozen
 
 # What a datagram is, from its first four bytes; anything else, sealed
 # datagrams included, is C{OTHER}.
@@ -72,6 +72,18 @@ class Faults:
             and self.largest == inf
         )
 
+    @property
+    def words(self) -> str:
+        """
+        What is not as it is by default, for people.
+        """
+        given = [
+            f"{f.name} {_words(getattr(self, f.name))}"
+            for f in fields(type(self))
+            if getattr(self, f.name) != getattr(CALM, f.name)
+        ]
+        return ", ".join(given) or "calm"
+
     def draw(self, random: Random) -> float:
         """
         How long one journey takes.
@@ -103,6 +115,12 @@ class Faults:
         if self.truncation and random.random() < self.truncation:
             datagram = datagram[: random.randrange(len(datagram))]
         return datagram
+
+
+def _words(value: float | Mapping[str, float]) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{kind} {chance:.3g}" for kind, chance in value.items())
+    return f"{value:.3g}"
 
 
 def _flipped(datagram: bytes, random: Random) -> bytes:

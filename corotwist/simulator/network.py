@@ -15,6 +15,21 @@ from zope.interface import implementer
 from corotwist.interfaces import IDatagramReceiver, ITransport
 from corotwist.simulator.clock import Clock
 from corotwist.simulator.faults import CALM, Faults, Rule
+from corotwist.simulator.journeys import (
+    COPY,
+    CUT,
+    DAMAGED,
+    DROPPED,
+    FORGED,
+    LATE,
+    LOST,
+    ON_TIME,
+    ORPHANED,
+    OVERFLOWN,
+    SCRIPTED,
+    UNHEARD,
+    Journeys,
+)
 
 PORT_NUMBER: Final = 5405
 FIRST_ADDRESS: Final = int(IPv4Address("10.0.0.0"))
@@ -119,6 +134,7 @@ class Port:
         for datagram in datagrams:
             if len(self._waiting) >= SOCKET_DATAGRAMS:
                 self.counts["overflow"] += 1
+                self.network.overflown(self.nodeid, address, datagram)
             else:
                 self._waiting.append((address, datagram))
 
@@ -159,6 +175,7 @@ class Network:
     @ivar rules: scripted faults; the first that applies to a datagram decides.
     @ivar watchers: called with everything that is sent, before it leaves.
     @ivar counts: what happened to datagrams.
+    @ivar journeys: writes the way of each down, when somebody wants it.
     """
 
     clock: Clock
@@ -168,6 +185,7 @@ class Network:
     rules: list[Rule] = field(factory=list)
     watchers: list[Watcher] = field(factory=list)
     counts: Counter[str] = field(factory=Counter)
+    journeys: Journeys | None = None
     _ports: dict[int, Port] = field(factory=dict)
     _links: dict[tuple[int, int], Link] = field(factory=dict)
     _others: dict[int, tuple[int, ...]] = field(factory=dict)
@@ -223,8 +241,12 @@ class Network:
             faults = link.faults or self.faults
             if link.cut:
                 self.counts["cut"] += len(datagrams)
+                self._note(port, target, datagrams, None, CUT)
             elif faults.harmless and not self.rules:
-                self._inOrder(port, target, link, faults.draw(self.random), datagrams)
+                takes = faults.draw(self.random)
+                time = self._inOrder(port, target, link, takes, datagrams)
+                if self.journeys is not None:
+                    self._note(port, target, datagrams, time)
             else:
                 for datagram in datagrams:
                     self._perhaps(port, target, link, faults, datagram)
@@ -234,6 +256,9 @@ class Network:
         Bring a datagram to a node as if another had sent it.
         """
         receiver = self._ports.get(target)
+        if self.journeys is not None:
+            now = self.clock.seconds()
+            self.journeys.left((source, target), now, now, (datagram,), FORGED)
         if receiver is not None:
             receiver.arrived((str(addressOf(source)), PORT_NUMBER), (datagram,))
 
@@ -244,10 +269,14 @@ class Network:
         link: Link,
         takes: float,
         datagrams: Sequence[bytes],
-    ) -> None:
+    ) -> float:
+        """
+        @return: when they arrive.
+        """
         time = max(self.clock.seconds() + takes, link.busyUntil + GAP)
         link.busyUntil = time
         self.clock.place(time, self._arrived, port, target, datagrams)
+        return time
 
     def _perhaps(
         self, port: Port, target: int, link: Link, faults: Faults, datagram: bytes
@@ -255,42 +284,94 @@ class Network:
         for rule in self.rules:
             if rule.applies(port.nodeid, target, datagram):
                 self.counts["scripted"] += 1
-                for later, copy in rule.fate(datagram):
+                copies = rule.fate(datagram)
+                if not copies:
+                    self._note(port, target, (datagram,), None, DROPPED)
+                for later, copy in copies:
                     takes = faults.draw(self.random) + later
-                    self._outOfOrder(port, target, takes, copy)
+                    time = self._outOfOrder(port, target, takes, copy)
+                    self._note(port, target, (datagram,), time, SCRIPTED)
                 return
         random = self.random
         if faults.lost(datagram, random):
             self.counts["lost"] += 1
+            self._note(port, target, (datagram,), None, LOST)
             return
         takes = faults.draw(random)
         if faults.duplication and random.random() < faults.duplication:
             self.counts["duplicated"] += 1
             later = takes + random.random() * faults.duplicateAfter
-            self._outOfOrder(port, target, later, datagram)
+            time = self._outOfOrder(port, target, later, datagram)
+            self._note(port, target, (datagram,), time, COPY)
+        remark = ON_TIME
         damaged = faults.damaged(datagram, random)
         if damaged is not datagram:
             self.counts["damaged"] += 1
+            remark = DAMAGED
         if faults.reorder and random.random() < faults.reorder:
             self.counts["reordered"] += 1
             takes += random.random() * faults.reorderBy
-            self._outOfOrder(port, target, takes, damaged)
+            time = self._outOfOrder(port, target, takes, damaged)
+            remark = remark or LATE
         else:
-            self._inOrder(port, target, link, takes, (damaged,))
+            time = self._inOrder(port, target, link, takes, (damaged,))
+        if self.journeys is not None:
+            self._note(port, target, (datagram,), time, remark)
 
     def _outOfOrder(
         self, port: Port, target: int, takes: float, datagram: bytes
-    ) -> None:
+    ) -> float:
         time = self.clock.seconds() + takes
         self.clock.place(time, self._arrived, port, target, (datagram,))
+        return time
+
+    def _note(
+        self,
+        port: Port,
+        target: int,
+        datagrams: Sequence[bytes],
+        arrives: float | None,
+        fate: str = ON_TIME,
+    ) -> None:
+        if self.journeys is not None:
+            now = self.clock.seconds()
+            self.journeys.left((port.nodeid, target), now, arrives, datagrams, fate)
+
+    def _noteEnd(
+        self, source: int, target: int, datagrams: Sequence[bytes], why: str
+    ) -> None:
+        if self.journeys is not None:
+            now = self.clock.seconds()
+            self.journeys.ended((source, target), now, datagrams, why)
+
+    def overflown(self, nodeid: int, address: tuple[str, int], datagram: bytes) -> None:
+        """
+        A process that does not read lost one.
+        """
+        source = int(IPv4Address(address[0])) - FIRST_ADDRESS
+        self._noteEnd(source, nodeid, (datagram,), OVERFLOWN)
 
     def _arrived(self, port: Port, target: int, datagrams: Sequence[bytes]) -> None:
         if port.killed:
-            random = self.random
-            datagrams = [d for d in datagrams if random.random() < OUTLIVES_SENDER]
+            datagrams = self._orphans(port.nodeid, target, datagrams)
         receiver = self._ports.get(target)
         if receiver is None or not datagrams:
             self.counts["unheard"] += len(datagrams)
+            self._noteEnd(port.nodeid, target, datagrams, UNHEARD)
             return
         self.counts["arrived"] += len(datagrams)
         receiver.arrived((str(addressOf(port.nodeid)), PORT_NUMBER), datagrams)
+
+    def _orphans(
+        self, source: int, target: int, datagrams: Sequence[bytes]
+    ) -> list[bytes]:
+        """
+        What is left of datagrams whose sender was killed meanwhile.
+        """
+        random = self.random
+        kept, lost = list[bytes](), list[bytes]()
+        for datagram in datagrams:
+            outlives = random.random() < OUTLIVES_SENDER
+            (kept if outlives else lost).append(datagram)
+        self._noteEnd(source, target, lost, ORPHANED)
+        return kept

@@ -271,6 +271,14 @@ class NetworkTests(SynchronousTestCase):
         self.assertEqual(len(self.ears[2].heard), SOCKET_DATAGRAMS)
         self.assertEqual(self.ports[2].statistics()["overflow"], 5)
 
+    def test_words(self) -> None:
+        """
+        Faults are told in words: what is not as usual.
+        """
+        faults = Faults(loss=1 / 3, lossOf={"token": 0.2}, tail=0.01)
+        self.assertEqual(faults.words, "loss 0.333, lossOf token 0.2, tail 0.01")
+        self.assertEqual(Faults().words, "calm")
+
     def test_kinds(self) -> None:
         """
         Plain datagrams are known by their type, in either byte order; others
