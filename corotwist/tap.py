@@ -25,7 +25,8 @@ from corotwist.config.corosyncconf import parse
 from corotwist.config.host import Machine
 from corotwist.config.settings import NodeSettings
 from corotwist.errors import CorotwistError
-from corotwist.node import Node
+from corotwist.node import Node, makeStorage
+from corotwist.recording import RecordedStorage, Recorder
 from corotwist.tools.keygen import loadKey
 from corotwist.totem.frame import deriveKey
 
@@ -104,6 +105,7 @@ class Options(usage.Options):
             None,
             "Which entry of the node list we are: its name, nodeid or address.",
         ],
+        ["record", None, None, "Write what the ring does to this file, for judges."],
     ]
     optFlags = [
         ["test", "t", "Read the configuration, tell what is wrong, and exit."],
@@ -124,6 +126,8 @@ class Options(usage.Options):
         Read the configuration while there is still a terminal to complain on.
         """
         self["settings"], self["warnings"] = None, ()
+        if self["record"] is not None:
+            self["record"] = os.path.abspath(self["record"])  # noqa: PTH100
         if self["config"] is not None:
             self._load(os.path.abspath(self["config"]))  # noqa: PTH100
         elif self["test"]:
@@ -213,6 +217,7 @@ class Daemon(MultiService):
         self._options = options
         self._reactor = reactor
         self._private: str | None = None
+        self._recorder: Recorder | None = None
         self._stopping = False
         self._failed = False
 
@@ -252,11 +257,25 @@ class Daemon(MultiService):
         return twistd is not None and "nodaemon" in twistd and not twistd["nodaemon"]
 
     def _startNode(self, settings: NodeSettings) -> None:
-        node = Node(settings, self._reactor)
+        node = self._makeNode(settings)
         node.started.addErrback(self._notStarted)
         node.ended.addCallback(self._ended)
         node.setServiceParent(self)
         super().startService()
+
+    def _makeNode(self, settings: NodeSettings) -> Node:
+        path = self._options["record"]
+        if path is None:
+            return Node(settings, self._reactor)
+        try:
+            recorder = Recorder(path, settings.totem.nodeid, time.monotonic_ns)
+        except OSError as error:
+            raise NotStarted(f"{path}: {error.strerror or error}") from error
+        storage = makeStorage(settings.totem, self._reactor)
+        node = Node(settings, self._reactor, storage=RecordedStorage(storage, recorder))
+        node.totem.observer = recorder.observed
+        self._recorder = recorder
+        return node
 
     def _alone(self) -> NodeSettings:
         self._private = tempfile.mkdtemp(prefix="corotwist-")
@@ -277,6 +296,9 @@ class Daemon(MultiService):
 
     def _stopped(self, result: object) -> object:
         self._removePrivate()
+        if self._recorder is not None:
+            self._recorder.close()
+            self._recorder = None
         return result
 
     def _removePrivate(self) -> None:

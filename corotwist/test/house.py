@@ -37,10 +37,14 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "engines.manager": (*VALUES, "engines", "plugin"),
     "ipc": (*VALUES, "engines.interfaces", "engines.batch"),
     "node": (*VALUES, "plugin", "logs", "totem", "engines", "ipc"),
+    "recording": (*VALUES, "totem"),
     "simulator": (*VALUES, "plugin", "totem", "engines", "node"),
-    "tools": (*VALUES, "", "plugin", "config", "totem", "engines", "ipc", "node"),
+    "tools": (
+        *(*VALUES, "", "plugin", "config", "totem", "engines", "ipc", "node"),
+        "simulator",
+    ),
     "tap": (
-        *(*VALUES, "", "plugin", "logs", "config", "node"),
+        *(*VALUES, "", "plugin", "logs", "config", "node", "recording"),
         *("tools.keygen", "totem.frame"),  # To read a key file.
     ),
     "__main__": ("tools.main",),
