@@ -15,7 +15,7 @@ LAST_RECORDS: Final = 400
 DIGEST_BYTES: Final = 8
 NANOSECONDS: Final = 1_000_000_000
 
-_Record = tuple[int, float, int, int, str, dict[str, Any]]
+Record = tuple[int, float, int, int, str, dict[str, Any]]
 
 
 def readable(value: object) -> str:
@@ -38,10 +38,10 @@ class Trace:
 
     keep: int | None = LAST_RECORDS
     count: int = 0
-    _records: deque[_Record] = field(init=False)
+    _records: deque[Record] = field(init=False)
 
     @_records.default
-    def _empty(self) -> deque[_Record]:
+    def _empty(self) -> deque[Record]:
         return deque(maxlen=self.keep)
 
     def record(
@@ -53,11 +53,18 @@ class Trace:
         self.count += 1
         self._records.append((self.count, time, node, incarnation, event, fields))
 
+    def __iter__(self) -> Iterator[Record]:
+        """
+        The records that are kept: number, time, node, incarnation, event and
+        what belongs to it.
+        """
+        return iter(self._records)
+
     def lines(self, *nodes: int) -> Iterator[str]:
         """
         The records that are kept, of these nodes or of all, as JSON.
         """
-        for count, time, node, incarnation, event, fields in self._records:
+        for count, time, node, incarnation, event, fields in self:
             if not nodes or node in nodes:
                 record = {
                     "n": count,
