@@ -15,16 +15,17 @@ A test reads like a story::
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import Any, Final
 
 from attrs import define
 
-from corotwist.config.settings import Timing
+from corotwist.config.settings import Address, NodeSettings, Timing
 from corotwist.errors import CorotwistError
 from corotwist.interfaces import IEngineMaker
+from corotwist.plugin import discover
 from corotwist.simulator.chance import source
 from corotwist.simulator.clients import Client
 from corotwist.simulator.clock import Clock, NodeClock
@@ -34,9 +35,10 @@ from corotwist.simulator.journeys import Journeys
 from corotwist.simulator.judges.groups import Path
 from corotwist.simulator.judges.judge import Life
 from corotwist.simulator.jury import Jury
+from corotwist.simulator.machine import Blueprint, Options, Wishes
 from corotwist.simulator.network import Link, Network, Port
-from corotwist.simulator.node import SimulatedNode, timingFor
-from corotwist.simulator.process import Application, Process, settingsOf
+from corotwist.simulator.node import SimulatedNode
+from corotwist.simulator.process import Application, Process
 from corotwist.simulator.services import (
     Configure,
     Services,
@@ -95,9 +97,16 @@ class Cluster:
         replay: str = "",
         configure: Configure = unchanged,
         makers: Sequence[IEngineMaker] | None = None,
+        engines: Sequence[IEngineMaker] = (),
+        config: str | None = None,
+        hosts: Mapping[str, Address] | None = None,
+        totem: Options | None = None,
+        quorum: Options | None = None,
+        nodelist: Mapping[int, Options] | None = None,
     ) -> None:
         """
-        @param timing: of every node; by default the token timeout is 1 s.
+        @param timing: of every node, instead of what the configuration says;
+            when that says nothing, the token timeout is 1 s.
         @param key: seals all datagrams; rules by kind do not see them then.
         @param services: whole nodes with service manager and engines, instead
             of a small application on the ring; see L{client}.
@@ -111,21 +120,34 @@ class Cluster:
         @param configure: changes what whole nodes are told: quorum, versions.
         @param makers: the engines that whole nodes choose from, those of a
             service under test among them; by default all that are installed.
+        @param engines: makers of engines besides those.
+        @param config: the text of a corosync.conf, which every node reads;
+            C{size} counts for nothing then.
+        @param hosts: names in it that resolve.
+        @param totem: without C{config}: options of its section C{totem}, as
+            they are written there: C{{"transport": "udp"}}.
+        @param quorum: likewise, of section C{quorum}.
+        @param nodelist: likewise, of entries of the node list, by nodeid.
         """
         self.seed = seed
         self.replay = replay
-        self.timing = timing or timingFor()
+        if config is None:
+            wishes = Wishes(totem or {}, quorum or {}, nodelist or {})
+            config = wishes.text(range(1, size + 1), key is not None)
+        self._blueprint = Blueprint(config, key, timing, hosts or {})
+        read = self._blueprint.anybody().totem
+        self.timing = read.timing
         self.clock = Clock(source(seed, "order") if permute else None)
-        nodeids = tuple(range(1, size + 1))
+        self._entries = {entry.nodeid: entry for entry in read.nodes}
+        nodeids = tuple(sorted(self._entries))
         self.network = Network(self.clock, source(seed, "network"), nodeids, faults)
         self.nodes = {
             n: SimulatedNode(n, Disk(source(seed, "disk", n))) for n in nodeids
         }
-        self._key = key
         self._drift = drift
         self._services = services
         self._configure = configure
-        self._makers = makers
+        self._makers = [*(discover() if makers is None else makers), *engines]
         self._makeRing = partial(
             Ring, firstSequence=firstSequence, firstTokenSequence=firstTokenSequence
         )
@@ -134,8 +156,8 @@ class Cluster:
         self.jury = Jury(
             self.clock,
             self.timing,
-            size,
-            f"{size} nodes, seed {seed}",
+            len(nodeids),
+            f"{len(nodeids)} nodes, seed {seed}",
             replay,
             self._pathOf,
             self._entered,
@@ -223,7 +245,7 @@ class Cluster:
             node.disk,
             lambda sequence, ok: self.jury.record(life, "store", ring=sequence, ok=ok),
         )
-        settings = settingsOf(nodeid, tuple(self.nodes), self.timing, self._key)
+        settings = self.settings(nodeid)
         random = source(self.seed, "node", *name)
         application: Application | Services
         if self._services:
@@ -232,7 +254,6 @@ class Cluster:
                 settings,
                 clock,
                 self._timeOfDay,
-                configure=self._configure,
                 makers=self._makers,
                 transport=port,
                 storage=storage,
@@ -241,7 +262,7 @@ class Cluster:
         else:
             service = TotemService(
                 clock,
-                settings,
+                settings.totem,
                 port,
                 storage,
                 random,
@@ -257,6 +278,12 @@ class Cluster:
         service.onBroken = lambda failure: self.jury.broken(life, failure)
         clock.worked = port.worked = process.worked
         return process
+
+    def settings(self, nodeid: int) -> NodeSettings:
+        """
+        What a node understands of the configuration when it starts.
+        """
+        return self._configure(self._blueprint.settings(self._entries[nodeid]))
 
     def kill(self, *nodeids: int) -> None:
         """

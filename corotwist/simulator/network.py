@@ -4,7 +4,6 @@ A network of directed links, each with faults of its own, under a clock.
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import IPv4Address
 from random import Random
 from typing import Final
 
@@ -30,9 +29,9 @@ from corotwist.simulator.journeys import (
     UNHEARD,
     Journeys,
 )
+from corotwist.simulator.machine import addressOf, nodeidAt
 
 PORT_NUMBER: Final = 5405
-FIRST_ADDRESS: Final = int(IPv4Address("10.0.0.0"))
 # Datagrams on one link keep their order by arriving so much apart.
 GAP: Final = 1e-9
 # What waits in the socket of a process that does not read; more is lost.
@@ -42,13 +41,6 @@ BURST: Final = 64
 # A datagram on its way from a process that was killed still arrives with this
 # probability, drawn for each receiver.
 OUTLIVES_SENDER: Final = 0.5
-
-
-def addressOf(nodeid: int) -> IPv4Address:
-    """
-    The address of a node in the simulated network.
-    """
-    return IPv4Address(FIRST_ADDRESS + nodeid)
 
 
 @define(eq=False)
@@ -348,7 +340,7 @@ class Network:
         """
         A process that does not read lost one.
         """
-        source = int(IPv4Address(address[0])) - FIRST_ADDRESS
+        source = nodeidAt(address[0])
         self._noteEnd(source, nodeid, (datagram,), OVERFLOWN)
 
     def _arrived(self, port: Port, target: int, datagrams: Sequence[bytes]) -> None:

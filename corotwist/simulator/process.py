@@ -4,8 +4,7 @@ small application on top of it.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address
+from collections.abc import Callable
 from random import Random
 from struct import Struct, pack
 from typing import Final, Protocol
@@ -14,11 +13,10 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from corotwist.config.settings import NodeEntry, Timing, TotemSettings
 from corotwist.interfaces import ITotemListener
 from corotwist.simulator.clock import NodeClock
 from corotwist.simulator.judges.judge import Life
-from corotwist.simulator.network import Port, addressOf
+from corotwist.simulator.network import Port
 from corotwist.simulator.services import Services
 from corotwist.simulator.storage import Storage
 from corotwist.totem.membership import Configuration, Guarantee, RingId
@@ -278,21 +276,3 @@ class Process:
         self.life.alive = False
         self.port.close()
         self.clock.stop()
-
-
-def settingsOf(
-    nodeid: int, nodeids: Sequence[int], timing: Timing, key: bytes | None
-) -> TotemSettings:
-    """
-    What a node of the simulated cluster is told.
-    """
-    address: IPv4Address = addressOf(nodeid)
-    return TotemSettings(
-        nodeid=nodeid,
-        nodes=tuple(NodeEntry(n, f"node{n}", (addressOf(n),)) for n in nodeids),
-        bindAddress=address,
-        stateDirectory="/nonexistent",
-        clusterName="simulated",
-        key=key,
-        timing=timing,
-    )

@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from corotwist.config.settings import IpcSettings, NodeSettings, TotemSettings
+from corotwist.config.settings import NodeSettings
 from corotwist.engines.interfaces import IProcessGroups
 from corotwist.engines.manager import ServiceManager
 from corotwist.interfaces import IEngineMaker, ITotemListener
@@ -142,22 +142,19 @@ def unchanged(settings: NodeSettings) -> NodeSettings:
 
 def makeServices(
     life: Life,
-    totem: TotemSettings,
+    settings: NodeSettings,
     clock: Any,
     timeOfDay: Callable[[], int],
     *,
-    configure: Configure = unchanged,
     makers: Iterable[IEngineMaker] | None = None,
     **parts: Any,
 ) -> Services:
     """
     A node without sockets and without a door for local clients.
 
-    @param configure: changes what the node is told.
     @param makers: the engines to choose from; by default all that are
         installed.
     """
-    settings = configure(NodeSettings(totem, IpcSettings("/nonexistent/socket")))
     node = Node(settings, clock, ipc=None, makers=makers, timeOfDay=timeOfDay, **parts)
     services = Services(life, node)
     node.totem.listener = services

@@ -38,7 +38,9 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "ipc": (*VALUES, "engines.interfaces", "engines.batch"),
     "node": (*VALUES, "plugin", "logs", "totem", "engines", "ipc"),
     "recording": (*VALUES, "totem"),
-    "simulator": (*VALUES, "plugin", "totem", "engines", "node"),
+    # It reads configurations as a daemon does, and its clients are those that
+    # applications have; the sockets of both are simulated.
+    "simulator": (*VALUES, "plugin", "config", "totem", "engines", "ipc", "node"),
     "tools": (
         *(*VALUES, "", "plugin", "config", "totem", "engines", "ipc", "node"),
         "simulator",
