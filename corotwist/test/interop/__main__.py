@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 
-from corotwist.test.interop.lab import Lab, LabFailed, environment, missing
+from corotwist.tools.lab import Lab, LabFailed, environment, missing
 
 
 def _arguments() -> argparse.ArgumentParser:

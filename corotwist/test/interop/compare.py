@@ -23,9 +23,9 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from corotwist.test.interop.lab import Lab, environment, missing
 from corotwist.test.interop.peers import Peer, together
 from corotwist.tools.bench import processorTime
+from corotwist.tools.lab import Lab, environment, missing
 
 SOURCE: Final = Path(__file__).with_name("load.c")
 SOCKET: Final = "/run/corotwist/corotwist.sock"

@@ -6,26 +6,23 @@ object per line.
 
 import json
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from threading import Condition, Thread
 from typing import Any, Final, Protocol
 
 from attrs import define, field, frozen
 
-from corotwist.test.interop.lab import (
+from corotwist.tools.lab import (
     COMMAND_SECONDS,
     EXIT_SECONDS,
+    OUR_PEER,
     Lab,
     LabFailed,
+    compiledPeer,
     environment,
 )
 
-SOURCE: Final = Path(__file__).with_name("peer.c")
-OUR_PEER: Final = (sys.executable, "-m", "corotwist.test.interop.peer")
-COMPILER: Final = ("cc", "-Wall", "-Wextra", "-Wno-unused-parameter", "-O2", "-o")
 # How long a group may take to agree when nothing is wrong with the network.
 VIEW_SECONDS: Final = 30.0
 # Marks are longer by one each time: no test sends messages of such lengths.
@@ -99,7 +96,7 @@ class Peer:
         Start a client of the node's kind; it connects as soon as it can.
         """
         ours = nodeid in lab.ours
-        program = OUR_PEER if ours else (str(compiled(lab)),)
+        program = OUR_PEER if ours else (str(compiledPeer(lab.directory)),)
         with (lab.directory / f"peers{nodeid}.log").open("ab") as log:
             process = subprocess.Popen(
                 [*lab.inside(nodeid), *program, group],
@@ -214,19 +211,6 @@ def _closed(pipe: Any) -> None:
         pipe.close()
     except BrokenPipeError:
         return  # A command that nobody was left to read.
-
-
-def compiled(lab: Lab) -> Path:
-    """
-    C{peer.c} as a program; compiled once for each laboratory.
-    """
-    program = lab.directory / "peer"
-    if not program.exists():
-        command = [*COMPILER, str(program), str(SOURCE), "-lcpg"]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode:
-            raise LabFailed(f"peer.c does not compile:\n{result.stderr}")
-    return program
 
 
 def together(peers: Sequence[Peer]) -> None:

@@ -17,7 +17,6 @@ from typing import Final
 from attrs import frozen
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from corotwist.test.interop.lab import Lab, LabFailed, missing, until
 from corotwist.test.interop.peers import (
     VIEW_SECONDS,
     Disturbed,
@@ -27,6 +26,7 @@ from corotwist.test.interop.peers import (
     exchange,
     together,
 )
+from corotwist.tools.lab import Lab, LabFailed, missing, until
 
 GROUP: Final = "laboratory"
 # From the smallest message to one that real clients cut into parts: small ones

@@ -6,8 +6,8 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from corotwist.test.interop.lab import Lab, LabFailed, configuration, missing, until
 from corotwist.test.interop.peers import Heard, agree
+from corotwist.tools.lab import Lab, LabFailed, configuration, missing, until
 
 
 class Told:

@@ -1,10 +1,10 @@
 /*
- * A client of the C library libcpg, for the tests with real corosync.
+ * A client of the C library libcpg, for rings with real corosync.
  *
  *   peer GROUP
  *
  * It joins GROUP and prints one JSON object per line for everything that it is
- * told.  On its standard input it takes
+ * told, with the time in nanoseconds.  On its standard input it takes
  *
  *   send SIZE COUNT     COUNT messages of SIZE bytes each
  *   leave               leave the group, and go on printing
@@ -67,17 +67,29 @@ static uint32_t get32(const uint8_t *at)
     return at[0] | at[1] << 8 | at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
-static int64_t milliseconds(void)
+static int64_t nanoseconds(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+static int64_t milliseconds(void)
+{
+    return nanoseconds() / 1000000;
+}
+
+/* The beginning of a line. */
+static void event(const char *name)
+{
+    printf("{\"t\": %" PRId64 ", \"event\": \"%s\"", nanoseconds(), name);
 }
 
 static void die(const char *what, int code)
 {
-    printf("{\"event\": \"gone\", \"why\": \"%s\", \"code\": %d}\n", what, code);
+    event("gone");
+    printf(", \"why\": \"%s\", \"code\": %d}\n", what, code);
     fflush(stdout);
     exit(1);
 }
@@ -95,7 +107,8 @@ static void delivered(cpg_handle_t h, const struct cpg_name *name, uint32_t from
                  get32(data + 12) ==
                      checksum(data + HEADER_BYTES, length - HEADER_BYTES);
     }
-    printf("{\"event\": \"message\", \"nodeid\": %u, \"pid\": %u, \"length\": %zu, "
+    event("message");
+    printf(", \"nodeid\": %u, \"pid\": %u, \"length\": %zu, "
            "\"sequence\": %ld, \"digest\": %u, \"intact\": %s}\n",
            from, pid, length, number, checksum(data, length),
            intact ? "true" : "false");
@@ -116,7 +129,7 @@ static void viewChanged(cpg_handle_t h, const struct cpg_name *name,
                         const struct cpg_address *left, size_t leftCount,
                         const struct cpg_address *joined, size_t joinedCount)
 {
-    printf("{\"event\": \"view\"");
+    event("view");
     printProcesses("members", members, memberCount);
     printProcesses("left", left, leftCount);
     printProcesses("joined", joined, joinedCount);
@@ -126,7 +139,8 @@ static void viewChanged(cpg_handle_t h, const struct cpg_name *name,
 static void ringChanged(cpg_handle_t h, struct cpg_ring_id ring, uint32_t count,
                         const uint32_t *members)
 {
-    printf("{\"event\": \"ring\", \"representative\": %u, \"sequence\": %" PRIu64
+    event("ring");
+    printf(", \"representative\": %u, \"sequence\": %" PRIu64
            ", \"members\": [",
            ring.nodeid, ring.seq);
     for (uint32_t i = 0; i < count; i++)
@@ -182,12 +196,18 @@ static void sendMany(size_t size, unsigned count)
 
     if (!data || size > LARGEST_BYTES)
         die("size", 0);
+    /* On file before the first of them leaves. */
+    event("sending");
+    printf(", \"first\": %u, \"size\": %zu, \"count\": %u}\n", sequence, size,
+           count);
+    fflush(stdout);
     for (unsigned i = 0; i < count; i++) {
         sendOne(data, size);
         dispatch();
     }
     free(data);
-    printf("{\"event\": \"sent\", \"size\": %zu, \"count\": %u}\n", size, count);
+    event("sent");
+    printf(", \"size\": %zu, \"count\": %u}\n", size, count);
     fflush(stdout);
 }
 
@@ -242,7 +262,7 @@ static void readCommands(void)
 static void connectAndJoin(void)
 {
     cpg_model_v1_data_t model = {CPG_MODEL_V1, delivered, viewChanged, ringChanged,
-                                 CPG_MODEL_V1_DELIVER_INITIAL_TOTEM_CONF};
+                                 0};
     struct timespec pause = {0, 20 * 1000000L};
     int64_t deadline = milliseconds() + PATIENCE_MS;
     int code;
@@ -257,7 +277,8 @@ static void connectAndJoin(void)
         die("nodeid", code);
     while (postponed(cpg_join(handle, &group), "join", deadline))
         ;
-    printf("{\"event\": \"ready\", \"nodeid\": %u, \"pid\": %d}\n", nodeid, getpid());
+    event("ready");
+    printf(", \"nodeid\": %u, \"pid\": %d}\n", nodeid, getpid());
     fflush(stdout);
 }
 

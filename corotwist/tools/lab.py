@@ -3,8 +3,8 @@ A laboratory: real corosync nodes and ours in one ring, on one machine.
 
 Every node is a network namespace on a common bridge, with a host name and
 private mounts of all that a daemon writes, so that unmodified daemons see each
-other through the network only.  Tests use L{Lab}; for people there is
-C{python -m corotwist.test.interop}.
+other through the network only.  C{corotwist torture} and tests use L{Lab}; for
+people there is C{python -m corotwist.test.interop}.
 
 It needs root and the programs L{PROGRAMS}; L{missing} tells what is not there.
 It touches only the namespaces, processes and the directory that it made.
@@ -26,21 +26,27 @@ from typing import Final, Self
 from attrs import define, field
 
 # What the laboratory runs, and the Debian package that brings it.
-PROGRAMS: Final = {
+OUR_PROGRAMS: Final = {
     "ip": "iproute2",
+    "nft": "nftables",
     "nsenter": "util-linux",
     "unshare": "util-linux",
+}
+PROGRAMS: Final = {
+    **OUR_PROGRAMS,
     "corosync": "corosync",
     "corosync-quorumtool": "corosync",
     "cc": "gcc",
 }
 CPG_HEADER: Final = "/usr/include/corosync/cpg.h"
-ROOT: Final = Path(__file__).resolve().parents[3]
+ROOT: Final = Path(__file__).resolve().parents[2]
+IPV4: Final = 4
 # Private addresses, by the version of IP.
-NETWORKS: Final = {4: "10.78.0.{}", 6: "fd78::{}"}
-PREFIXES: Final = {4: 24, 6: 64}
+NETWORKS: Final = {IPV4: "10.78.0.{}", 6: "fd78::{}"}
+PREFIXES: Final = {IPV4: 24, 6: 64}
 LARGEST: Final = 16  # Nodes of one laboratory.
 COMMAND_SECONDS: Final = 20.0
+RECORD: Final = "record.jsonl"
 HOLDER_SECONDS: Final = 3600  # A namespace forgotten by everybody ends then.
 EXIT_SECONDS: Final = 15.0
 PAUSE_SECONDS: Final = 0.02
@@ -61,6 +67,11 @@ OUR_DAEMON: Final = (
     "/etc/corosync/corosync.conf",
 )
 
+# Clients of groups that tell what they see: for real nodes, and for ours.
+PEER_SOURCE: Final = Path(__file__).with_name("peer.c")
+COMPILER: Final = ("cc", "-Wall", "-Wextra", "-Wno-unused-parameter", "-O2", "-o")
+OUR_PEER: Final = (sys.executable, "-m", "corotwist.tools.peer")
+
 _HOLDER: Final = """set -e
 mkdir -p /etc/corosync /var/lib/corosync /var/log/corosync
 mount -t tmpfs -o mode=755 labrun /run
@@ -75,13 +86,18 @@ mv "$1/holder.new" "$1/holder"
 exec sleep "$3"
 """
 
-_LOSSY: Final = """table inet lab {{
+# Replaces what was there in one step: no packet passes in between.
+_FILTER: Final = """table inet lab
+delete table inet lab
+table inet lab {{
  chain arrive {{
   type filter hook prerouting priority -300;
-  iifname "e0" numgen random mod {steps} < {share} drop
+{rules}
  }}
 }}
 """
+_LOSSY: Final = '  iifname "e0" numgen random mod {steps} < {share} drop'
+_DEAF: Final = '  iifname "e0" {ip} saddr {source} drop'
 
 
 class LabFailed(Exception):
@@ -90,16 +106,19 @@ class LabFailed(Exception):
     """
 
 
-def missing() -> list[str]:
+def missing(real: bool = True) -> list[str]:
     """
     What keeps the laboratory from working here; empty when nothing does.
+
+    @param real: are there to be real corosync nodes?
     """
+    programs = PROGRAMS if real else OUR_PROGRAMS
     problems = [
         f"no {program} (package {package})"
-        for program, package in PROGRAMS.items()
+        for program, package in programs.items()
         if shutil.which(program) is None
     ]
-    if not Path(CPG_HEADER).exists():
+    if real and not Path(CPG_HEADER).exists():
         problems.append(f"no {CPG_HEADER} (package libcpg-dev)")
     if os.geteuid() != 0:
         problems.append("not root")
@@ -206,6 +225,11 @@ class Lab:
     @ivar ours: the nodeids where our daemon runs; real corosync elsewhere.
     @ivar holders: nodeid to the process that keeps the node's namespaces.
     @ivar daemons: nodeid to the process id of its daemon.
+    @ivar recording: do our daemons record what their rings do?
+    @ivar family: 4 or 6, of IP.
+    @ivar seconds: how long it may be needed.
+    @ivar cuts: which node does not hear which other: pairs of source and target.
+    @ivar lossy: percent of the packets that every node loses.
     """
 
     name: str
@@ -216,6 +240,11 @@ class Lab:
     holders: dict[int, int] = field(factory=dict)
     daemons: dict[int, int] = field(factory=dict)
     bridges: int = 0
+    recording: bool = False
+    family: int = 4
+    seconds: int = HOLDER_SECONDS
+    cuts: frozenset[tuple[int, int]] = frozenset()
+    lossy: float = 0.0
     _children: list[subprocess.Popen[bytes]] = field(factory=list)
 
     # Building up and tearing down.
@@ -230,10 +259,14 @@ class Lab:
         options: Mapping[str, Mapping[str, str]] | None = None,
         name: str = "",
         family: int = 4,
+        recording: bool = False,
+        seconds: int = HOLDER_SECONDS,
     ) -> Self:
         """
         Make the network and the nodes; start no daemon.  What was made is
         taken down again when something fails.
+
+        @param seconds: how long it may be needed.
         """
         if not 1 <= size <= LARGEST:
             raise LabFailed(f"1 to {LARGEST} nodes, not {size}")
@@ -244,9 +277,9 @@ class Lab:
         except FileExistsError:
             raise LabFailed(f"{directory} is there: a laboratory is up") from None
         lab = cls(name, directory, size, transport, frozenset(ours))
+        lab.recording, lab.family, lab.seconds = recording, family, seconds
         try:
-            text = configuration(size, transport, options or {}, family)
-            lab._make(text, family)
+            lab._make(configuration(size, transport, options or {}, family))
         except BaseException:
             lab.down()
             raise
@@ -270,7 +303,9 @@ class Lab:
         )
         lab.holders = {int(key): pid for key, pid in state["holders"].items()}
         lab.daemons = {int(key): pid for key, pid in state["daemons"].items()}
-        lab.bridges = state["bridges"]
+        lab.bridges, lab.family = state["bridges"], state["family"]
+        lab.recording, lab.lossy = state["recording"], state["lossy"]
+        lab.cuts = frozenset((source, target) for source, target in state["cuts"])
         return lab
 
     def save(self) -> None:
@@ -284,6 +319,10 @@ class Lab:
             "holders": self.holders,
             "daemons": self.daemons,
             "bridges": self.bridges,
+            "family": self.family,
+            "recording": self.recording,
+            "lossy": self.lossy,
+            "cuts": sorted(self.cuts),
         }
         (self.directory / "state.json").write_text(json.dumps(state))
 
@@ -315,15 +354,27 @@ class Lab:
         """
         return [nodeid for nodeid in self.nodeids if nodeid not in self.ours]
 
-    def _make(self, text: str, family: int) -> None:
+    def place(self, nodeid: int) -> Path:
+        """
+        The files of a node: C{etc}, C{lib} and C{log} are the daemon's.
+        """
+        return self.directory / f"n{nodeid}"
+
+    def record(self, nodeid: int) -> Path:
+        """
+        What our daemon recorded, if it was told to.
+        """
+        return self.place(nodeid) / "log" / RECORD
+
+    def _make(self, text: str) -> None:
         _do("ip", "netns", "add", self._switch)
         self._needBridges(1)
         for nodeid in self.nodeids:
-            self._makeNode(nodeid, text, family)
+            self._makeNode(nodeid, text)
         self.save()
 
-    def _makeNode(self, nodeid: int, text: str, family: int) -> None:
-        place = self._place(nodeid)
+    def _makeNode(self, nodeid: int, text: str) -> None:
+        place, family = self.place(nodeid), self.family
         for part in ("etc", "lib", "log"):
             (place / part).mkdir(parents=True)
         (place / "etc" / "corosync.conf").write_text(text)
@@ -332,7 +383,7 @@ class Lab:
         link = ["ip", "link", "add", "e0", "netns", space, "type", "veth"]
         _do(*link, "peer", "name", port, "netns", self._switch)
         address = f"{NETWORKS[family].format(nodeid)}/{PREFIXES[family]}"
-        options = ["brd", "+"] if family == 4 else ["nodad"]
+        options = ["brd", "+"] if family == IPV4 else ["nodad"]
         _do("ip", "-n", space, "link", "set", "lo", "up")
         _do("ip", "-n", space, "addr", "add", address, *options, "dev", "e0")
         _do("ip", "-n", space, "link", "set", "e0", "up")
@@ -340,11 +391,11 @@ class Lab:
         self._hold(nodeid)
 
     def _hold(self, nodeid: int) -> None:
-        place = self._place(nodeid)
+        place = self.place(nodeid)
         command = ["ip", "netns", "exec", self._namespace(nodeid)]
         command += ["unshare", "-m", "-u", "--propagation", "private"]
         command += ["sh", "-c", _HOLDER, "sh", str(place), f"node{nodeid}"]
-        self._spawn([*command, str(HOLDER_SECONDS)], place / "holder.log")
+        self._spawn([*command, str(self.seconds)], place / "holder.log")
         held = place / "holder"
         until(held.exists, COMMAND_SECONDS, f"mounts of node {nodeid} ready")
         self.holders[nodeid] = int(held.read_text())
@@ -367,7 +418,9 @@ class Lab:
         if self.running(nodeid):
             raise LabFailed(f"node {nodeid} runs already")
         command = OUR_DAEMON if nodeid in self.ours else REAL_DAEMON
-        log = self._place(nodeid) / "daemon.log"
+        if self.recording and nodeid in self.ours:
+            command = (*command, "--record", f"/var/log/corosync/{RECORD}")
+        log = self.place(nodeid) / "daemon.log"
         child = self._spawn([*self.inside(nodeid), *command], log)
         self.daemons[nodeid] = child.pid
         self.save()
@@ -403,7 +456,7 @@ class Lab:
         """
         What the daemon wrote since the node was made.
         """
-        return (self._place(nodeid) / "daemon.log").read_text(errors="replace")
+        return (self.place(nodeid) / "daemon.log").read_text(errors="replace")
 
     def inside(self, nodeid: int) -> list[str]:
         """
@@ -451,21 +504,39 @@ class Lab:
 
     def heal(self) -> None:
         """
-        Everybody hears everybody again.
+        Everybody hears everybody again, but for what is lost.
         """
         self.partition(self.nodeids)
+        self.cut()
+
+    def cut(self, *pairs: tuple[int, int]) -> None:
+        """
+        Of each pair, the second does not hear the first, from now on; who is
+        in no pair hears everybody of its partition.
+        """
+        before, self.cuts = self.cuts, frozenset(pairs)
+        for nodeid in sorted({target for _, target in before | self.cuts}):
+            self._filter(nodeid)
 
     def loss(self, percent: float) -> None:
         """
         Every node loses so many of the packets that arrive; 0 for none.
         """
-        share = round(percent * LOSS_STEPS / 100)
-        rules = _LOSSY.format(steps=LOSS_STEPS, share=share)
+        self.lossy = percent
         for nodeid in self.nodeids:
-            nft = [*self.inside(nodeid), "nft"]
-            _try(*nft, "delete", "table", "inet", "lab")
-            if share:
-                _do(*nft, "-f", "-", given=rules)
+            self._filter(nodeid)
+
+    def _filter(self, nodeid: int) -> None:
+        ip = "ip" if self.family == IPV4 else "ip6"
+        rules = [
+            _DEAF.format(ip=ip, source=NETWORKS[self.family].format(source))
+            for source, target in sorted(self.cuts)
+            if target == nodeid
+        ]
+        if share := round(self.lossy * LOSS_STEPS / 100):
+            rules.append(_LOSSY.format(steps=LOSS_STEPS, share=share))
+        text = _FILTER.format(rules="\n".join(rules))
+        _do(*self.inside(nodeid), "nft", "-f", "-", given=text)
 
     # Names and processes.
 
@@ -475,9 +546,6 @@ class Lab:
 
     def _namespace(self, nodeid: int) -> str:
         return f"{self.name}n{nodeid}"
-
-    def _place(self, nodeid: int) -> Path:
-        return self.directory / f"n{nodeid}"
 
     def _needBridges(self, count: int) -> None:
         for number in range(self.bridges, count):
@@ -498,6 +566,18 @@ class Lab:
             )
         self._children.append(child)
         return child
+
+
+def compiledPeer(directory: Path) -> Path:
+    """
+    C{peer.c} as a program in a directory, where it stays.
+
+    @raise LabFailed: when it does not compile.
+    """
+    program = directory / "peer"
+    if not program.exists():
+        _do(*COMPILER, str(program), str(PEER_SOURCE), "-lcpg")
+    return program
 
 
 def environment() -> dict[str, str]:

@@ -1,15 +1,16 @@
 """
 C{peer.c} for our nodes, with our client::
 
-    python -m corotwist.test.interop.peer GROUP
+    python -m corotwist.tools.peer GROUP [SOCKET]
 
 The same commands on its standard input, the same JSON lines on its standard
-output.
+output.  SOCKET is where the node is, when that is not the usual place.
 """
 
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from functools import partial
 from struct import Struct
@@ -26,6 +27,7 @@ from corotwist.engines.interfaces import Change, GroupView, Member
 from corotwist.ipc.client import NodeClient
 from corotwist.ipc.events import Gap
 from corotwist.ipc.group import ProcessGroup
+from corotwist.ipc.groups import Ring
 from corotwist.ipc.remote import connectSocket
 from corotwist.tools.cpg import readKeyboard
 
@@ -39,7 +41,8 @@ def tell(event: str, **fields: object) -> None:
     """
     One line for the test.
     """
-    sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
+    record = {"t": time.monotonic_ns(), "event": event, **fields}
+    sys.stdout.write(json.dumps(record) + "\n")
     sys.stdout.flush()
 
 
@@ -87,6 +90,18 @@ def viewChanged(view: GroupView) -> None:
     )
 
 
+def ringChanged(ring: Ring) -> None:
+    """
+    From the node.
+    """
+    tell(
+        "ring",
+        representative=ring.ringId.representative,
+        sequence=ring.ringId.sequence,
+        members=ring.members,
+    )
+
+
 def _changes(changes: Sequence[Change]) -> list[list[int]]:
     return [[c.member.nodeid, c.member.pid, int(c.reason)] for c in changes]
 
@@ -128,6 +143,7 @@ class Commands(LineOnlyReceiver):
     async def _send(self, size: int, count: int) -> None:
         nodeid = self.client.nodeid
         first, self.sequence = self.sequence, self.sequence + count
+        tell("sending", first=first, size=size, count=count)
         for start in range(first, first + count, TOGETHER):
             numbers = range(start, min(start + TOGETHER, first + count))
             sent = [self.group.send(message(nodeid, n, size)) for n in numbers]
@@ -143,12 +159,13 @@ class Commands(LineOnlyReceiver):
             self.ended.callback(None)
 
 
-async def run(reactor: Any, group: str) -> None:
+async def run(reactor: Any, group: str, path: str | None = None) -> None:
     """
     Connect as soon as the node lets us, join, obey.
     """
-    path = socketPath(os.environ, os.geteuid())
+    path = socketPath(os.environ, os.geteuid(), path)
     client = NodeClient(reactor, partial(connectSocket, reactor, path), lambda n: 0.1)
+    client.groups.ringChanged = ringChanged
     client.startService()
     await client.whenConnected()
     tell("ready", nodeid=client.nodeid, pid=client.pid)
@@ -164,7 +181,7 @@ def main() -> None:
     """
     From the command line.
     """
-    react(lambda reactor: Deferred.fromCoroutine(run(reactor, sys.argv[1])))
+    react(lambda reactor: Deferred.fromCoroutine(run(reactor, *sys.argv[1:3])))
 
 
 if __name__ == "__main__":
