@@ -84,15 +84,19 @@ class Operational(OnRing):
     def joinReceived(self, ring: Ring, join: Join) -> None:
         """
         A join that calls us failed is an answer to a question we have not
-        asked; one from a member with an older ring was sent before we met.
-        [SRP 5.2], [pitfalls B1, B2]
+        asked; one from a member with an older ring was sent before we met;
+        and a stranger that calls itself failed is on its way out.
+        [SRP 5.2], [pitfalls B1, B2, B18]
         """
         hear(ring, join)
         ring.statistics.joinsReceived += 1
         if ring.nodeid in join.failed or ring.joinIsStale(join):
             return
-        older = join.ringSequence < ring.ringId.sequence
-        if join.origin in ring.members and older:
+        if join.origin in ring.members:
+            said = join.ringSequence >= ring.ringId.sequence
+        else:
+            said = join.origin not in join.failed
+        if not said:
             return
         absorb(ring, join)
         ring.become(Because.LEAVE_HEARD if join.leave else Because.JOIN_HEARD)

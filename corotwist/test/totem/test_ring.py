@@ -542,6 +542,18 @@ class JoinTests(SynchronousTestCase):
         self.assertEqual(ring.state, In.OPERATIONAL)
         self.assertEqual(ring.highestSequence, 900)
 
+    def test_strangerOnItsWayOut(self) -> None:
+        """
+        A stranger that calls itself failed, as one that fails to receive
+        does, and stays in nobody's ring, gets none from us. [pitfall B18]
+        """
+        harness = formed(2)
+        ring = self.join(harness, 1, Join(9, 9, (1, 2, 9), (9,), 900))
+        self.assertEqual(ring.state, In.OPERATIONAL)
+        sequence = ring.ringId.sequence
+        self.join(harness, 1, Join(2, 2, (1, 2), (2,), sequence))
+        self.assertNotEqual(ring.state, In.OPERATIONAL)
+
     def test_staleMember(self) -> None:
         """
         A member's join of before this ring is ignored. [pitfall B2]
