@@ -15,7 +15,7 @@ A test reads like a story::
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import Any, Final
@@ -611,11 +611,17 @@ class Cluster:
 
     # Demands, and what was seen.
 
-    def settle(self, within: float | None = None, *, stay: bool = True) -> None:
+    def settle(
+        self,
+        within: float | None = None,
+        *,
+        stay: bool = True,
+        among: Collection[int] | None = None,
+    ) -> None:
         """
         Demand progress in quiet; see L{Demands.settle}.
         """
-        self._demands.settle(within, stay=stay)
+        self._demands.settle(within, stay=stay, among=among)
 
     def formed(self) -> bool:
         """

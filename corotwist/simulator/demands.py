@@ -3,7 +3,7 @@ What is demanded of a cluster in quiet: one ring, that lasts, and everything
 accepted delivered.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from attrs import define
@@ -36,17 +36,30 @@ class Demands:
     jury: Jury
     _run: Callable[[float], None]
     _runUntil: Callable[[Callable[[], bool], float], bool]
+    _among: frozenset[int] = frozenset()
 
-    def settle(self, within: float | None = None, *, stay: bool = True) -> None:
+    def __attrs_post_init__(self) -> None:
+        self._among = frozenset(self.nodes)
+
+    def settle(
+        self,
+        within: float | None = None,
+        *,
+        stay: bool = True,
+        among: Collection[int] | None = None,
+    ) -> None:
         """
         In quiet, demand progress: the nodes of each part of the network that
         is whole form one ring and stay there, and everything accepted is
         delivered by all of them.  [EVS L1, L2, L3]
 
         @param within: seconds until the ring must have formed.
+        @param among: of these nodes only it is demanded, who must be cut off
+            from all others; by default of all.
         """
         if within is None:
             within = FORMING_TOKENS * self.timing.token
+        self._among = frozenset(self.nodes if among is None else among)
         if not self._runUntil(self.formed, within):
             self._complain("L1", "no common ring formed", within)
         patience = ORDERING_TOKENS * self.timing.token
@@ -58,7 +71,7 @@ class Demands:
         lives = self._livesUp()
         self.jury.evs.agreement(lives)
         self.jury.messages.agreement(lives)
-        self.jury.groups.agreement(*self._tables())
+        self.jury.groups.agreement(*self._tables(), lives)
         self.jury.sentence()
         if stay:
             rings = self._rings()
@@ -72,7 +85,8 @@ class Demands:
         its services in step?
         """
         for part in self.parts():
-            here = tuple(sorted(n for n in part if self.nodes[n].up))
+            meant = part & self._among
+            here = tuple(sorted(n for n in meant if self.nodes[n].up))
             first = None
             for nodeid in here:
                 application = self.nodes[nodeid].application
@@ -119,9 +133,9 @@ class Demands:
         """
         Messages that were accepted somewhere and have not come back.
         """
-        held = sum(node.application.held for node in self.nodes.values() if node.up)
+        held = sum(node.application.held for node in self._meant() if node.up)
         messages = self.jury.messages.outstanding(self._livesUp())
-        return held + messages + self.jury.groups.outstanding()
+        return held + messages + self.jury.groups.outstanding(self._livesUp())
 
     def _tables(self) -> tuple[Tables, list[set[Life]]]:
         """
@@ -129,17 +143,23 @@ class Demands:
         """
         tables = {
             node.process.life: node.process.application.groups
-            for node in self.nodes.values()
+            for node in self._meant()
             if node.process and isinstance(node.process.application, Services)
         }
         parts = [{life for life in tables if life.nodeid in p} for p in self.parts()]
         return tables, parts
 
     def _livesUp(self) -> list[Life]:
-        return [n.process.life for n in self.nodes.values() if n.process is not None]
+        return [n.process.life for n in self._meant() if n.process is not None]
 
     def _rings(self) -> list[Configuration | None]:
-        return [node.configuration for node in self.nodes.values() if node.up]
+        return [node.configuration for node in self._meant() if node.up]
+
+    def _meant(self) -> list[SimulatedNode]:
+        """
+        The nodes of which progress is demanded.
+        """
+        return [node for n, node in self.nodes.items() if n in self._among]
 
     def _complain(self, promise: str, text: str, within: float) -> None:
         states = {

@@ -2,7 +2,7 @@
 The judge of process groups: what their clients see.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from struct import Struct
 from typing import Final, Protocol
 
@@ -305,13 +305,15 @@ class GroupsJudge(Judge):
 
     # In quiet.
 
-    def outstanding(self) -> int:
+    def outstanding(self, lives: Collection[Life] | None = None) -> int:
         """
-        Accepted messages that their senders have not got back.
+        Accepted messages that their senders, on these nodes or anywhere, have not
+        got back.
         """
         return sum(
             1
             for client, numbers in self._outstanding.items()
+            if lives is None or client.life in lives
             for group in numbers.values()
             if (client, group) in self._members
         )
@@ -326,11 +328,19 @@ class GroupsJudge(Judge):
             for life in lives
         )
 
-    def agreement(self, tables: Tables, rings: list[set[Life]]) -> None:
+    def agreement(
+        self,
+        tables: Tables,
+        rings: list[set[Life]],
+        lives: Collection[Life] | None = None,
+    ) -> None:
         """
-        Everything accepted was delivered, and the nodes agree.
+        Everything accepted, on these nodes or anywhere, was delivered, and the
+        nodes agree.
         """
         for client, numbers in self._outstanding.items():
+            if lives is not None and client.life not in lives:
+                continue
             lost = [
                 n for n, group in numbers.items() if (client, group) in self._members
             ]
@@ -341,8 +351,8 @@ class GroupsJudge(Judge):
                     client,
                     numbers=lost[:SHOWN],
                 )
-        for lives, right in self._rightTables(rings):
-            for life in sorted(lives, key=lambda life: life.nodeid):
+        for ring, right in self._rightTables(rings):
+            for life in sorted(ring, key=lambda life: life.nodeid):
                 here = self._table(tables[life])
                 if here != right:
                     self.blame(
