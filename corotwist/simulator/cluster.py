@@ -39,6 +39,7 @@ from corotwist.simulator.machine import Blueprint, Options, Wishes
 from corotwist.simulator.network import Link, Network, Port
 from corotwist.simulator.node import SimulatedNode
 from corotwist.simulator.process import Application, Process
+from corotwist.simulator.rounds import Rounds
 from corotwist.simulator.services import (
     Configure,
     Services,
@@ -258,6 +259,13 @@ class Cluster:
                 transport=port,
                 storage=storage,
                 random=random,
+            )
+            application.rounds = Rounds(
+                life,
+                application.manager,
+                self.clock,
+                self.jury.sync,
+                self.jury.votes,
             )
         else:
             service = TotemService(

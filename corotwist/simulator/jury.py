@@ -19,7 +19,9 @@ from corotwist.simulator.judges.evs import EvsJudge
 from corotwist.simulator.judges.groups import GroupsJudge, Path
 from corotwist.simulator.judges.judge import Life, Violation
 from corotwist.simulator.judges.messages import MessageJudge
+from corotwist.simulator.judges.sync import SyncJudge
 from corotwist.simulator.judges.traffic import TrafficJudge
+from corotwist.simulator.judges.votes import VotesJudge
 from corotwist.simulator.network import Port
 from corotwist.simulator.trace import Trace
 from corotwist.totem.effects import (
@@ -81,6 +83,8 @@ class Jury:
     messages: MessageJudge = field(init=False)
     traffic: TrafficJudge = field(init=False)
     groups: GroupsJudge = field(init=False)
+    sync: SyncJudge = field(init=False)
+    votes: VotesJudge = field(init=False)
     _lastSent: dict[Life, int] = field(factory=dict)
     _lives: dict[Port, Life] = field(factory=dict)
 
@@ -89,6 +93,8 @@ class Jury:
         self.messages = MessageJudge(self.violated)
         self.traffic = TrafficJudge(self.violated, self.timing, self.size)
         self.groups = GroupsJudge(self.violated, self.path)
+        self.sync = SyncJudge(self.violated)
+        self.votes = VotesJudge(self.violated)
 
     # The lives of processes.
 
@@ -112,6 +118,8 @@ class Jury:
         self.messages.ended(life)
         self.groups.ended(life)
         self.traffic.ended(life)
+        self.sync.ended(life)
+        self.votes.ended(life, self.clock.seconds())
         self._lastSent.pop(life, None)
 
     # What they do.

@@ -16,6 +16,7 @@ from corotwist.interfaces import IEngineMaker, ITotemListener
 from corotwist.node import Node
 from corotwist.simulator.judges.groups import Path
 from corotwist.simulator.judges.judge import Life
+from corotwist.simulator.rounds import Rounds
 from corotwist.totem.membership import Configuration, Guarantee
 from corotwist.totem.service import TotemService
 
@@ -31,6 +32,7 @@ class Services:
 
     @ivar events: the configurations.
     @ivar path: those since the services were last in step.
+    @ivar rounds: sees what goes through, for the judges.
     """
 
     life: Life
@@ -39,6 +41,7 @@ class Services:
     events: list[Any] = field(factory=list)
     configuration: Configuration | None = None
     path: list[Configuration] = field(factory=list)
+    rounds: Rounds | None = None
 
     @property
     def totem(self) -> TotemService:
@@ -119,14 +122,25 @@ class Services:
         self.path.append(configuration)
         if not configuration.transitional:
             self.configuration = configuration
-        self.manager.configurationChanged(configuration)
+        tell = self.manager.configurationChanged
+        if self.rounds is None:
+            tell(configuration)
+        else:
+            self.rounds.configurationChanged(configuration, tell)
 
     def messageDelivered(self, nodeid: int, message: bytes, byteOrder: str) -> None:
-        if self.life.alive:
-            self.manager.messageDelivered(nodeid, message, byteOrder)
+        if not self.life.alive:
+            return
+        tell = self.manager.messageDelivered
+        if self.rounds is None:
+            tell(nodeid, message, byteOrder)
+        else:
+            self.rounds.messageDelivered(nodeid, message, byteOrder, tell)
 
     def tokenPassed(self) -> None:
         if self.life.alive:
+            if self.rounds is not None:
+                self.rounds.tokenPassed()
             self.manager.tokenPassed()
 
 

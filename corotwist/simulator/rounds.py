@@ -1,0 +1,198 @@
+"""
+Between a node's services and the judges of synchronization and of votes: sees
+what goes through, and changes nothing.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from attrs import define, field
+
+from corotwist.engines import compact
+from corotwist.engines.compact import Kind
+from corotwist.engines.executive import (
+    CPG,
+    FUNCTIONS,
+    SERVICES_GROUP,
+    SYNC_GROUP,
+    VOTEQUORUM,
+    Downlist,
+    JoinList,
+    OldDownlist,
+    Reconfigure,
+    address,
+)
+from corotwist.engines.manager import Place, ServiceManager
+from corotwist.simulator.clock import Clock
+from corotwist.simulator.judges.judge import Life
+from corotwist.simulator.judges.sync import SyncJudge
+from corotwist.simulator.judges.votes import Tally, VotesJudge
+from corotwist.totem.membership import Configuration, RingId
+
+_SYNC: Final = address(SYNC_GROUP, b"")
+_SERVICES: Final = address(SERVICES_GROUP, b"")
+_COMPACT: Final = address(compact.GROUP, b"")
+_COMPACT_KIND_AT: Final = len(_COMPACT)
+_FUNCTION_BYTES: Final = 4
+# What process groups send in the middle of a round.
+_ROUND_FUNCTIONS: Final = {
+    CPG * FUNCTIONS + message.FUNCTION for message in (JoinList, Downlist, OldDownlist)
+}
+_RECONFIGURE: Final = VOTEQUORUM * FUNCTIONS + Reconfigure.FUNCTION
+
+
+@define(eq=False)
+class Rounds:
+    """
+    What the judges see of one process's services.
+
+    @ivar running: a round is on its way, by what was seen.
+    """
+
+    life: Life
+    manager: ServiceManager
+    clock: Clock
+    sync: SyncJudge
+    votes: VotesJudge
+    running: bool = False
+    _watched: bool = False
+    _voting: bool = False
+    _configuration: Configuration | None = None
+    _places: list[Place] = field(factory=list)
+
+    def _watch(self) -> None:
+        """
+        The engines are there: stand in front of each place.
+        """
+        self._watched = True
+        self._places = [
+            place
+            for place in self.manager._byId.values()  # noqa: SLF001  Only to look.
+            if place.synchronized
+        ]
+        for place in self._places:
+            _stand(place, self)
+        self._voting = "votequorum" in self.manager.engines
+        if self._voting:
+            self.votes.booted(self.life, self.manager.settings.quorum)
+
+    def configurationChanged(
+        self, configuration: Configuration, tell: Callable[[Configuration], None]
+    ) -> None:
+        """
+        A configuration on its way to the services.
+        """
+        if not self._watched:
+            self._watch()
+        life, now = self.life, self.clock.seconds()
+        if configuration.transitional:
+            self.votes.left(life, now)
+        self.running = not configuration.transitional
+        self._configuration = configuration
+        services = [place.serviceId for place in self._places if not place.failed]
+        self.sync.configured(life, configuration, now)
+        tell(configuration)
+        if life.alive:
+            self.sync.changed(life, services)
+
+    def messageDelivered(
+        self,
+        nodeid: int,
+        message: bytes,
+        byteOrder: str,
+        tell: Callable[[int, bytes, str], None],
+    ) -> None:
+        """
+        A message on its way to the services.
+        """
+        if not self.running:
+            tell(nodeid, message, byteOrder)
+            if self._voting and message.startswith(_SERVICES):
+                self._perhapsVotes(message, byteOrder)
+            return
+        if message.startswith(_SYNC):
+            self.sync.heard(self.life, nodeid, message[len(_SYNC) :], byteOrder)
+        elif _ofClient(message):
+            self.sync.overtook(self.life, nodeid)
+        tell(nodeid, message, byteOrder)
+        if not self.manager.synchronizing() and self.life.alive:
+            self.running = False
+            self.sync.finished(self.life)
+            self._count()
+
+    def tokenPassed(self) -> None:
+        """
+        A rotation.
+        """
+        if self.running:
+            self.sync.tokenPassed(self.life)
+
+    def _perhapsVotes(self, message: bytes, byteOrder: str) -> None:
+        number = _number(message)
+        if number // FUNCTIONS == VOTEQUORUM and self.life.alive:
+            if number == _RECONFIGURE:
+                self.votes.operator()
+            self._count()
+
+    def _count(self) -> None:
+        ring = self._configuration
+        if not self._voting or ring is None or ring.transitional:
+            return
+        tally = Tally.of(self.manager.engines["votequorum"].explanation())
+        now = self.clock.seconds()
+        self.votes.counted(self.life, ring.ringId, ring.members, tally, now)
+
+
+def _number(message: bytes) -> int:
+    """
+    Service and function of a message for the services.
+    """
+    at = len(_SERVICES)
+    return int.from_bytes(message[at : at + _FUNCTION_BYTES], "little")
+
+
+def _ofClient(message: bytes) -> bool:
+    """
+    Is it something that must wait until the services are in step?
+    """
+    if message.startswith(_COMPACT):
+        return message[_COMPACT_KIND_AT] == Kind.ENGINE
+    if not message.startswith(_SERVICES):
+        return False
+    number = _number(message)
+    return number // FUNCTIONS == CPG and number not in _ROUND_FUNCTIONS
+
+
+def _stand(place: Place, rounds: Rounds) -> None:
+    """
+    See what synchronization tells a service.
+    """
+    life, judge, service = rounds.life, rounds.sync, place.serviceId
+    started, process = place.started, place.process
+    completed, aborted = place.completed, place.aborted
+
+    def seenStarted(
+        transitional: tuple[int, ...], members: tuple[int, ...], ringId: RingId
+    ) -> None:
+        judge.started(life, service, transitional, members, ringId)
+        started(transitional, members, ringId)
+
+    def seenProcess() -> bool:
+        done = process()
+        judge.processed(life, service, done=done)
+        return done
+
+    def seenCompleted() -> None:
+        judge.completed(life, service)
+        completed()
+
+    def seenAborted() -> None:
+        judge.aborted(life, service)
+        aborted()
+
+    place.__dict__.update(
+        started=seenStarted,
+        process=seenProcess,
+        completed=seenCompleted,
+        aborted=seenAborted,
+    )
