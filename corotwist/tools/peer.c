@@ -215,6 +215,9 @@ static void leave(void)
 {
     int64_t deadline = milliseconds() + PATIENCE_MS;
 
+    event("leaving");
+    printf("}\n");
+    fflush(stdout);
     while (postponed(cpg_leave(handle, &group), "leave", deadline))
         ;
 }

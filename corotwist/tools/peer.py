@@ -137,6 +137,7 @@ class Commands(LineOnlyReceiver):
             case [b"send", size, count]:
                 return Deferred.fromCoroutine(self._send(int(size), int(count)))
             case [b"leave"]:
+                tell("leaving")
                 return self.group.leave()
         return self.client.stopService().addCallback(self.ended.callback)
 

@@ -159,6 +159,24 @@ class EvsJudge(Judge):
         ring.sends.append(Send(sequence, life, payload, position.next))
         position.own[index] = None
 
+    def overheard(
+        self, life: Life, ringId: RingId, sequence: int, payload: bytes
+    ) -> None:
+        """
+        A frame of a processor that tells nothing got its place before all
+        that are told from now on.
+        """
+        ring = self._rings.get(ringId)
+        if ring is None:
+            return
+        if ring.sends and not after(sequence, ring.sends[-1].sequence):
+            self.blame(
+                "P6.4", "two frames share a place", life, ring=ringId, sequence=sequence
+            )
+            return
+        ring.places[sequence] = len(ring.sends)
+        ring.sends.append(Send(sequence, life, payload, 0))
+
     # Delivering.
 
     def delivered(

@@ -1,0 +1,637 @@
+"""
+The judge who sees only what clients of process groups saw, each in a log of
+its own: for real processes, ours and others.
+
+It knows neither clocks nor places in the order.  What clients who stayed
+together saw must be the same; what others saw must fit into one order for
+each ring, which is found by sorting: a message that one client got before
+another is before it for all.  Its effort is nearly linear in the length of
+the logs.  The names of the promises are those of docs/testing.md.  [EVS]
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise, zip_longest
+from typing import Final
+
+from attrs import define, field, frozen
+
+from corotwist.engines.interfaces import Change, Member, Reason
+from corotwist.simulator.judges.judge import Judge, Life
+from corotwist.totem.membership import RingId
+
+_RING_REASONS: Final = frozenset((Reason.NODEDOWN, Reason.NODEUP))
+# Stands for the ring after the last one, when a run ended in quiet.
+_QUIET: Final = RingId(1 << 64, 0)
+SHOWN: Final = 5
+
+Number = tuple[Member, int]
+
+
+@frozen
+class Sending:
+    """
+    The client is about to send messages, numbered from C{first}.
+    """
+
+    first: int
+    count: int
+    size: int
+
+
+@frozen
+class Accepted:
+    """
+    Its node took them.
+    """
+
+    count: int
+
+
+@frozen
+class Heard:
+    """
+    A message came.
+
+    @ivar number: its sender's; the first is 0.
+    @ivar intact: it is, byte for byte, what a message of this sender, number
+        and size looks like.
+    """
+
+    sender: Member
+    number: int
+    size: int
+    intact: bool = True
+
+
+@frozen
+class Viewed:
+    """
+    The group changed.
+    """
+
+    members: frozenset[Member]
+    left: tuple[Change, ...] = ()
+    joined: tuple[Change, ...] = ()
+
+    @property
+    def reasons(self) -> frozenset[Reason]:
+        """
+        Why it changed.
+        """
+        return frozenset(change.reason for change in self.left + self.joined)
+
+
+@frozen
+class RingSeen:
+    """
+    The services of its node are in step on a ring.
+    """
+
+    ringId: RingId
+    members: tuple[int, ...]
+
+
+@frozen
+class Leaving:
+    """
+    The client asked to leave the group.
+    """
+
+
+Entry = Sending | Accepted | Heard | Viewed | RingSeen | Leaving
+
+
+@define(eq=False)
+class History:
+    """
+    What one client logged, from its start to its end.
+
+    @ivar member: how others see it.
+    @ivar life: the process of the node where it was.
+    @ivar alive: it was there when the run ended.
+    """
+
+    member: Member
+    life: Life
+    entries: list[Entry]
+    alive: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.member.nodeid}/{self.member.pid}"
+
+
+@define(eq=False)
+class Stretch:
+    """
+    What a client saw on one ring, from its beginning or its own join on.
+
+    @ivar before: the ring; L{None} when it was not told.
+    @ivar after: the next; L{None} when it came to none.
+    @ivar survivors: the members of the group who went on with it.
+    """
+
+    history: History
+    before: RingId | None
+    start: int
+    joined: bool = False
+    stop: int = 0
+    after: RingId | None = None
+    survivors: frozenset[Member] = frozenset()
+
+    def entries(self, since: int | None = None) -> Iterator[tuple[int, Heard | Viewed]]:
+        """
+        Messages and views, and where they are in the log.
+        """
+        first = self.start if since is None else since
+        for place in range(first, self.stop):
+            entry = self.history.entries[place]
+            if isinstance(entry, Heard | Viewed):
+                yield place, entry
+
+
+@define(eq=False)
+class Reading:
+    """
+    How far one log was read, and what its client must think by now.
+
+    @ivar heard: by sender, the number that came last, as long as none may be
+        missing since.
+    @ivar stages: reasons of the views that the change of the ring brought.
+    """
+
+    history: History
+    stretch: Stretch
+    view: frozenset[Member] | None = None
+    heard: dict[Member, int] = field(factory=dict)
+    stages: list[Reason] = field(factory=list)
+    gained: set[Member] = field(factory=set)
+    leaving: bool = False
+    gone: bool = False
+    accepted: int = 0
+    own: int = 0
+
+
+@define(eq=False)
+class BlackBoxJudge(Judge):
+    """
+    C1 to C9, C11 and C12 from logs; P1.2, P2.0, P2.1 and P6 as far as clients
+    can see.
+    """
+
+    _histories: dict[Member, list[History]] = field(factory=lambda: defaultdict(list))
+    _sizes: dict[Member, list[list[int]]] = field(factory=lambda: defaultdict(list))
+    _rings: dict[RingId, tuple[tuple[int, ...], History]] = field(factory=dict)
+    _stretches: list[Stretch] = field(factory=list)
+    _joins: dict[Member, RingId | None] = field(factory=dict)
+
+    def judge(self, histories: Sequence[History], *, quiet: bool) -> None:
+        """
+        Read all logs.
+
+        @param quiet: the run ended in quiet: who is alive has seen everything.
+        """
+        for history in histories:
+            self._histories[history.member].append(history)
+            self._sizes[history.member].append(self._attempts(history))
+        readings = [self._read(history, quiet) for history in histories]
+        if quiet:
+            self._ending([reading for reading in readings if reading.history.alive])
+        self._together()
+        self._symmetry()
+        self._orders()
+
+    def _attempts(self, history: History) -> list[int]:
+        """
+        The sizes of all that a client was about to send, by number.
+        """
+        sizes: list[int] = []
+        for place, entry in enumerate(history.entries):
+            if isinstance(entry, Sending):
+                if entry.first != len(sizes):
+                    self._blame("C4", "counts its own messages wrongly", history, place)
+                sizes += [entry.size] * entry.count
+        return sizes
+
+    # One log.
+
+    def _read(self, history: History, quiet: bool) -> Reading:
+        reading = Reading(history, Stretch(history, None, 0))
+        for place, entry in enumerate(history.entries):
+            if reading.gone and isinstance(entry, Heard | Viewed):
+                self._blame("C8", "told something after its own leave", history, place)
+                break
+            match entry:
+                case Heard():
+                    self._message(reading, place, entry)
+                case Viewed():
+                    self._view(reading, place, entry)
+                case RingSeen():
+                    self._ring(reading, place, entry)
+                case Accepted():
+                    reading.accepted += entry.count
+                case Leaving():
+                    reading.leaving = True
+        end = len(history.entries)
+        self._close(reading, end, _QUIET if quiet and history.alive else None)
+        return reading
+
+    def _message(self, reading: Reading, place: int, entry: Heard) -> None:
+        history, sender = reading.history, entry.sender
+        if reading.view is None:
+            self._blame("C7", "got a message before it had joined", history, place)
+            return
+        if not entry.intact:
+            self._blame("C4", "got a damaged message", history, place, of=sender)
+        if sender not in reading.view:
+            self._blame(
+                "C3",
+                "got a message of one who is not in its view",
+                history,
+                place,
+                who=sender,
+            )
+        if reading.stages:
+            self._blame(
+                "C9",
+                "got a message in the middle of a change of the ring",
+                history,
+                place,
+            )
+        if not any(
+            entry.number < len(sizes) and sizes[entry.number] == entry.size
+            for sizes in self._sizes.get(sender, ())
+        ):
+            self._blame("C4", "got what was not sent so", history, place, of=sender)
+        self._inTurn(reading, place, entry)
+        if sender == history.member:
+            reading.own = entry.number + 1
+
+    def _inTurn(self, reading: Reading, place: int, entry: Heard) -> None:
+        last = reading.heard.get(entry.sender)
+        reading.heard[entry.sender] = entry.number
+        if last is None or entry.number == last + 1:
+            return
+        late = entry.number <= last
+        self._blame(
+            "C4" if late else "C5",
+            "got a message twice, or in the wrong order"
+            if late
+            else "missed messages of one who was with it all the time",
+            reading.history,
+            place,
+            of=entry.sender,
+            number=entry.number,
+            expected=last + 1,
+        )
+
+    # Views.
+
+    def _view(self, reading: Reading, place: int, entry: Viewed) -> None:
+        history, me = reading.history, reading.history.member
+        joined = {change.member: change.reason for change in entry.joined}
+        if reading.view is None:
+            if joined.get(me) is not Reason.JOIN or me not in entry.members:
+                self._blame(
+                    "C1", "a first view that is not of its own join", history, place
+                )
+            reading.stretch.joined = True
+            reading.stretch.start = place
+        else:
+            self._arithmetic(reading, place, entry)
+            self._stage(reading, place, entry)
+        reading.view = entry.members
+        for change in entry.left:
+            reading.heard.pop(change.member, None)
+            self._departure(reading, place, change)
+        for member, reason in joined.items():
+            reading.heard.pop(member, None)
+            if reason is Reason.JOIN:
+                reading.heard[member] = -1
+                self._joinSeen(member, reading.stretch.before)
+            else:
+                reading.gained.add(member)
+        self._strangers(reading, place, joined)
+
+    def _joinSeen(self, member: Member, ring: RingId | None) -> None:
+        """
+        Learn from others on which ring a client joined.  A second join under
+        one name is of another process, later: then nothing is known.
+        """
+        if ring is not None and self._joins.setdefault(member, ring) != ring:
+            self._joins[member] = None
+
+    def _arithmetic(self, reading: Reading, place: int, entry: Viewed) -> None:
+        old = reading.view or frozenset()
+        left = {change.member for change in entry.left}
+        joined = {change.member for change in entry.joined}
+        if (
+            entry.members != (old - left) | joined
+            or not left <= old
+            or joined & (old - left)
+        ):
+            self._blame(
+                "C1",
+                "a view is not the one before, without who left, with who joined",
+                reading.history,
+                place,
+            )
+
+    def _stage(self, reading: Reading, place: int, entry: Viewed) -> None:
+        """
+        A change of the ring: at most one view of who is lost with his node,
+        then at most one of who is gained.
+        """
+        if not entry.reasons & _RING_REASONS:
+            return
+        stage = max(entry.reasons)
+        if len(entry.reasons) > 1 or any(was >= stage for was in reading.stages):
+            self._blame(
+                "C9",
+                "views of a change of the ring out of order",
+                reading.history,
+                place,
+            )
+        reading.stages.append(stage)
+
+    def _departure(self, reading: Reading, place: int, change: Change) -> None:
+        history, who, reason = reading.history, change.member, change.reason
+        if who == history.member:
+            reading.gone = True
+            if reason is not Reason.LEAVE:
+                self._blame("C12", "its own node took it out", history, place)
+            elif reading.own < reading.accepted:
+                self._blame("C6", "left before what was accepted", history, place)
+        if reason is Reason.NODEDOWN:
+            return
+        others = self._histories.get(who, [])
+        if reason is Reason.LEAVE and not any(_asked(other) for other in others):
+            self._blame("C8", "left without having asked", history, place, who=who)
+        if reason is Reason.PROCDOWN and others and all(o.alive for o in others):
+            self._blame("C8", "said to have ended, but lives", history, place, who=who)
+
+    def _strangers(
+        self, reading: Reading, place: int, joined: Iterable[Member]
+    ) -> None:
+        for member in joined:
+            if member not in self._histories:
+                self._blame(
+                    "C11",
+                    "sees a member that never was",
+                    reading.history,
+                    place,
+                    who=member,
+                )
+
+    # Rings.
+
+    def _ring(self, reading: Reading, place: int, entry: RingSeen) -> None:
+        history, ringId = reading.history, entry.ringId
+        if history.life.nodeid not in entry.members:
+            self._blame("P2.0", "its node is not on its ring", history, place)
+        members, other = self._rings.setdefault(ringId, (entry.members, history))
+        if members != entry.members:
+            self._blame(
+                "P2.1", "one ring id, two lists of members", history, place, other
+            )
+        before = reading.stretch.before
+        if before is not None and ringId.sequence <= before.sequence:
+            self._blame("P2.6", "a ring sequence did not rise", history, place)
+        self._close(reading, place, ringId)
+        reading.stretch = Stretch(history, ringId, place)
+
+    def _close(self, reading: Reading, place: int, after: RingId | None) -> None:
+        stretch = reading.stretch
+        stretch.stop, stretch.after = place, after
+        stretch.survivors = (reading.view or frozenset()) - reading.gained
+        reading.stages.clear()
+        reading.gained.clear()
+        if reading.view is not None:
+            self._stretches.append(stretch)
+
+    # In quiet.
+
+    def _ending(self, readings: list[Reading]) -> None:
+        """
+        Everything accepted came back, and everybody sees who is there.
+        """
+        here = frozenset(reading.history.member for reading in readings)
+        for reading in readings:
+            place = len(reading.history.entries) - 1
+            if reading.own < reading.accepted:
+                self._blame(
+                    "C6",
+                    "never got back what was accepted",
+                    reading.history,
+                    place,
+                    accepted=reading.accepted,
+                    got=reading.own,
+                )
+            if reading.view != here:
+                view = reading.view or frozenset()
+                self._blame(
+                    "C11",
+                    "knows other members of the group than there are",
+                    reading.history,
+                    place,
+                    missing=sorted(here - view),
+                    ghosts=sorted(view - here),
+                )
+
+    # All logs.
+
+    def _together(self) -> None:
+        """
+        Who went from one ring to the next together saw the same on the way;
+        who joined on the way, the same from there on.
+        """
+        known: dict[object, tuple[Stretch, int]] = {}
+        for stretch in self._stretches:
+            if stretch.after is None:
+                continue
+            end = (stretch.after, stretch.survivors)
+            if stretch.before is not None and not stretch.joined:
+                self._same(known, (stretch.before, *end), stretch, stretch.start)
+            for place, entry in stretch.entries():
+                for change in getattr(entry, "joined", ()):
+                    if change.reason is Reason.JOIN:
+                        self._same(known, (change.member, *end), stretch, place)
+
+    def _same(
+        self,
+        known: dict[object, tuple[Stretch, int]],
+        key: object,
+        stretch: Stretch,
+        since: int,
+    ) -> None:
+        other, start = known.setdefault(key, (stretch, since))
+        if other is stretch:
+            return
+        pairs = zip_longest(stretch.entries(since), other.entries(start))
+        for mine, theirs in pairs:
+            if mine is None:
+                self._parted(other, stretch, theirs, None)
+            elif theirs is None or mine[1] != theirs[1]:
+                self._parted(stretch, other, mine, theirs)
+            else:
+                continue
+            return
+
+    def _parted(
+        self,
+        one: Stretch,
+        other: Stretch,
+        mine: tuple[int, Heard | Viewed],
+        theirs: tuple[int, Heard | Viewed] | None,
+    ) -> None:
+        self._blame(
+            "C2",
+            "went on together, but saw other messages or views",
+            one.history,
+            mine[0],
+            other.history,
+            before=one.before,
+            after=one.after,
+            here=mine[1],
+            there="nothing" if theirs is None else theirs[1],
+        )
+
+    def _symmetry(self) -> None:
+        """
+        Who went on with me thinks that I went on with it.
+        """
+        ways: dict[tuple[Member, RingId, RingId], Stretch] = {}
+        for stretch in self._stretches:
+            if stretch.before is not None and stretch.after is not None:
+                ways[stretch.history.member, stretch.before, stretch.after] = stretch
+        for (member, before, after), stretch in ways.items():
+            for other in sorted(stretch.survivors - {member}):
+                theirs = ways.get((other, before, after))
+                if theirs is not None and member not in theirs.survivors:
+                    self._blame(
+                        "C2",
+                        "thinks another went on with it, and that one does not",
+                        stretch.history,
+                        stretch.stop,
+                        theirs.history,
+                    )
+
+    def _orders(self) -> None:
+        """
+        All orders of a ring fit into one.
+        """
+        rings: dict[RingId, list[Stretch]] = defaultdict(list)
+        where: dict[Number, RingId] = {}
+        for stretch in self._stretches:
+            ring = stretch.before
+            if ring is None:
+                ring = self._joins.get(stretch.history.member)
+            if ring is None:
+                continue
+            rings[ring].append(stretch)
+            for place, entry in stretch.entries():
+                if not isinstance(entry, Heard):
+                    continue
+                number = entry.sender, entry.number
+                if where.setdefault(number, ring) != ring:
+                    self._blame(
+                        "P1.2",
+                        "got a message on another ring than others",
+                        stretch.history,
+                        place,
+                        here=ring,
+                        there=where[number],
+                    )
+        for ring, stretches in rings.items():
+            self._oneOrder(ring, stretches)
+
+    def _oneOrder(self, ring: RingId, stretches: list[Stretch]) -> None:
+        orders = [_numbers(stretch) for stretch in stretches]
+        longest = max(orders, key=len)
+        edges: dict[Number, set[Number]] = defaultdict(set)
+        for order in orders:
+            if order is longest or order != longest[: len(order)]:
+                for one, next_ in pairwise(order):
+                    edges[one].add(next_)
+        stuck = _cycle(edges)
+        if stuck:
+            guilty = [
+                stretch
+                for stretch, order in zip(stretches, orders, strict=True)
+                if stuck.intersection(order)
+            ]
+            first, *others = guilty
+            place = next(
+                place
+                for place, entry in first.entries()
+                if isinstance(entry, Heard) and (entry.sender, entry.number) in stuck
+            )
+            self._blame(
+                "P6.1",
+                "there is no one order of what they got",
+                first.history,
+                place,
+                *(stretch.history for stretch in others),
+                ring=ring,
+                among=[f"{m.nodeid}/{m.pid}:{n}" for m, n in sorted(stuck)[:SHOWN]],
+            )
+
+    def _blame(
+        self,
+        promise: str,
+        text: str,
+        history: History,
+        place: int,
+        *others: History,
+        **details: object,
+    ) -> None:
+        """
+        @param place: the entry of C{history} where it shows.
+        """
+        lives = [history.life, *(other.life for other in others)]
+        clients = [str(history), *map(str, others)]
+        self.blame(promise, text, *lives, clients=clients, entry=place, **details)
+
+
+def _asked(history: History) -> bool:
+    return any(isinstance(entry, Leaving) for entry in history.entries)
+
+
+def _numbers(stretch: Stretch) -> list[Number]:
+    return [
+        (entry.sender, entry.number)
+        for _, entry in stretch.entries()
+        if isinstance(entry, Heard)
+    ]
+
+
+def _cycle(edges: dict[Number, set[Number]]) -> set[Number]:
+    """
+    What no sorting can bring into order: all that is on a cycle, or between
+    two.
+    """
+    behind = _unsorted(edges)
+    back: dict[Number, set[Number]] = defaultdict(set)
+    for number in behind:
+        for target in edges.get(number, ()):
+            if target in behind:
+                back[target].add(number)
+    return _unsorted(back)
+
+
+def _unsorted(edges: dict[Number, set[Number]]) -> set[Number]:
+    """
+    What is left when, again and again, all are taken away that nothing leads
+    to.
+    """
+    waiting: dict[Number, int] = defaultdict(int)
+    for targets in edges.values():
+        for target in targets:
+            waiting[target] += 1
+    ready = [number for number in edges if not waiting[number]]
+    while ready:
+        for target in edges.get(ready.pop(), ()):
+            waiting[target] -= 1
+            if not waiting[target]:
+                ready.append(target)
+    return {number for number, count in waiting.items() if count}
