@@ -37,6 +37,8 @@ SMALLEST_KEY_BYTES: Final = 128
 # More nodes than that have not been on one ring.
 MOST_NODES: Final = 384
 _HIGH_BIT: Final = 1 << 31
+# Of users and groups; the next one means nobody to the kernel.
+_LARGEST_ID: Final = (1 << 32) - 2
 
 _FAMILIES: Final = {
     "ipv4": (4,),
@@ -562,7 +564,7 @@ class Builder:
             if text is None:
                 continue
             number = int(text) if text.isdecimal() else find(text)
-            if number is None:
+            if number is None or number > _LARGEST_ID:
                 self._wrong(entry, option, f"there is no {what} {text!r}")
             else:
                 numbers.add(number)

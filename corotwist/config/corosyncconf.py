@@ -23,6 +23,7 @@ _EXTRA_SECTION: Final = "uidgid"
 _NAME: Final = re.compile(r"[A-Za-z0-9_./-]+")
 # Signs that look like a blank, or like nothing, and are neither to us.
 _INVISIBLE: Final = {
+    "\0": "a zero byte",
     "\u00a0": "a non-breaking space",
     "\u2007": "a figure space",
     "\u202f": "a narrow non-breaking space",

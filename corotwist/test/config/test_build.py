@@ -151,6 +151,19 @@ class SettingsTests(SynchronousTestCase):
             told(built(conf(rest="uidgid {\nuid: nobody here\n}")))[0],
         )
 
+    def test_clientsBeyondNumbers(self) -> None:
+        """
+        A number that the kernel has no user or group for is refused here, and
+        not when the socket is made.
+        """
+        for option, what in (("uid", "user"), ("gid", "group")):
+            for number, problems in ((2**32 - 2, 0), (2**32 - 1, 1), (10**30, 1)):
+                rest = f"uidgid {{\n{option}: {number}\n}}"
+                found = told(built(conf(rest=rest)))
+                self.assertEqual(len(found), problems)
+                if found:
+                    self.assertIn(f"there is no {what} '{number}'", found[0])
+
     def test_quorum(self) -> None:
         """
         Votes are summed up unless the file says.

@@ -154,6 +154,20 @@ class ParseTests(SynchronousTestCase):
         )
         self.assertTrue(reading.balanced)
 
+    def test_zeroByte(self) -> None:
+        """
+        No system call takes a path or a name with a zero byte in it.
+        """
+        self.assertEqual(
+            told(parse(b"totem {\n  keyfile: /a\0b\n}\n", "f")),
+            [
+                (
+                    "f:2: syntax: a zero byte (U+0000) at column 14: type an"
+                    " ordinary blank there, or nothing"
+                )
+            ],
+        )
+
     def test_byteOrderMark(self) -> None:
         """
         So is the mark that some editors put in front.
