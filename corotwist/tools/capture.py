@@ -97,6 +97,10 @@ def _jsonLines(file: IO[bytes], start: bytes) -> Iterator[Datagram]:
             yield _jsonLine(line, number)
 
 
+# JSON has numbers that no integer can be.
+_NO_RECORD: Final = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
+
+
 def _jsonLine(line: bytes, number: int) -> Datagram:
     try:
         record = json.loads(line)
@@ -109,7 +113,7 @@ def _jsonLine(line: bytes, number: int) -> Datagram:
             bytes.fromhex(record["hex"]),
             chosen=True,
         )
-    except (ValueError, TypeError, KeyError, RecursionError) as problem:
+    except _NO_RECORD as problem:
         what = "neither a capture nor" if number == 1 else "not"
         raise Unreadable(f"line {number}: {what} a JSON datagram") from problem
 

@@ -178,17 +178,27 @@ def _segmentBytes(payload: bytes) -> int:
     if start not in _TOTEM_STARTS:
         return 0
     try:
-        message = wire.decode(payload)
+        size = _regularBytes(payload)
     except WireError:
         return 0
+    return size if payload[size : size + 2] in _TOTEM_STARTS else 0
+
+
+def _regularBytes(payload: bytes) -> int:
+    """
+    How long a regular message at the start of a payload says it is; 0 when
+    there is another one.
+
+    @raise WireError: when there is none.
+    """
+    message = wire.decode(payload)
     size = wire.Regular.FIXED_BYTES
     while isinstance(message, wire.Regular) and message.encapsulated:
         message = wire.decode(message.payload)
         size += wire.Regular.FIXED_BYTES
     if not isinstance(message, wire.Regular):
         return 0
-    size += Packed.announced(message.payload, message.byteOrder)
-    return size if payload[size : size + 2] in _TOTEM_STARTS else 0
+    return size + Packed.announced(message.payload, message.byteOrder)
 
 
 def _line(datagram: capture.Datagram, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -675,6 +675,17 @@ class PacketTests(DecodeTestCase):
             found = self.decoded("-p", str(PORT), path)
             self.assertEqual([line["bytes"] for line in found], [*map(len, burst)])
 
+    def test_unpacked(self) -> None:
+        """
+        A regular message without a packed frame in it is shown as wrong, and
+        what comes after it as right.
+        """
+        packets = [ipv4(udp(p)) for p in (regular(b"not packed"), TOKEN)]
+        path = self.file("x.pcap", pcap(packets, 101))
+        wrong, right = self.decoded("-p", str(PORT), path)
+        self.assertIn("packed frame", wrong["error"])
+        self.assertEqual(right["totem"]["type"], "orf_token")
+
     def test_damaged(self) -> None:
         """
         A capture that ends in the middle is shown up to there, and named.
@@ -733,7 +744,8 @@ class FileTests(DecodeTestCase):
         """
         A file of another kind.
         """
-        for content in (b"hello\n", b"[]\n", b"{}", b'{"t": 1}', bytes(100)):
+        endless = b'{"t":1,"src":"a","dst":"b","sport":1e999,"dport":2,"hex":""}'
+        for content in (b"hello\n", b"[]\n", b"{}", b'{"t": 1}', bytes(100), endless):
             path = self.file("x", content)
             self.unreadable(path, "line 1: neither a capture nor a JSON datagram")
 
