@@ -104,9 +104,22 @@ def ask(
         with the L{ServiceError} that was answered, or L{Disconnected}.
     """
     box = command.makeArguments(arguments, None)
-    return remote.askBox(command.commandName, box).addCallback(
-        command.parseResponse, None
-    )
+    return remote.askBox(command.commandName, box).addCallback(_understood, command)
+
+
+def _understood(box: Box, command: type[amp.Command]) -> dict[str, Any]:
+    """
+    The values of an answer.
+
+    @raise ServiceError: it is none to this command.
+    """
+    try:
+        answer: dict[str, Any] = command.parseResponse(box, None)
+    except KeyError as error:
+        raise ServiceError(f"the node's answer lacks {error}") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ServiceError(f"the node's answer makes no sense: {error}") from error
+    return answer
 
 
 @define(eq=False)
@@ -188,7 +201,7 @@ class SocketRemote:
         endpoint = UNIXClientEndpoint(self._reactor, path)
         try:
             answer = await self._hello(endpoint, self._requests, REQUESTS)
-            secret = answer["secret"]
+            secret = answer["secret"] or b""  # Which no node accepts.
             await self._hello(endpoint, self._dispatch, DISPATCH, secret=secret)
         except ConnectError as error:
             self.close()
@@ -214,10 +227,7 @@ class SocketRemote:
         self._open += 1
         arguments = {"version": VERSION, "role": role, **secret}
         box = Hello.makeArguments(arguments, None)
-        answer: dict[str, Any] = Hello.parseResponse(
-            await channel.askBox(Hello.commandName, box), None
-        )
-        return answer
+        return _understood(await channel.askBox(Hello.commandName, box), Hello)
 
     def _locate(self, name: bytes) -> Responder | None:
         return self._closing if name == Closing.commandName else None

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 
 from corotwist.engines.interfaces import IQuorum
-from corotwist.errors import NotExist
+from corotwist.errors import NotExist, ServiceError
 from corotwist.ipc.wire import ERRORS, Numbers, Unsigned, parts
 from corotwist.totem.membership import RingId
 
@@ -177,7 +177,10 @@ class NodeInquiry:
             text += answer["json"]
             more = answer["more"]
             part += 1
-        return json.loads(text)
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ServiceError(f"the node's statistics are no JSON: {error}") from error
 
     def sections(self) -> Deferred[Json]:
         """

@@ -22,6 +22,7 @@ from corotwist.errors import (
     NotExist,
     NotJoined,
     NotSupported,
+    ServiceError,
     TimedOut,
     TooBig,
     TryAgain,
@@ -35,7 +36,7 @@ from corotwist.ipc.group import ProcessGroup
 from corotwist.ipc.outbox import UNDERWAY_BYTES, UNDERWAY_MESSAGES
 from corotwist.ipc.remote import CONNECT_SECONDS, connectSocket
 from corotwist.ipc.server import IpcServer
-from corotwist.ipc.status import NodeStatus
+from corotwist.ipc.status import JsonText, NodeStatus
 from corotwist.ipc.wire import (
     DISPATCH_QUEUE_BYTES,
     DISPATCH_WINDOW_BYTES,
@@ -588,6 +589,18 @@ class ClientTests(ClientCase):
         self.assertEqual(self.successResultOf(totem), {"tokens": 5})
         self.assertEqual(len(self.successResultOf(long)["history"]), 100_000)
         self.failureResultOf(none, NotExist)
+
+    def test_senselessAnswers(self) -> None:
+        """
+        Whoever asks a node that answers senselessly is told so, and is not left
+        with what some parser raised.
+        """
+        for text in (b"[", b"[" * 50_000, b"\xff"):
+            self.patch(JsonText, "toString", lambda _, value, text=text: text)
+            asked = [self.client.node.status(), self.client.node.statistics("quorum")]
+            self.reactor.settle()
+            for answer in asked:
+                self.failureResultOf(answer, ServiceError)
 
     def test_thirdParty(self) -> None:
         """
