@@ -60,6 +60,8 @@ class Demands:
         if within is None:
             within = FORMING_TOKENS * self.timing.token
         self._among = frozenset(self.nodes if among is None else among)
+        # Who could not receive keeps to himself for a while.  [EVS L7]
+        within += max(0.0, *(node.solitude for node in self.nodes.values()))
         if not self._runUntil(self.formed, within):
             self._complain("L1", "no common ring formed", within)
         patience = ORDERING_TOKENS * self.timing.token

@@ -112,6 +112,14 @@ class SimulatedNode:
         return protocol.ring.state if protocol else In.STOPPED
 
     @property
+    def solitude(self) -> float:
+        """
+        For how many seconds it still keeps to itself.
+        """
+        protocol = self.process.service.protocol if self.process else None
+        return protocol.ring.solitude.until - protocol.ring.now if protocol else 0.0
+
+    @property
     def statistics(self) -> Any:
         """
         The ring's counters.

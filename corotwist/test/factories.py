@@ -83,7 +83,7 @@ class Harness:
         """
         for effect in effects:
             match effect:
-                case Multicast(frames):
+                case Multicast(frames, quiet=False):
                     for other in self.rings:
                         if other != nodeid:
                             for frame in frames:

@@ -16,9 +16,13 @@ class Multicast:
     Send frames to every other processor, in this order.
 
     Our own copy is the ring's business: it has seen what it sends.
+
+    @ivar quiet: there is nobody to send to: we keep to ourselves, see
+        L{corotwist.totem.solitude}.  What it means for the order, it means.
     """
 
     frames: Sequence[bytes]
+    quiet: bool = False
 
 
 @define

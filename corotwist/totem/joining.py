@@ -147,6 +147,7 @@ def propose(ring: Ring) -> None:
         # The others exclude us as we exclude ourselves; we come back by
         # merging.  [SRP 10]
         ring.failedToReceive = False
+        ring.solitude.begin(ring.now, ring.timing.consensus)
         ring.processors = {ring.nodeid}
         ring.failed = set()
     members = tuple(candidates(ring))

@@ -27,6 +27,7 @@ from corotwist.totem.operational import Operational
 from corotwist.totem.ordering import cancelHold
 from corotwist.totem.recovery import Recovering, Recovery
 from corotwist.totem.sequence import MASK
+from corotwist.totem.solitude import Solitude
 from corotwist.totem.states import TRANSITIONS, Because, Idle, In, State, Stopped
 from corotwist.totem.window import Window
 from corotwist.totem.wire import (
@@ -34,6 +35,7 @@ from corotwist.totem.wire import (
     HoldCancel,
     Join,
     MergeDetect,
+    Message,
     Regular,
     Token,
     decode,
@@ -96,6 +98,7 @@ class Ring:
     @ivar processors: whom we have heard of, ourselves included, while
         gathering; the members while operational.
     @ivar failed: those of them who we, or others, gave up.
+    @ivar solitude: whether we keep to ourselves.
     @ivar highestSequence: of any ring we have heard of.
     @ivar proposed: the commit token we have signed.
     """
@@ -142,6 +145,7 @@ class Ring:
         self.failed: set[int] = set()
         self.consensus: set[int] = set()
         self.failedToReceive = False
+        self.solitude = Solitude()
         self.forgetful = False
         self.lastingGathers = 0
         self.cause = Because.STARTED
@@ -237,9 +241,19 @@ class Ring:
                 self.statistics.framesDropped += 1
                 self.emit(Dropped(error))
             else:
-                self._receivers[type(message)](self, message)
+                if now < self.solitude.until and message.sender != self.nodeid:
+                    self._overhear(message)
+                else:
+                    self._receivers[type(message)](self, message)
         self._deliver()
         return self._collect()
+
+    def _overhear(self, message: Message) -> None:
+        """
+        We keep to ourselves, and wait to hear that we can receive again.
+        """
+        if isinstance(message, Regular):
+            self.solitude.heard(message, self.now)
 
     def advance(self, now: float) -> list[Effect]:
         """
@@ -332,6 +346,8 @@ class Ring:
         """
         Add to what the shell has to do.
         """
+        if type(effect) is Multicast and self.now < self.solitude.until:
+            effect.quiet = True
         self._effects.append(effect)
 
     def become(self, cause: Because) -> None:

@@ -296,7 +296,8 @@ class TotemProtocol(DatagramProtocol):
             case Deliver():
                 self._deliver(effect)
             case Multicast():
-                self._multicast(effect.frames)
+                if not effect.quiet:
+                    self._multicast(effect.frames)
             case Unicast():
                 self._unicast(effect.nodeid, effect.frame)
             case TokenPassed():
