@@ -76,11 +76,15 @@ class MessageJudge(Judge):
 
     def submitted(self, life: Life, number: int, message: bytes) -> None:
         """
-        A message was accepted for ordering.
+        A message was accepted for ordering, perhaps by a process that died of
+        sending something meanwhile.
         """
         submission = Submission(life, number, message)
         self._submissions[life.nodeid, life.number, number] = submission
-        outstanding = self._readers[life].outstanding
+        reader = self._readers.get(life)
+        if reader is None:
+            return
+        outstanding = reader.outstanding
         outstanding[number] = submission
         if len(outstanding) > MOST_OUTSTANDING:
             self.blame("I8", "a queue without bound", life, messages=len(outstanding))
