@@ -28,7 +28,7 @@ from corotwist.interfaces import IEngineMaker
 from corotwist.plugin import discover
 from corotwist.simulator.chance import source
 from corotwist.simulator.clients import Client
-from corotwist.simulator.clock import Clock, NodeClock
+from corotwist.simulator.clock import Clock
 from corotwist.simulator.demands import Demands
 from corotwist.simulator.faults import CALM, KINDS, Faults, Rule
 from corotwist.simulator.journeys import Journeys
@@ -36,9 +36,10 @@ from corotwist.simulator.judges.groups import Path
 from corotwist.simulator.judges.judge import Life
 from corotwist.simulator.jury import Jury
 from corotwist.simulator.machine import Blueprint, Options, Wishes
-from corotwist.simulator.network import Link, Network, Port
+from corotwist.simulator.network import Link, Network
 from corotwist.simulator.node import SimulatedNode
 from corotwist.simulator.process import Application, Process
+from corotwist.simulator.reactor import Reactor, makeTransport
 from corotwist.simulator.rounds import Rounds
 from corotwist.simulator.services import (
     Configure,
@@ -46,6 +47,7 @@ from corotwist.simulator.services import (
     makeServices,
     unchanged,
 )
+from corotwist.simulator.sockets import Port
 from corotwist.simulator.storage import Disk, Storage
 from corotwist.simulator.trace import LAST_RECORDS, NANOSECONDS, Trace
 from corotwist.totem.membership import Guarantee
@@ -141,7 +143,10 @@ class Cluster:
         self.clock = Clock(source(seed, "order") if permute else None)
         self._entries = {entry.nodeid: entry for entry in read.nodes}
         nodeids = tuple(sorted(self._entries))
-        self.network = Network(self.clock, source(seed, "network"), nodeids, faults)
+        nodeidOf = {str(entry.addresses[0]): entry.nodeid for entry in read.nodes}
+        self.network = Network(
+            self.clock, source(seed, "network"), nodeids, faults, hosts=nodeidOf
+        )
         self.nodes = {
             n: SimulatedNode(n, Disk(source(seed, "disk", n))) for n in nodeids
         }
@@ -239,14 +244,17 @@ class Cluster:
         nodeid = node.nodeid
         name = (nodeid, life.number)
         draw = source(self.seed, "drift", *name)
-        clock = NodeClock(self.clock, 1.0 + self._drift * draw.uniform(-1.0, 1.0))
-        port = Port(nodeid, self.network)
+        host = str(self._entries[nodeid].addresses[0])
+        port = Port(nodeid, self.network, (host,))
+        rate = 1.0 + self._drift * draw.uniform(-1.0, 1.0)
+        clock = Reactor(self.clock, rate, port=port)
         storage = Storage(
             clock,
             node.disk,
             lambda sequence, ok: self.jury.record(life, "store", ring=sequence, ok=ok),
         )
         settings = self.settings(nodeid)
+        transport = makeTransport(clock, settings.totem, port, self.network)
         random = source(self.seed, "node", *name)
         application: Application | Services
         if self._services:
@@ -256,7 +264,7 @@ class Cluster:
                 clock,
                 self._timeOfDay,
                 makers=self._makers,
-                transport=port,
+                transport=transport,
                 storage=storage,
                 random=random,
             )
@@ -271,7 +279,7 @@ class Cluster:
             service = TotemService(
                 clock,
                 settings.totem,
-                port,
+                transport,
                 storage,
                 random,
                 timeOfDay=self._timeOfDay,
@@ -538,6 +546,8 @@ class Cluster:
         for trigger in [*self._triggers]:
             if trigger.state != state or trigger.nodeid not in (None, life.nodeid):
                 continue
+            if trigger not in self._triggers:
+                continue  # What another one did made it happen already.
             if trigger.skip:
                 trigger.skip -= 1
             else:

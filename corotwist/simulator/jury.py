@@ -22,7 +22,7 @@ from corotwist.simulator.judges.messages import MessageJudge
 from corotwist.simulator.judges.sync import SyncJudge
 from corotwist.simulator.judges.traffic import TrafficJudge
 from corotwist.simulator.judges.votes import VotesJudge
-from corotwist.simulator.network import Port
+from corotwist.simulator.sockets import Port
 from corotwist.simulator.trace import Trace
 from corotwist.totem.effects import (
     ConfigurationChanged,

@@ -44,13 +44,6 @@ def addressOf(nodeid: int) -> IPv4Address:
     return IPv4Address(FIRST_ADDRESS + nodeid)
 
 
-def nodeidAt(address: str) -> int:
-    """
-    The node that has an address from L{addressOf}.
-    """
-    return int(IPv4Address(address)) - FIRST_ADDRESS
-
-
 @frozen
 class Wishes:
     """

@@ -2,16 +2,14 @@
 A network of directed links, each with faults of its own, under a clock.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import ip_address
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, succeed
-from zope.interface import implementer
 
-from corotwist.interfaces import IDatagramReceiver, ITransport
 from corotwist.simulator.clock import Clock
 from corotwist.simulator.faults import CALM, Faults, Rule
 from corotwist.simulator.journeys import (
@@ -29,15 +27,14 @@ from corotwist.simulator.journeys import (
     UNHEARD,
     Journeys,
 )
-from corotwist.simulator.machine import addressOf, nodeidAt
+from corotwist.simulator.machine import addressOf
+from corotwist.simulator.sockets import Port, Route
+from corotwist.totem.sockets import SocketAddress, socketAddress
+from corotwist.totem.udp import BROADCAST
 
 PORT_NUMBER: Final = 5405
 # Datagrams on one link keep their order by arriving so much apart.
 GAP: Final = 1e-9
-# What waits in the socket of a process that does not read; more is lost.
-SOCKET_DATAGRAMS: Final = 4096
-# What is handed up at once, as a kernel with receive offload would.
-BURST: Final = 64
 # A datagram on its way from a process that was killed still arrives with this
 # probability, drawn for each receiver.
 OUTLIVES_SENDER: Final = 0.5
@@ -51,108 +48,29 @@ class Link:
     @ivar cut: nothing gets through.
     @ivar faults: its own, or L{None} for those of the whole network.
     @ivar busyUntil: when the last datagram that keeps its order arrives.
+    @ivar batch: the last that left and nothing happened to: what follows in
+        the same instant on the same route travels with it.
+    @ivar batchLeft: when that was.
     """
 
     cut: bool = False
     faults: Faults | None = None
     busyUntil: float = 0.0
+    batch: list[bytes] = field(factory=list)
+    batchRoute: Route | None = None
+    batchLeft: float = -1.0
 
 
-@implementer(ITransport)
 @define(eq=False)
-class Port:
+class _Way:
     """
-    The socket of one process, and its transport.
-
-    @ivar present: is the process being scheduled?  While not, datagrams wait.
-    @ivar killed: the process was killed: it can send no more, and what it sent
-        may not arrive.
-    @ivar worked: called after each burst handed up.
+    What one datagram takes to one node.
     """
 
-    nodeid: int
-    network: "Network"
-    present: bool = True
-    killed: bool = False
-    worked: Callable[[], None] = lambda: None
-    counts: Counter[str] = field(factory=Counter)
-    _receiver: IDatagramReceiver | None = None
-    _waiting: deque[tuple[tuple[str, int], bytes]] = field(factory=deque)
-
-    def start(self, receiver: IDatagramReceiver) -> None:
-        self._receiver = receiver
-        self.network.opened(self)
-
-    def stop(self) -> Deferred[None]:
-        self.close()
-        return succeed(None)
-
-    def close(self) -> None:
-        """
-        Nothing is handed up from now on.
-        """
-        self._receiver = None
-        self._waiting.clear()
-        self.network.closed(self)
-
-    def unicast(self, nodeid: int, datagram: bytes) -> None:
-        assert nodeid != self.nodeid, "the shell loops these back itself"
-        self.counts["unicast"] += 1
-        if not self.killed:
-            self.network.carry(self, (nodeid,), (datagram,))
-
-    def multicast(self, datagrams: Sequence[bytes]) -> None:
-        self.counts["multicast"] += len(datagrams)
-        if not self.killed:
-            self.network.carry(self, self.network.others(self.nodeid), datagrams)
-
-    def drain(self) -> None:
-        for _ in range(min(len(self._waiting), SOCKET_DATAGRAMS)):
-            if not self._waiting:
-                return
-            self._handUp(*self._burst())
-
-    def statistics(self) -> Mapping[str, int]:
-        return dict(self.counts)
-
-    def arrived(self, address: tuple[str, int], datagrams: Sequence[bytes]) -> None:
-        """
-        The network brings something.
-        """
-        if self.present and not self._waiting:
-            self._handUp(address, datagrams)
-            self.worked()
-            return
-        for datagram in datagrams:
-            if len(self._waiting) >= SOCKET_DATAGRAMS:
-                self.counts["overflow"] += 1
-                self.network.overflown(self.nodeid, address, datagram)
-            else:
-                self._waiting.append((address, datagram))
-
-    def readWaiting(self) -> bool:
-        """
-        Hand up the oldest burst that waits, if the process is present.
-
-        @return: was there one?
-        """
-        if not self._waiting or not self.present:
-            return False
-        self._handUp(*self._burst())
-        self.worked()
-        return True
-
-    def _burst(self) -> tuple[tuple[str, int], list[bytes]]:
-        address = self._waiting[0][0]
-        burst: list[bytes] = []
-        while self._waiting and self._waiting[0][0] == address and len(burst) < BURST:
-            burst.append(self._waiting.popleft()[1])
-        return address, burst
-
-    def _handUp(self, address: tuple[str, int], datagrams: Sequence[bytes]) -> None:
-        if self._receiver is not None:
-            self.counts["received"] += len(datagrams)
-            self._receiver.datagramsReceived(datagrams, address)
+    port: Port
+    route: Route
+    target: int
+    link: Link
 
 
 Watcher = Callable[[Port, Iterable[int], Sequence[bytes]], None]
@@ -163,7 +81,10 @@ class Network:
     """
     All links.
 
+    @ivar hosts: whose an address is.
     @ivar faults: of every link that has none of its own.
+    @ivar reflection: of the way of a broadcast back to its sender; what it
+        would lose arrives.
     @ivar rules: scripted faults; the first that applies to a datagram decides.
     @ivar watchers: called with everything that is sent, before it leaves.
     @ivar counts: what happened to datagrams.
@@ -174,6 +95,8 @@ class Network:
     random: Random
     nodeids: tuple[int, ...]
     faults: Faults = CALM
+    hosts: Mapping[str, int] = field()
+    reflection: Faults = CALM
     rules: list[Rule] = field(factory=list)
     watchers: list[Watcher] = field(factory=list)
     counts: Counter[str] = field(factory=Counter)
@@ -181,6 +104,17 @@ class Network:
     _ports: dict[int, Port] = field(factory=dict)
     _links: dict[tuple[int, int], Link] = field(factory=dict)
     _others: dict[int, tuple[int, ...]] = field(factory=dict)
+    _addressesOf: dict[int, SocketAddress] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._addressesOf = {
+            nodeid: socketAddress(ip_address(host), PORT_NUMBER)
+            for host, nodeid in self.hosts.items()
+        }
+
+    @hosts.default
+    def _ordinaryHosts(self) -> Mapping[str, int]:
+        return {str(addressOf(nodeid)): nodeid for nodeid in self.nodeids}
 
     def opened(self, port: Port) -> None:
         """
@@ -218,73 +152,107 @@ class Network:
         """
         return [self.link(a, b) for a in self.nodeids for b in self.nodeids if a != b]
 
-    def carry(
+    def targets(self, port: Port, host: str, *, back: bool) -> tuple[int, ...]:
+        """
+        See L{Carrier<corotwist.simulator.sockets.Carrier>}.
+        """
+        if host in self.hosts:
+            return (self.hosts[host],)
+        if not _isGroup(host):
+            return ()
+        others = self.others(port.nodeid)
+        return (*others, port.nodeid) if back else others
+
+    def soon(self, function: Callable[..., None], *arguments: Any) -> None:
+        """
+        See L{Carrier<corotwist.simulator.sockets.Carrier>}.
+        """
+        self.clock.place(self.clock.seconds(), function, *arguments)
+
+    def sending(
         self, port: Port, targets: Sequence[int], datagrams: Sequence[bytes]
     ) -> None:
         """
-        Take datagrams from a process to nodes.
+        A process is about to send, each datagram once however many copies
+        leave.
         """
         for watcher in self.watchers:
             watcher(port, targets, datagrams)
             if port.killed:
                 return
-        for target in targets:
+
+    def carry(self, port: Port, route: Route, datagrams: Sequence[bytes]) -> None:
+        """
+        See L{Carrier<corotwist.simulator.sockets.Carrier>}.
+        """
+        for target in route.targets:
             link = self.link(port.nodeid, target)
-            faults = link.faults or self.faults
             if link.cut:
                 self.counts["cut"] += len(datagrams)
                 self._note(port, target, datagrams, None, CUT)
-            elif faults.harmless and not self.rules:
-                takes = faults.draw(self.random)
-                time = self._inOrder(port, target, link, takes, datagrams)
-                if self.journeys is not None:
-                    self._note(port, target, datagrams, time)
+                continue
+            faults = link.faults or self.faults
+            if target == port.nodeid:
+                faults = self.reflection
+            way = _Way(port, route, target, link)
+            if faults.harmless and not self.rules:
+                self._undisturbed(way, faults, datagrams)
             else:
                 for datagram in datagrams:
-                    self._perhaps(port, target, link, faults, datagram)
+                    self._perhaps(way, faults, datagram)
+
+    def _undisturbed(
+        self, way: "_Way", faults: Faults, datagrams: Sequence[bytes]
+    ) -> None:
+        link, now = way.link, self.clock.seconds()
+        time = link.busyUntil
+        if link.batchLeft == now and link.batchRoute is way.route and time > now:
+            link.batch += datagrams
+        else:
+            batch = [*datagrams]
+            time = self._inOrder(way, faults.draw(self.random), batch)
+            link.batch, link.batchRoute, link.batchLeft = batch, way.route, now
+        if self.journeys is not None:
+            self._note(way.port, way.target, datagrams, time)
 
     def inject(self, source: int, target: int, datagram: bytes) -> None:
         """
         Bring a datagram to a node as if another had sent it.
         """
-        receiver = self._ports.get(target)
         if self.journeys is not None:
             now = self.clock.seconds()
             self.journeys.left((source, target), now, now, (datagram,), FORGED)
-        if receiver is not None:
-            receiver.arrived((str(addressOf(source)), PORT_NUMBER), (datagram,))
+        known = self._addressesOf.get(source)
+        stranger = socketAddress(addressOf(source), PORT_NUMBER)
+        self.forge(known or stranger, target, datagram)
 
-    def _inOrder(
-        self,
-        port: Port,
-        target: int,
-        link: Link,
-        takes: float,
-        datagrams: Sequence[bytes],
-    ) -> float:
+    def forge(self, address: SocketAddress, target: int, datagram: bytes) -> None:
+        """
+        Bring a datagram to a node from whatever address.
+        """
+        receiver = self._ports.get(target)
+        self.counts["forged"] += 1
+        if receiver is not None:
+            route = Route(address, self._addressesOf[target], (target,))
+            receiver.arrived(route, (datagram,))
+
+    def _inOrder(self, way: "_Way", takes: float, datagrams: Sequence[bytes]) -> float:
         """
         @return: when they arrive.
         """
+        link = way.link
         time = max(self.clock.seconds() + takes, link.busyUntil + GAP)
         link.busyUntil = time
-        self.clock.place(time, self._arrived, port, target, datagrams)
+        link.batchRoute = None
+        self.clock.place(time, self._arrived, way, datagrams)
         return time
 
-    def _perhaps(
-        self, port: Port, target: int, link: Link, faults: Faults, datagram: bytes
-    ) -> None:
+    def _perhaps(self, way: "_Way", faults: Faults, datagram: bytes) -> None:
+        port, target, random = way.port, way.target, self.random
         for rule in self.rules:
             if rule.applies(port.nodeid, target, datagram):
-                self.counts["scripted"] += 1
-                copies = rule.fate(datagram)
-                if not copies:
-                    self._note(port, target, (datagram,), None, DROPPED)
-                for later, copy in copies:
-                    takes = faults.draw(self.random) + later
-                    time = self._outOfOrder(port, target, takes, copy)
-                    self._note(port, target, (datagram,), time, SCRIPTED)
+                self._scripted(way, faults, rule, datagram)
                 return
-        random = self.random
         if faults.lost(datagram, random):
             self.counts["lost"] += 1
             self._note(port, target, (datagram,), None, LOST)
@@ -293,7 +261,7 @@ class Network:
         if faults.duplication and random.random() < faults.duplication:
             self.counts["duplicated"] += 1
             later = takes + random.random() * faults.duplicateAfter
-            time = self._outOfOrder(port, target, later, datagram)
+            time = self._outOfOrder(way, later, datagram)
             self._note(port, target, (datagram,), time, COPY)
         remark = ON_TIME
         damaged = faults.damaged(datagram, random)
@@ -303,18 +271,28 @@ class Network:
         if faults.reorder and random.random() < faults.reorder:
             self.counts["reordered"] += 1
             takes += random.random() * faults.reorderBy
-            time = self._outOfOrder(port, target, takes, damaged)
+            time = self._outOfOrder(way, takes, damaged)
             remark = remark or LATE
         else:
-            time = self._inOrder(port, target, link, takes, (damaged,))
+            time = self._inOrder(way, takes, (damaged,))
         if self.journeys is not None:
             self._note(port, target, (datagram,), time, remark)
 
-    def _outOfOrder(
-        self, port: Port, target: int, takes: float, datagram: bytes
-    ) -> float:
+    def _scripted(
+        self, way: "_Way", faults: Faults, rule: Rule, datagram: bytes
+    ) -> None:
+        self.counts["scripted"] += 1
+        copies = rule.fate(datagram)
+        if not copies:
+            self._note(way.port, way.target, (datagram,), None, DROPPED)
+        for later, copy in copies:
+            takes = faults.draw(self.random) + later
+            time = self._outOfOrder(way, takes, copy)
+            self._note(way.port, way.target, (datagram,), time, SCRIPTED)
+
+    def _outOfOrder(self, way: "_Way", takes: float, datagram: bytes) -> float:
         time = self.clock.seconds() + takes
-        self.clock.place(time, self._arrived, port, target, (datagram,))
+        self.clock.place(time, self._arrived, way, (datagram,))
         return time
 
     def _note(
@@ -336,14 +314,15 @@ class Network:
             now = self.clock.seconds()
             self.journeys.ended((source, target), now, datagrams, why)
 
-    def overflown(self, nodeid: int, address: tuple[str, int], datagram: bytes) -> None:
+    def overflown(self, port: Port, source: SocketAddress, datagram: bytes) -> None:
         """
-        A process that does not read lost one.
+        See L{Carrier<corotwist.simulator.sockets.Carrier>}.
         """
-        source = nodeidAt(address[0])
-        self._noteEnd(source, nodeid, (datagram,), OVERFLOWN)
+        origin = self.hosts.get(source[0], 0)
+        self._noteEnd(origin, port.nodeid, (datagram,), OVERFLOWN)
 
-    def _arrived(self, port: Port, target: int, datagrams: Sequence[bytes]) -> None:
+    def _arrived(self, way: "_Way", datagrams: Sequence[bytes]) -> None:
+        port, target = way.port, way.target
         if port.killed:
             datagrams = self._orphans(port.nodeid, target, datagrams)
         receiver = self._ports.get(target)
@@ -352,7 +331,7 @@ class Network:
             self._noteEnd(port.nodeid, target, datagrams, UNHEARD)
             return
         self.counts["arrived"] += len(datagrams)
-        receiver.arrived((str(addressOf(port.nodeid)), PORT_NUMBER), datagrams)
+        receiver.arrived(way.route, datagrams)
 
     def _orphans(
         self, source: int, target: int, datagrams: Sequence[bytes]
@@ -367,3 +346,8 @@ class Network:
             (kept if outlives else lost).append(datagram)
         self._noteEnd(source, target, lost, ORPHANED)
         return kept
+
+
+def _isGroup(host: str) -> bool:
+    address = ip_address(host)
+    return address.is_multicast or address == BROADCAST

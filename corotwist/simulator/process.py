@@ -16,8 +16,8 @@ from zope.interface import implementer
 from corotwist.interfaces import ITotemListener
 from corotwist.simulator.clock import NodeClock
 from corotwist.simulator.judges.judge import Life
-from corotwist.simulator.network import Port
 from corotwist.simulator.services import Services
+from corotwist.simulator.sockets import Port
 from corotwist.simulator.storage import Storage
 from corotwist.totem.membership import Configuration, Guarantee, RingId
 from corotwist.totem.service import TotemService

@@ -64,7 +64,7 @@ class PackingTests(Story):
         G5: half a message of a node that died is not glued to one of its next
         process.
         """
-        for moment in (0.002, 0.004, 0.006):
+        for moment in (0.002, 0.003, 0.004):
             cluster = self.formed(seed=1)
             self.send(cluster, A, b"1" * 200_000)
             cluster.run(moment)
