@@ -65,6 +65,9 @@ class VoteQuorumEngine(SynchronizedEngine):
 
     What is said is counted at once, so that what we say next is up to date;
     a verdict holds, for whoever asks, from the end of the synchronization on.
+    Until then nobody loses anything by it: a sum of those who spoke so far
+    depends on the order in which they are heard, and a member that lost its
+    quorum by it would wait for all again where another does not.
 
     A quorum device of other nodes is not counted: we do not see it, and its
     votes could be on the other side.
@@ -80,6 +83,7 @@ class VoteQuorumEngine(SynchronizedEngine):
         self._voters: dict[int, Voter] = {}
         self._own = Voter(1, 1, NodeFlag.FIRST)
         self._waiting = False
+        self._takenIn = False
         self._verdict = _NO_VERDICT
         self._published = _NO_VERDICT
         self._synchronizing = False
@@ -147,7 +151,7 @@ class VoteQuorumEngine(SynchronizedEngine):
         before = self._voters.get(message.nodeid)
         quorate = bool(message.flags & NodeFlag.QUORATE)
         leaving = bool(message.flags & NodeFlag.LEAVING)
-        behind = quorate and not self._verdict.quorate
+        behind = quorate and not self._own.flags & NodeFlag.QUORATE
         if behind:
             self._own.expected = message.expectedVotes
         expected = message.expectedVotes if quorate else self._own.expected
@@ -159,9 +163,18 @@ class VoteQuorumEngine(SynchronizedEngine):
                 message.votes, expected, message.flags, standing
             )
         if quorate and not message.flags & NodeFlag.WAIT_FOR_ALL:
-            self._waiting = False
+            self._takeIn()
         if self._matters(message, before):
             self._judge(allowDecrease=behind or leaving, byNodes=leaving)
+
+    def _takeIn(self) -> None:
+        """
+        One who may act does not wait: neither do we, if the ring stays.
+        """
+        if self._synchronizing:
+            self._takenIn = True
+        else:
+            self._waiting = False
 
     def _matters(self, message: NodeInfo, before: Voter | None) -> bool:
         return (
@@ -208,15 +221,17 @@ class VoteQuorumEngine(SynchronizedEngine):
             byNodes=byNodes,
         )
         self._verdict = verdict
-        self._waiting = verdict.waiting
         self._own.expected = verdict.own
         if byNodes:
             for voter in self._members():
                 voter.expected = verdict.own
-        self._flag(NodeFlag.QUORATE, on=verdict.quorate)
-        self._flag(NodeFlag.WAIT_FOR_ALL, on=verdict.waiting)
         if not self._synchronizing:
+            self._waiting = verdict.waiting
+            self._flag(NodeFlag.QUORATE, on=verdict.quorate)
+            self._flag(NodeFlag.WAIT_FOR_ALL, on=verdict.waiting)
             self._publish()
+        elif verdict.quorate:
+            self._flag(NodeFlag.QUORATE, on=True)
 
     def _flag(self, flag: NodeFlag, *, on: bool) -> None:
         self._own.flags = self._own.flags | flag if on else self._own.flags & ~flag
@@ -245,6 +260,7 @@ class VoteQuorumEngine(SynchronizedEngine):
         self, transitional: tuple[int, ...], members: tuple[int, ...], ringId: RingId
     ) -> None:
         self._synchronizing = True
+        self._takenIn = False
         if self._seenMembers and len(members) > 1:
             self._flag(NodeFlag.FIRST, on=False)
         for nodeid, voter in self._voters.items():
@@ -266,6 +282,8 @@ class VoteQuorumEngine(SynchronizedEngine):
         self._seenMembers = True
         if len(self.cluster.members()) > 1:
             self._flag(NodeFlag.FIRST, on=False)
+        if self._takenIn:
+            self._waiting = False
         self._judge()
 
     def synchronizationAborted(self) -> None:

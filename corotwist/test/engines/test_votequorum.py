@@ -263,6 +263,22 @@ class OptionTests(VotingCase):
         self.form(1, 2)
         self.assertEqual(self.quorate(1, 2), [True, True])
 
+    def test_takingIn(self) -> None:
+        """
+        VQ2: a part that may act takes in one who waits for all, also when it
+        needs that one's vote itself: until the round ends it loses nothing.
+        """
+        nodeids = (1, 2, 3, 4, 5, 6)
+        for order in ((1, 2, 4, 5), (5, 1, 2, 4)):
+            self._boot(dict.fromkeys(nodeids, votes(6, waitForAll=True)))
+            self.form(*nodeids)
+            self.net.form(5)
+            self.form(1, 2, 3, 4, 6)
+            self.assertEqual(self.quorate(1, 5), [True, False])
+            self.net.form(3, 6)
+            self.form(*order)
+            self.assertEqual(self.quorate(*order), [True] * 4)
+
     def test_adoptingExpectations(self) -> None:
         """
         J6: a node that comes to a quorate partition takes over what it
