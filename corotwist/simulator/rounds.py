@@ -174,20 +174,24 @@ def _stand(place: Place, rounds: Rounds) -> None:
     def seenStarted(
         transitional: tuple[int, ...], members: tuple[int, ...], ringId: RingId
     ) -> None:
-        judge.started(life, service, transitional, members, ringId)
+        if life.alive:
+            judge.started(life, service, transitional, members, ringId)
         started(transitional, members, ringId)
 
     def seenProcess() -> bool:
         done = process()
-        judge.processed(life, service, done=done)
+        if life.alive:
+            judge.processed(life, service, done=done)
         return done
 
     def seenCompleted() -> None:
-        judge.completed(life, service)
+        if life.alive:
+            judge.completed(life, service)
         completed()
 
     def seenAborted() -> None:
-        judge.aborted(life, service)
+        if life.alive:
+            judge.aborted(life, service)
         aborted()
 
     place.__dict__.update(
