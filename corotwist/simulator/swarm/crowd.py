@@ -1,85 +1,125 @@
 """
-Clients of process groups, as drawn.
+What applications and clients do in a run, as planned.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
-from random import Random
-from typing import ClassVar, Final
+from collections import Counter
+from collections.abc import Sequence
+from struct import Struct
+from typing import Final
 
 from attrs import define, field
 from twisted.python.failure import Failure
 
 from corotwist.errors import ServiceError
 from corotwist.simulator.clients import Client
-from corotwist.simulator.cluster import Cluster, drawPayload
+from corotwist.simulator.cluster import Cluster
+from corotwist.simulator.swarm.plan import Deed
+from corotwist.totem.membership import Guarantee
 
-GROUPS: Final = (b"red", b"green", b"blue")
-MOST_CLIENTS: Final = 20
-SENT_SIZES: Final = (0, 10, 10, 100, 1000, 3000, 50_000)
+_STAMP: Final = Struct(">d")
+
+
+def payload(at: float, size: int) -> bytes:
+    """
+    Contents that follow from the moment, and are hardly ever the same twice.
+    """
+    start = _STAMP.pack(at)
+    return (start * (size // len(start) + 1))[:size]
 
 
 @define(eq=False)
 class Crowd:
     """
-    Clients of process groups who come, talk, and go.
+    Applications that multicast, and clients of process groups who come, talk,
+    and go.  Each method is a verb of L{Deed}.
 
-    @ivar rate: what they do in a second, all together.
+    @ivar clients: by the number that the plan gives them.
+    @ivar over: the plan has ended.
+    @ivar counts: of each verb, how often it was heard; and of what was
+        refused, why.
     """
 
     cluster: Cluster
-    random: Random
-    rate: float
-    until: float
-    clients: list[Client] = field(factory=list)
+    clients: dict[int, Client] = field(factory=dict)
+    over: bool = False
+    counts: Counter[str] = field(factory=Counter)
 
-    def begin(self) -> None:
+    def arm(self, work: Sequence[Deed]) -> None:
         """
-        Be busy from now on.
+        Be busy when the moments come.
         """
-        time = self.cluster.seconds() + self.random.expovariate(self.rate)
-        if time < self.until:
-            self.cluster.clock.place(time, self._act)
+        start = self.cluster.seconds()
+        for deed in work:
+            self.cluster.clock.place(start + deed.when.at, self._act, deed)
 
-    def _act(self) -> None:
-        self.clients = [client for client in self.clients if client.open]
-        deed = self.random.choice(self._DEEDS)
-        with suppress(ServiceError):
-            deed(self)
-        self.begin()
+    def _act(self, deed: Deed) -> None:
+        if self.over:
+            return
+        try:
+            getattr(self, deed.verb)(deed.when.at, **deed.arguments)
+            self.counts[deed.verb] += 1
+        except ServiceError as error:
+            self.counts[f"refused: {type(error).__name__}"] += 1
 
-    def _open(self) -> None:
-        if self.cluster.live and len(self.clients) < MOST_CLIENTS:
-            nodeid = self.random.choice(self.cluster.live)
-            client = self.cluster.client(nodeid)
-            self.clients.append(client)
-            client.join(self.random.choice(GROUPS))
+    def multicast(self, at: float, nodeid: int, size: int, safe: bool) -> None:
+        """
+        A message of the small application.
+        """
+        if nodeid in self.cluster.nodes and self.cluster.nodes[nodeid].up:
+            guarantee = Guarantee.SAFE if safe else Guarantee.AGREED
+            self.cluster.multicast(nodeid, payload(at, size), guarantee)
 
-    def _join(self) -> None:
-        if self.clients:
-            self.random.choice(self.clients).join(self.random.choice(GROUPS))
+    def open(self, at: float, client: int, nodeid: int, group: str) -> None:
+        """
+        A client comes, and joins a group.
+        """
+        if self._there(client) is None and self.cluster.nodes[nodeid].up:
+            self.clients[client] = self.cluster.client(nodeid)
+            self.join(at, client, group)
 
-    def _leave(self) -> None:
-        if self.clients:
-            self.random.choice(self.clients).leave(self.random.choice(GROUPS))
+    def join(self, at: float, client: int, group: str) -> None:
+        """
+        It joins another.
+        """
+        there = self._there(client)
+        if there is not None:
+            there.join(group.encode())
 
-    def _send(self) -> None:
-        if self.clients:
-            client = self.random.choice(self.clients)
-            group = self.random.choice([*client.views, *GROUPS[:1]])
-            sizes = self.random.choices(SENT_SIZES, k=self.random.randint(1, 5))
-            payloads = [drawPayload(self.random, size) for size in sizes]
-            client.send(group, *payloads).addErrback(_refused)
+    def leave(self, at: float, client: int, group: str) -> None:
+        """
+        It leaves one.
+        """
+        there = self._there(client)
+        if there is not None:
+            there.leave(group.encode())
 
-    def _close(self) -> None:
-        if self.clients:
-            self.random.choice(self.clients).close()
+    def send(self, at: float, client: int, group: str, sizes: Sequence[int]) -> None:
+        """
+        It sends messages, in one batch.
+        """
+        there = self._there(client)
+        if there is not None:
+            payloads = [payload(at, size) for size in sizes]
+            there.send(group.encode(), *payloads).addErrback(self._refused)
 
-    _DEEDS: ClassVar[tuple[Callable[["Crowd"], None], ...]] = (
-        *(_open, _open, _join, _leave, _close),
-        *([_send] * 8),
-    )
+    def close(self, at: float, client: int) -> None:
+        """
+        It dies.
+        """
+        there = self._there(client)
+        if there is not None:
+            there.close()
 
+    def _there(self, number: int) -> Client | None:
+        """
+        The client, if it lives, and its node.
+        """
+        client = self.clients.get(number)
+        if client is None or not client.open or not client.life.alive:
+            return None
+        return client if self.cluster.nodes[client.life.nodeid].up else None
 
-def _refused(failure: Failure) -> None:
-    failure.trap(ServiceError)
+    def _refused(self, failure: Failure) -> None:
+        failure.trap(ServiceError)
+        assert failure.type is not None, "a failure of some class"
+        self.counts[f"refused: {failure.type.__name__}"] += 1

@@ -1,166 +1,279 @@
 """
-The events of a run, as drawn.
+What a plan can have done to a cluster.
+
+Each method is a verb of L{corotwist.simulator.swarm.plan.Deed}.  A deed whose
+time has passed, or whose node is not there, is no deed: nothing happens.
 """
 
-from random import Random
-from typing import ClassVar
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
 
-from attrs import define
+from attrs import define, field
 
+from corotwist.errors import CorotwistError
 from corotwist.simulator.cluster import Cluster
 from corotwist.simulator.faults import Faults
-from corotwist.simulator.swarm.network import drawFaults
+from corotwist.simulator.swarm.plan import Deed, When, faultsFromJson
 from corotwist.totem.states import In
+
+_KILLED: Final[Mapping[In, str]] = {
+    In.GATHER: "killed while gathering",
+    In.COMMIT: "killed while committing",
+    In.RECOVERY: "killed while recovering",
+}
 
 
 @define(eq=False)
 class Deeds:
     """
-    The events of a story, as drawn.
+    Does what was planned.
 
     @ivar faults: of the network, when nothing worse happens.
     @ivar over: the faults have ended.
+    @ivar done: how often each deed was done.
+    @ivar skipped: how often there was nothing to do.
     """
 
     cluster: Cluster
-    random: Random
     faults: Faults
     over: bool = False
+    done: Counter[str] = field(factory=Counter)
+    skipped: Counter[str] = field(factory=Counter)
 
-    def partition(self) -> None:
+    def arm(self, deeds: Sequence[Deed]) -> None:
         """
-        Two or three sides.
+        Do them when their moments come.
         """
-        sides: list[set[int]] = [set() for _ in range(self.random.randint(2, 3))]
-        for nodeid in self.cluster.nodes:
-            self.random.choice(sides).add(nodeid)
+        for deed in deeds:
+            self._at(deed.when.at, self._reached, deed)
+
+    def _at(self, time: float, act: Callable[..., None], *arguments: Any) -> None:
+        now = self.cluster.seconds()
+        self.cluster.clock.place(max(time, now), self._unlessOver, act, *arguments)
+
+    def _unlessOver(self, act: Callable[..., None], *arguments: Any) -> None:
+        if not self.over:
+            act(*arguments)
+
+    def _reached(self, deed: Deed) -> None:
+        when = deed.when
+        event = partial(self._event, deed)
+        who = when.nodeid or None
+        if when.state:
+            self.cluster.whenState(In(when.state), event, who, when.skip)
+        elif when.kind:
+            self.cluster.whenSent(event, when.kind, source=who, skip=when.skip)
+        else:
+            self._do(deed)
+
+    def _event(self, deed: Deed) -> None:
+        if deed.when.later:
+            self._at(self.cluster.seconds() + deed.when.later, self._do, deed)
+        else:
+            self._do(deed)
+
+    def _do(self, deed: Deed) -> None:
+        act: Callable[..., bool] = getattr(self, deed.verb)
+        try:
+            happened = act(**deed.arguments)
+        except CorotwistError:
+            # A node that refuses to start on such a disk.
+            happened = False
+        (self.done if happened else self.skipped)[deed.verb] += 1
+
+    # Links.
+
+    def partition(self, sides: Sequence[Sequence[int]]) -> bool:
+        """
+        Cut the network into sides.
+        """
         self.cluster.partition(*sides)
+        return len(self.cluster.nodes) > 1
 
-    def heal(self) -> None:
+    def bridge(self, nodeid: int, sides: Sequence[Sequence[int]]) -> bool:
+        """
+        The same, but one node hears all and is heard by all.
+        """
+        self.cluster.partition(*sides)
+        for other in self._others(nodeid):
+            self.cluster.link(nodeid, other).cut = False
+            self.cluster.link(other, nodeid).cut = False
+        return len(self.cluster.nodes) > 1
+
+    def heal(self) -> bool:
         """
         All links whole.
         """
         self.cluster.heal()
+        return True
 
-    def cut(self) -> None:
+    def cut(self, source: int, target: int) -> bool:
         """
         One direction of one link.
         """
-        if len(self.cluster.nodes) > 1:
-            self.cluster.cut(*self.random.sample([*self.cluster.nodes], 2))
+        if not self._arePair(source, target):
+            return False
+        self.cluster.cut(source, target)
+        return True
 
-    def kill(self) -> None:
+    def mend(self, source: int, target: int) -> bool:
         """
-        One process, at once.
+        One direction is whole again.
         """
-        if self.cluster.live:
-            self.cluster.kill(self.random.choice(self.cluster.live))
+        if not self._arePair(source, target) or not self._link(source, target).cut:
+            return False
+        self._link(source, target).cut = False
+        return True
 
-    def killInState(self) -> None:
+    def swizzle(self, out: Sequence[int], back: Sequence[int], pace: float) -> bool:
         """
-        Whoever next enters a state, at that moment.
+        Nodes lose their links one after the other, and get them back in
+        another order.
         """
-        state = self.random.choice((In.GATHER, In.COMMIT, In.RECOVERY, In.OPERATIONAL))
-        nodeid = self.random.choice([*self.cluster.nodes])
+        now = self.cluster.seconds()
+        for i, nodeid in enumerate(out):
+            self._at(now + i * pace, self._isolate, nodeid, True)
+        for i, nodeid in enumerate(n for n in back if n in out):
+            self._at(now + (len(out) + i) * pace, self._isolate, nodeid, False)
+        return True
 
-        def kill() -> None:
-            if self.cluster.nodes[nodeid].up:
-                self.cluster.kill(nodeid)
+    def _isolate(self, nodeid: int, cut: bool) -> None:
+        for other in self._others(nodeid):
+            self._link(nodeid, other).cut = cut
+            self._link(other, nodeid).cut = cut
 
-        self.cluster.whenState(state, kill, nodeid, self.random.randint(0, 2))
-
-    def killSending(self) -> None:
-        """
-        Whoever next sends a datagram of some kind, in the middle of that.
-        """
-        nodeid = self.random.choice([*self.cluster.nodes])
-
-        def kill() -> None:
-            if self.cluster.nodes[nodeid].up:
-                self.cluster.kill(nodeid)
-
-        kind = self.random.choice(("token", "data", "join", "commit"))
-        skip = self.random.randint(0, 3)
-        self.cluster.whenSent(kill, kind, source=nodeid, skip=skip)
-
-    def boot(self) -> None:
-        """
-        A node that is down.
-        """
-        if self.cluster.down:
-            self.cluster.boot(self.random.choice(self.cluster.down))
-
-    def bootFresh(self) -> None:
-        """
-        A node that is down, without its disk.
-        """
-        if self.cluster.down:
-            self.cluster.boot(self.random.choice(self.cluster.down), fresh=True)
-
-    def restart(self) -> None:
-        """
-        Faster than others may notice.
-        """
-        if self.cluster.live:
-            nodeid = self.random.choice(self.cluster.live)
-            self.cluster.kill(nodeid)
-            later = self.random.choice((0.001, 0.01, 0.1, 1.2))
-            self.cluster.clock.callLater(later, self._bootIfDown, nodeid)
-
-    def _bootIfDown(self, nodeid: int) -> None:
-        if not self.over and nodeid in self.cluster.down:
-            self.cluster.boot(nodeid)
-
-    def stop(self) -> None:
-        """
-        One process leaves.
-        """
-        if self.cluster.live:
-            self.cluster.stop(self.random.choice(self.cluster.live))
-
-    def pause(self) -> None:
-        """
-        One process is not scheduled, for less or more than a token time.
-        """
-        if self.cluster.live:
-            seconds = self.random.choice((0.01, 0.2, 0.9, 1.5, 4.0))
-            self.cluster.pause(self.random.choice(self.cluster.live), seconds)
-
-    def slow(self) -> None:
-        """
-        One process takes its time.
-        """
-        if self.cluster.live:
-            seconds = self.random.choice((0.0, 0.0005, 0.005))
-            self.cluster.slow(self.random.choice(self.cluster.live), seconds)
-
-    def disk(self) -> None:
-        """
-        One disk is full, or takes writes again.
-        """
-        node = self.cluster.nodes[self.random.choice([*self.cluster.nodes])]
-        node.disk.refusing = not node.disk.refusing
-
-    def badLink(self) -> None:
+    def badLink(self, source: int, target: int, faults: Mapping[str, Any]) -> bool:
         """
         One direction loses or delays much.
         """
-        if len(self.cluster.nodes) > 1:
-            pair = self.random.sample([*self.cluster.nodes], 2)
-            self.cluster.link(*pair).faults = drawFaults(self.random)
+        if not self._arePair(source, target):
+            return False
+        self._link(source, target).faults = faultsFromJson(faults)
+        return True
 
-    def burst(self) -> None:
+    def blackHole(self, nodeid: int, largest: int) -> bool:
+        """
+        One node gets small datagrams only, from everybody.
+        """
+        for other in self._others(nodeid):
+            self._link(other, nodeid).faults = Faults(largest=largest)
+        return bool(self._others(nodeid))
+
+    def clog(self, source: int, target: int, seconds: float) -> bool:
+        """
+        One direction lets nothing out for a while, then all at once.
+        """
+        if not self._arePair(source, target):
+            return False
+        link = self._link(source, target)
+        link.busyUntil = max(link.busyUntil, self.cluster.seconds() + seconds)
+        return True
+
+    def burst(self, loss: float, seconds: float) -> bool:
         """
         The whole network is bad for a moment.
         """
-        self.cluster.faults = Faults(loss=self.random.uniform(0.3, 1.0))
-        self.cluster.clock.callLater(self.random.uniform(0.05, 1.0), self._burstEnds)
+        self.cluster.faults = Faults(loss=loss)
+        self._at(self.cluster.seconds() + seconds, self._burstEnds)
+        return True
 
     def _burstEnds(self) -> None:
-        if not self.over:
-            self.cluster.faults = self.faults
+        self.cluster.faults = self.faults
 
-    NAMES: ClassVar[tuple[str, ...]] = (
-        *("partition", "heal", "cut", "kill", "killInState", "killSending", "boot"),
-        *("bootFresh", "restart", "stop", "pause", "slow", "disk", "badLink", "burst"),
-    )
+    def _arePair(self, source: int, target: int) -> bool:
+        nodes = self.cluster.nodes
+        return source != target and source in nodes and target in nodes
+
+    def _link(self, source: int, target: int) -> Any:
+        return self.cluster.link(source, target)
+
+    def _others(self, nodeid: int) -> list[int]:
+        return [n for n in self.cluster.nodes if n != nodeid]
+
+    # Nodes.
+
+    def kill(self, nodeid: int) -> bool:
+        """
+        One process, at once.
+        """
+        node = self.cluster.nodes.get(nodeid)
+        if node is None or node.down:
+            return False
+        what = _KILLED.get(node.state)
+        if what is not None:
+            self.cluster.sometimes[what] += 1
+        self.cluster.kill(nodeid)
+        return True
+
+    def boot(self, nodeid: int, fresh: bool = False) -> bool:
+        """
+        A node that is down, perhaps without its disk.
+        """
+        node = self.cluster.nodes.get(nodeid)
+        if node is None or not node.down:
+            return False
+        self.cluster.boot(nodeid, fresh=fresh)
+        self.cluster.sometimes["restarted without its disk"] += fresh
+        return True
+
+    def restart(self, nodeid: int, later: float) -> bool:
+        """
+        Faster than others may notice.
+        """
+        if not self.kill(nodeid):
+            return False
+        back = Deed("boot", When(self.cluster.seconds() + later), {"nodeid": nodeid})
+        self.arm([back])
+        return True
+
+    def stop(self, nodeid: int) -> bool:
+        """
+        One process leaves.
+        """
+        if not self._isUp(nodeid):
+            return False
+        self.cluster.stop(nodeid)
+        return True
+
+    def pause(self, nodeid: int, seconds: float) -> bool:
+        """
+        One process is not scheduled, for less or more than a token time.
+        """
+        if not self._isUp(nodeid):
+            return False
+        self.cluster.pause(nodeid, seconds)
+        return True
+
+    def slow(self, nodeid: int, seconds: float) -> bool:
+        """
+        One process takes its time.
+        """
+        if not self._isUp(nodeid):
+            return False
+        self.cluster.slow(nodeid, seconds)
+        return True
+
+    def disk(self, nodeid: int, refusing: bool) -> bool:
+        """
+        One disk is full, or takes writes again.
+        """
+        node = self.cluster.nodes.get(nodeid)
+        if node is None or node.disk.refusing == refusing:
+            return False
+        node.disk.refusing = refusing
+        return True
+
+    def slowDisk(self, nodeid: int, seconds: float) -> bool:
+        """
+        One disk takes its time.
+        """
+        node = self.cluster.nodes.get(nodeid)
+        if node is None or node.disk.syncSeconds == seconds:
+            return False
+        node.disk.syncSeconds = seconds
+        return True
+
+    def _isUp(self, nodeid: int) -> bool:
+        return nodeid in self.cluster.nodes and self.cluster.nodes[nodeid].up

@@ -17,9 +17,11 @@ KINDS_LOST: Final[Mapping[str, Sequence[float]]] = {
 }
 
 
-def drawFaults(random: Random) -> Faults:
+def drawFaults(random: Random, *, damage: bool = False) -> Faults:
     """
     What the network does; each kind of fault is there or not.
+
+    @param damage: bits may flip and ends be missing: only seals notice.
     """
     kinds = {
         kind: random.choice(values)
@@ -36,6 +38,8 @@ def drawFaults(random: Random) -> Faults:
         delay=random.choice((0.00005, 0.0002, 0.001)),
         spread=random.choice((0.0, 0.00002, 0.0005, 0.005)),
         tail=random.choice((0.01, 0.05)) if coin(random) else 0.0,
+        corruption=random.choice((0.0001, 0.01)) if damage and coin(random) else 0.0,
+        truncation=random.choice((0.0001, 0.01)) if damage and coin(random) else 0.0,
     )
 
 

@@ -1,88 +1,205 @@
 """
-What is drawn for a run: which faults there are at all, and how strong.
+A run, drawn beforehand: everything that will be done to a cluster, and when.
+
+A plan is a value.  It can be printed, saved as JSON, made smaller, and run
+again; what happens in the run follows from it alone.
 """
 
-from collections.abc import Mapping, Sequence
-from random import Random
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from json import dumps, loads
+from math import inf
+from typing import Any, Final, Self
 
-from attrs import frozen
+from attrs import asdict, evolve, field, fields, frozen
 
-from corotwist.simulator.chance import source
+from corotwist.errors import CorotwistError
 from corotwist.simulator.faults import Faults
-from corotwist.simulator.swarm.deeds import Deeds
-from corotwist.simulator.swarm.network import coin, drawFaults
 
-MOST_SIZE: Final = 8
-# Sequences begin at 0, or soon wrap.
-FIRST_SEQUENCES: Final = (0, 0x7FFFFFF0, 0xFFFFFF00, 0xFFFFFFF8)
-CORE_CHANCE: Final = 0.2
-MESSAGE_SIZES: Final = ((1, 10, 100), (100, 1000), (10, 1390, 1400, 5000), (20_000,))
+# What becomes of the nodes outside the core when the faults end.
+DOWN: Final = "down"
+APART: Final = "apart"
+BROKEN: Final = "broken"
+OUTSIDE: Final = (DOWN, APART, BROKEN)
+# What can be planned; tests hold this against what can be drawn and done.
+LINK_DEEDS: Final = (
+    *("partition", "bridge", "heal", "cut", "mend", "swizzle"),
+    *("badLink", "blackHole", "clog", "burst"),
+)
+NODE_DEEDS: Final = (
+    *("kill", "boot", "restart", "stop", "pause", "slow", "disk", "slowDisk"),
+)
+DEEDS: Final = frozenset(LINK_DEEDS + NODE_DEEDS)
+WORK: Final = frozenset({"multicast", "open", "join", "leave", "send", "close"})
+
+
+class NoPlan(CorotwistError):
+    """
+    A file that holds no plan, or one of another version.
+    """
+
+
+@frozen
+class When:
+    """
+    The moment of a deed: a time, or the first event of some kind after it.
+
+    @ivar at: seconds since the start.
+    @ivar state: the next entry into this membership state.
+    @ivar kind: the next datagram of this kind that is sent.
+    @ivar nodeid: who enters, or sends; 0 for anybody.
+    @ivar skip: so many such events pass by before.
+    @ivar later: so many seconds after the event.
+    """
+
+    at: float
+    state: str = ""
+    kind: str = ""
+    nodeid: int = 0
+    skip: int = 0
+    later: float = 0.0
+
+
+@frozen
+class Deed:
+    """
+    Something done to the cluster, or by a client: the name of a method of
+    L{corotwist.simulator.swarm.deeds.Deeds}, with its arguments.
+    """
+
+    verb: str
+    when: When
+    arguments: Mapping[str, Any] = field(factory=dict)
+
+    def __str__(self) -> str:
+        arguments = ", ".join(f"{k} {v}" for k, v in self.arguments.items())
+        return f"{self.when.at:.3f} {self.verb} {arguments}".rstrip()
 
 
 @frozen
 class Plan:
     """
-    What was drawn for one run.
+    One run.
 
+    @ivar seed: of what is left to chance: the fate of single datagrams, the
+        order of simultaneous events, how long writes take.
+    @ivar services: whole nodes with clients of process groups, instead of a
+        small application on the ring.
+    @ivar sealed: a key seals all datagrams.
     @ivar seconds: how long the faults last.
-    @ivar pace: mean seconds between two events of the story.
-    @ivar deeds: which kinds of event may happen.
-    @ivar core: who comes through; the others stay away when the faults end.
+    @ivar deeds: what is done to nodes, links and disks meanwhile.
+    @ivar work: what applications and clients do.
+    @ivar core: who must make progress when the faults end.
+    @ivar outside: what the others are then: L{DOWN}; L{APART}, whole and on
+        the other side of a cut; or L{BROKEN}, on that side with all faults.
     """
 
+    seed: int
     size: int
-    faults: Faults
-    timing: Mapping[str, Any]
-    permute: bool
-    drift: float
-    syncSeconds: float
-    rate: float
-    sizes: Sequence[int]
-    seconds: float
-    pace: float
-    deeds: tuple[str, ...]
-    core: tuple[int, ...]
-    firstSequence: int
-    firstTokenSequence: int
+    services: bool = False
+    sealed: bool = False
+    faults: Faults = field(factory=Faults)
+    timing: Mapping[str, Any] = field(factory=dict)
+    quorum: Mapping[str, Any] = field(factory=dict)
+    permute: bool = False
+    drift: float = 0.0
+    syncSeconds: float = 0.0005
+    firstSequence: int = 0
+    firstTokenSequence: int = 0
+    seconds: float = 5.0
+    deeds: tuple[Deed, ...] = ()
+    work: tuple[Deed, ...] = ()
+    core: tuple[int, ...] = ()
+    outside: str = DOWN
+
+    def __str__(self) -> str:
+        what = "whole nodes" if self.services else "rings"
+        nodes = "1 node" if self.size == 1 else f"{self.size} nodes"
+        return (
+            f"{what} of {nodes}, seed {self.seed}: {len(self.deeds)} deeds and"
+            f" {len(self.work)} pieces of work in {self.seconds:.1f} s"
+        )
+
+    def toJson(self) -> str:
+        """
+        As text; L{fromJson} makes an equal plan of it.
+        """
+        values = asdict(self) | {
+            "faults": faultsToJson(self.faults),
+            "deeds": [_frozenDeed(deed) for deed in self.deeds],
+            "work": [_frozenDeed(deed) for deed in self.work],
+        }
+        lists = {name: values.pop(name) for name in ("deeds", "work")}
+        lines = [f'"{k}": {dumps(v)}' for k, v in values.items()]
+        for name, deeds in lists.items():
+            inner = ",\n    ".join(dumps(deed) for deed in deeds)
+            lines.append(f'"{name}": [\n    {inner}\n  ]' if deeds else f'"{name}": []')
+        return "{\n  " + ",\n  ".join(lines) + "\n}\n"
+
+    @classmethod
+    def fromJson(cls, text: str) -> Self:
+        """
+        A plan that was saved.
+
+        @raise NoPlan: it is none.
+        """
+        try:
+            values = loads(text)
+            values["faults"] = faultsFromJson(values["faults"])
+            values["core"] = tuple(values["core"])
+            for name, verbs in (("deeds", DEEDS), ("work", WORK)):
+                values[name] = tuple(_thawed(deed, verbs) for deed in values[name])
+            return cls(**values)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise NoPlan(f"no plan of a run: {error}") from error
 
 
-def draw(seed: int, mostNodes: int = MOST_SIZE) -> Plan:
+def faultsToJson(faults: Faults) -> dict[str, Any]:
     """
-    A plan for a seed.
+    What is not as it should be on a link; JSON has no infinity.
     """
-    random = source(seed, "plan")
-    size = random.randint(1, mostNodes)
-    deeds = tuple(deed for deed in Deeds.NAMES if random.random() < 0.5)  # noqa: PLR2004
-    nodeids = range(1, size + 1)
-    core = tuple(nodeids)
-    if random.random() < CORE_CHANCE:
-        core = tuple(sorted(random.sample(nodeids, random.randint(1, size))))
-    rate = random.choice((0.0, 2.0, 20.0, 100.0)) / size
-    return Plan(
-        size=size,
-        faults=drawFaults(random),
-        timing=_drawTiming(random),
-        permute=coin(random),
-        drift=random.choice((0.0, 0.001, 0.05)),
-        syncSeconds=random.choice((0.0, 0.0005, 0.02)),
-        rate=rate,
-        sizes=random.choice(MESSAGE_SIZES),
-        seconds=random.uniform(2.0, 12.0),
-        pace=random.choice((0.1, 0.5, 2.0)),
-        deeds=deeds,
-        core=core,
-        firstSequence=random.choice(FIRST_SEQUENCES),
-        firstTokenSequence=random.choice(FIRST_SEQUENCES),
+    whole, values = Faults(), asdict(faults)
+    return {k: v for k, v in values.items() if v != getattr(whole, k)}
+
+
+def faultsFromJson(values: Mapping[str, Any]) -> Faults:
+    """
+    The same, back again.
+    """
+    return Faults(**values)
+
+
+_WHEN: Final = tuple(f.name for f in fields(When))
+
+
+def _frozenDeed(deed: Deed) -> dict[str, Any]:
+    moment = {k: v for k, v in asdict(deed.when).items() if v or k == "at"}
+    return {"do": deed.verb, **moment, "with": dict(deed.arguments)}
+
+
+def _thawed(values: Mapping[str, Any], verbs: Collection[str]) -> Deed:
+    if values["do"] not in verbs:
+        raise ValueError(f"nobody can {values['do']!r}")
+    moment = {k: v for k, v in values.items() if k in _WHEN}
+    return Deed(values["do"], When(**moment), values["with"])
+
+
+def ended(plan: Plan, at: float) -> Plan:
+    """
+    The plan of a run that stopped during its faults: what came later did not
+    matter.
+    """
+    if at >= plan.seconds:
+        return plan
+    return evolve(
+        plan,
+        seconds=at,
+        deeds=before(plan.deeds, at),
+        work=before(plan.work, at),
     )
 
 
-def _drawTiming(random: Random) -> dict[str, Any]:
-    timing: dict[str, Any] = {"token": random.choice((0.3, 1.0))}
-    if coin(random):
-        timing |= {"windowSize": random.choice((4, 50, 300))}
-        timing |= {"maxMessages": random.choice((1, 3, 17, 100))}
-        timing |= {"missCount": random.choice((1, 5))}
-        timing |= {"failReceive": random.choice((50, 2500))}
-        timing |= {"sendJoin": random.choice((0.0, 0.02))}
-    return timing
+def before(deeds: Sequence[Deed], at: float = inf) -> tuple[Deed, ...]:
+    """
+    Those of earlier moments.
+    """
+    return tuple(deed for deed in deeds if deed.when.at <= at)

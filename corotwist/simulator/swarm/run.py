@@ -2,20 +2,28 @@
 One run, in two phases.
 
 In the first anything may happen, and only safety is judged.  In the second
-the faults end, and the cluster must make progress.
+the faults end for the core, and it must make progress.
 """
 
+from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from hashlib import blake2b
+from time import perf_counter
+from typing import Any, Final
 
-from attrs import define, field
+from attrs import define, evolve, field, frozen
 
-from corotwist.simulator.chance import source
+from corotwist.config.settings import NodeSettings, QuorumSettings
 from corotwist.simulator.cluster import Cluster
+from corotwist.simulator.judges.judge import Violation
+from corotwist.simulator.jury import PromiseBroken
 from corotwist.simulator.node import timingFor
-from corotwist.simulator.swarm.crowd import GROUPS, Crowd
+from corotwist.simulator.swarm.crowd import Crowd
 from corotwist.simulator.swarm.deeds import Deeds
-from corotwist.simulator.swarm.plan import MOST_SIZE, Plan, draw
+from corotwist.simulator.swarm.draw import GROUPS, MOST_SIZE, draw
+from corotwist.simulator.swarm.plan import BROKEN, DOWN, Plan
+from corotwist.simulator.swarm.sometimes import INSTALLED, Sometimes
+from corotwist.simulator.trace import DIGEST_BYTES
 
 # After the faults, so many token times for a ring: what was in flight and the
 # gathers under way may each cost a token and a consensus timeout.
@@ -23,17 +31,34 @@ PATIENCE_TOKENS: Final = 12
 # What was on its way when the faults ended may still do harm for so long, in
 # seconds: the longest delay, and a token that is lost to it.
 AFTERMATH: Final = 3.5
+# More events than this within one token time are a storm; for each node more
+# of them, as many hear what one says.
+STORM_EVENTS: Final = 100_000
+STORM_EVENTS_PER_PAIR: Final = 4_000
+# Seals of runs whose datagrams are sealed.
+KEY: Final = bytes(range(32))
+
+
+def replayOf(plan: Plan, mostNodes: int = MOST_SIZE) -> str:
+    """
+    The command that repeats a run that was drawn.
+    """
+    kind = "--services" if plan.services else "--rings"
+    nodes = "" if mostNodes == MOST_SIZE else f" --nodes {mostNodes}"
+    return f"corotwist sim {kind} --seed {plan.seed}{nodes}"
 
 
 @define(eq=False)
 class Swarm:
     """
-    One run.
+    One run.  To test services of your own, make a subclass: L{options} gives
+    the cluster its engines, L{begin} brings clients, L{finish} demands what
+    must be true in the end.
 
-    @ivar services: of whole nodes, with clients of process groups, instead of
-        a small application on the ring.
-
-    @ivar replay: the command that repeats it.
+    @ivar seed: the plan follows from it, unless there is one.
+    @ivar replay: the command that repeats it; by default C{corotwist sim}.
+    @ivar deeds: does what is planned, and counts it.
+    @ivar calmSince: when the faults ended, if they did.
     """
 
     seed: int
@@ -41,25 +66,60 @@ class Swarm:
     mostNodes: int = MOST_SIZE
     keepTrace: bool = False
     services: bool = False
-    plan: Plan = field(init=False)
+    plan: Plan = field(default=None)
     cluster: Cluster = field(init=False)
+    deeds: Deeds = field(init=False)
+    crowd: Crowd = field(init=False)
+    calmSince: float | None = field(default=None, init=False)
+    _sometimes: Sometimes = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.plan = plan = draw(self.seed, self.mostNodes)
-        self.cluster = Cluster(
-            plan.size,
-            self.seed,
-            plan.faults,
-            timing=timingFor(**plan.timing),
-            permute=plan.permute,
-            drift=plan.drift,
-            firstSequence=plan.firstSequence,
-            firstTokenSequence=plan.firstTokenSequence,
-            replay=self.replay,
-            keepTrace=self.keepTrace,
-            services=self.services,
-            boot=False,
-        )
+        if self.plan is None:
+            self.plan = draw(self.seed, self.mostNodes, services=self.services)
+        plan = self.plan
+        self.replay = self.replay or replayOf(plan, self.mostNodes)
+        self.cluster = Cluster(plan.size, plan.seed, plan.faults, **self.options())
+        self._sometimes = Sometimes(self.cluster)
+        self._sometimes.begin()
+        self.deeds = Deeds(self.cluster, plan.faults)
+        self.crowd = Crowd(self.cluster)
+
+    def options(self) -> dict[str, Any]:
+        """
+        Of the cluster.
+        """
+        plan = self.plan
+        return {
+            "timing": timingFor(**plan.timing),
+            "key": KEY if plan.sealed else None,
+            "permute": plan.permute,
+            "drift": plan.drift,
+            "firstSequence": plan.firstSequence,
+            "firstTokenSequence": plan.firstTokenSequence,
+            "replay": self.replay,
+            "keepTrace": self.keepTrace,
+            "services": plan.services,
+            "configure": self.configure,
+            "boot": False,
+        }
+
+    def configure(self, settings: NodeSettings) -> NodeSettings:
+        """
+        What whole nodes are told.
+        """
+        if not self.plan.quorum:
+            return settings
+        return evolve(settings, quorum=QuorumSettings(**self.plan.quorum))
+
+    def begin(self) -> None:
+        """
+        The cluster has booted; its faults are about to begin.
+        """
+
+    def finish(self) -> None:
+        """
+        The core is in quiet, and has delivered everything.
+        """
 
     def run(self) -> Cluster:
         """
@@ -71,49 +131,186 @@ class Swarm:
         for node in cluster.nodes.values():
             node.disk.syncSeconds = plan.syncSeconds
         cluster.boot(*cluster.nodes)
-        if self.services:
-            random = source(self.seed, "crowd")
-            Crowd(cluster, random, plan.rate * plan.size + 5.0, plan.seconds).begin()
-        elif plan.rate:
-            cluster.load(plan.rate, plan.seconds, plan.sizes)
+        self.deeds.arm(plan.deeds)
+        self.crowd.arm(plan.work)
+        self.begin()
         self._storm()
         self._recover()
+        self.finish()
+        self._count()
         return cluster
+
+    def _count(self) -> None:
+        """
+        What else was there sometimes.
+        """
+        counts, plan = self.cluster.sometimes, self.plan
+        self._sometimes.end()
+        counts["a minority went on"] += 0 < len(plan.core) * 2 <= plan.size
+        core = len(plan.core) or plan.size
+        counts["others stayed broken"] += plan.outside == BROKEN and core < plan.size
+        if any(reason.endswith("TryAgain") for reason in self.crowd.counts):
+            counts["a client was told to try again"] += 1
 
     def _storm(self) -> None:
         cluster, plan = self.cluster, self.plan
-        deeds = Deeds(cluster, source(self.seed, "deeds"), plan.faults)
-        random = deeds.random
         end = cluster.seconds() + plan.seconds
+        most = STORM_EVENTS + STORM_EVENTS_PER_PAIR * plan.size**2
         while cluster.seconds() < end:
-            cluster.run(min(random.expovariate(1 / plan.pace), end - cluster.seconds()))
-            if plan.deeds:
-                deed: Callable[[], None] = getattr(deeds, random.choice(plan.deeds))
-                deed()
-        deeds.over = True
+            before = cluster.clock.events
+            cluster.run(min(cluster.timing.token, end - cluster.seconds()))
+            events = cluster.clock.events - before
+            if events > most:
+                self._complain("L5", "a storm of events", events=events)
+
+    def _complain(self, promise: str, text: str, **details: Any) -> None:
+        lives = tuple(
+            node.process.life
+            for node in self.cluster.nodes.values()
+            if node.process is not None
+        )
+        self.cluster.jury.violated(Violation(promise, text, lives, details))
+        self.cluster.jury.sentence()
 
     def _recover(self) -> None:
         cluster, plan = self.cluster, self.plan
+        self.deeds.over = self.crowd.over = True
+        self.calmSince = cluster.seconds()
         cluster.forget()
-        cluster.calm()
-        if len(plan.core) < plan.size:
-            cluster.partition(plan.core)
+        core = plan.core or tuple(cluster.nodes)
+        outside = [n for n in cluster.nodes if n not in core]
+        self._calm(core, outside)
         for nodeid, node in cluster.nodes.items():
             if node.leaving:
                 cluster.kill(nodeid)
-            if nodeid in plan.core and not node.up:
+            if nodeid in core and not node.up:
                 cluster.boot(nodeid)
-        outside = [n for n in cluster.live if n not in plan.core]
-        if outside:
-            cluster.kill(*outside)
+        among = core if plan.outside == BROKEN else None
         cluster.run(AFTERMATH)
-        cluster.settle(PATIENCE_TOKENS * cluster.timing.token)
-        self._stillHere()
-        cluster.settle(stay=False)
+        cluster.settle(PATIENCE_TOKENS * cluster.timing.token, among=among)
+        self._stillHere(core)
+        cluster.settle(stay=False, among=among)
 
-    def _stillHere(self) -> None:
-        for nodeid in self.plan.core:
-            if self.services:
-                self.cluster.client(nodeid).join(GROUPS[0])
+    def _calm(self, core: tuple[int, ...], outside: list[int]) -> None:
+        """
+        End the faults of the core, and see to it that the others stay away.
+        """
+        cluster = self.cluster
+        if not outside:
+            self._calmAll()
+            return
+        if self.plan.outside == DOWN:
+            cluster.kill(*(n for n in outside if not cluster.nodes[n].down))
+        broken = [*map(self._brokenness, outside)]
+        self._calmAll()
+        if self.plan.outside == BROKEN:
+            for breakAgain in broken:
+                breakAgain()
+        for a in core:
+            for b in outside:
+                cluster.link(a, b).cut = cluster.link(b, a).cut = True
+
+    def _calmAll(self) -> None:
+        self.cluster.calm()
+        for node in self.cluster.nodes.values():
+            node.disk.syncSeconds = self.plan.syncSeconds
+
+    def _brokenness(self, nodeid: int) -> Callable[[], None]:
+        """
+        What is wrong with a node and its links, to break it again after all
+        was repaired.
+        """
+        cluster = self.cluster
+        disk = cluster.nodes[nodeid].disk
+        refusing = disk.refusing
+        links = [cluster.link(nodeid, n) for n in cluster.nodes if n != nodeid]
+        were = [(link, link.cut, link.faults or cluster.faults) for link in links]
+
+        def breakAgain() -> None:
+            disk.refusing = refusing
+            for link, cut, faults in were:
+                link.cut, link.faults = cut, faults
+
+        return breakAgain
+
+    def _stillHere(self, core: tuple[int, ...]) -> None:
+        for nodeid in core:
+            if self.plan.services:
+                self.cluster.client(nodeid).join(GROUPS[0].encode())
             else:
                 self.cluster.multicast(nodeid, b"still here")
+
+
+@frozen
+class Outcome:
+    """
+    What came of a run, for the statistics of many.
+
+    @ivar promise: the one that was broken, or the empty string.
+    @ivar text: how.
+    @ivar at: when, in virtual time.
+    @ivar faultSeconds: how long there were faults.
+    @ivar events: of the scheduler.
+    @ivar records: of the trace.
+    @ivar installs: configurations, of all nodes.
+    @ivar done: how often each deed was done; others were to be, and could not.
+    @ivar digest: of the whole trace, if it was kept.
+    """
+
+    seed: int
+    services: bool
+    size: int
+    promise: str
+    text: str
+    at: float
+    faultSeconds: float
+    wallSeconds: float
+    events: int
+    records: int
+    installs: int
+    done: Counter[str]
+    sometimes: Counter[str]
+    digest: str
+
+
+def outcome(swarm: Swarm) -> Outcome:
+    """
+    Run, and tell what came of it.  Whatever is raised is a broken promise.
+    """
+    began = perf_counter()
+    promise, text = _verdict(swarm)
+    cluster, plan = swarm.cluster, swarm.plan
+    now = cluster.seconds()
+    return Outcome(
+        seed=plan.seed,
+        services=plan.services,
+        size=plan.size,
+        promise=promise,
+        text=text,
+        at=now,
+        faultSeconds=min(now, plan.seconds),
+        wallSeconds=perf_counter() - began,
+        events=cluster.clock.events,
+        records=cluster.trace.count,
+        installs=cluster.sometimes[INSTALLED],
+        done=swarm.deeds.done,
+        sometimes=cluster.sometimes,
+        digest=_digest(cluster) if swarm.keepTrace else "",
+    )
+
+
+def _verdict(swarm: Swarm) -> tuple[str, str]:
+    try:
+        swarm.run()
+    except PromiseBroken as broken:
+        return broken.violation.promise, str(broken)
+    except Exception as error:  # noqa: BLE001 - Whatever it is, it is reported.
+        return type(error).__name__, f"{type(error).__name__}: {error}"
+    return "", ""
+
+
+def _digest(cluster: Cluster) -> str:
+    digest = blake2b(digest_size=DIGEST_BYTES)
+    for line in cluster.trace.lines():
+        digest.update(line.encode())
+    return digest.hexdigest()

@@ -12,7 +12,6 @@ from twisted.trial.unittest import SynchronousTestCase
 import corotwist
 from corotwist.simulator import Cluster, Faults, PromiseBroken, timingFor
 from corotwist.simulator.process import Delivered
-from corotwist.simulator.swarm.plan import Plan, draw
 from corotwist.simulator.swarm.run import Swarm
 from corotwist.totem.membership import Configuration
 from corotwist.totem.states import In
@@ -237,17 +236,3 @@ class DeterminismTests(SynchronousTestCase):
         first = trace(12)
         self.assertNotEqual(trace(13), first)
         self.assertEqual(trace(12), first)
-
-    def test_plans(self) -> None:
-        """
-        Seeds draw different plans, of all sizes, with and without each kind
-        of event.
-        """
-        plans: list[Plan] = [draw(seed) for seed in range(300)]
-        self.assertEqual(draw(7), plans[7])
-        self.assertEqual({plan.size for plan in plans}, set(range(1, 9)))
-        deeds = {deed for plan in plans for deed in plan.deeds}
-        self.assertTrue(len(deeds) >= 15, deeds)
-        self.assertTrue(any(not plan.deeds for plan in plans) or len(plans) < 2**15)
-        self.assertTrue(any(len(plan.core) < plan.size for plan in plans))
-        self.assertTrue(any(plan.faults.harmless for plan in plans))
