@@ -64,7 +64,7 @@ class Journeys:
     @ivar count: how many there were.
     """
 
-    key: bytes | None = None
+    key: bytes | None = field(default=None, repr=False)
     keep: int = MOST_JOURNEYS
     count: int = 0
     _journeys: deque[Journey] = field(init=False)
