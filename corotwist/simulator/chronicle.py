@@ -21,11 +21,23 @@ PLENTIFUL: Final = ("send", "deliver", "submit", "message")
 Fields = Mapping[str, Any]
 
 
-def nodesOf(nodeids: Iterable[object]) -> str:
+def nodesOf(nodeids: Iterable[int]) -> str:
     """
-    Nodeids in words.
+    Nodeids in words, ascending; three and more in a row as a range.
     """
-    return " ".join(map(str, nodeids)) or "nobody"
+    rows: list[list[int]] = []
+    for nodeid in sorted(nodeids):
+        if rows and nodeid == rows[-1][-1] + 1:
+            rows[-1].append(nodeid)
+        else:
+            rows.append([nodeid])
+    return " ".join(map(_row, rows)) or "nobody"
+
+
+def _row(row: list[int]) -> str:
+    if len(row) > 2:  # noqa: PLR2004
+        return f"{row[0]}-{row[-1]}"
+    return " ".join(map(str, row))
 
 
 @define
@@ -92,12 +104,18 @@ def _partitioned(fields: Fields, names: Names) -> str:
     return f"the network is parted: {' '.join(sides)}"
 
 
+def _slowed(seconds: float) -> str:
+    if seconds:
+        return f"needs {seconds:.6g} s for each piece of work"
+    return "works at full speed"
+
+
 _WORDS: Final[Mapping[str, Callable[[Fields, Names], str]]] = {
     "boot": _booted,
     "fail": lambda f, n: "is killed",
     "stop": lambda f, n: "is asked to leave",
     "pause": lambda f, n: f"is not scheduled for {f['seconds']:.6g} s",
-    "slow": lambda f, n: f"needs {f['seconds']:.6g} s for each piece of work",
+    "slow": lambda f, n: _slowed(f["seconds"]),
     "conf": _configured,
     "state": lambda f, n: f"goes from {f['before']} to {f['after']}: {f['cause']}",
     "store": _stored,
@@ -182,21 +200,21 @@ def _tell(event: str, fields: Fields, names: Names) -> _Telling | None:
 def _tellRing(fields: Fields, names: Names) -> _Telling | None:
     if fields["kind"] == "T":
         return None
-    name = names.of(fields["ring"])
-    text = f"in ring {name} of {nodesOf(fields['members'])}"
-    return _Telling("ring", ("ring", name), text)
+    name, members = names.of(fields["ring"]), fields["members"]
+    if len(members) == 1:
+        return _Telling("ring", "alone", "alone in a ring of its own")
+    return _Telling("ring", name, f"in ring {name} of {nodesOf(members)}")
 
 
 def _tellState(fields: Fields) -> _Telling | None:
     """
-    Only that a ring ends: how the next is made is to be seen in the picture.
+    Only that a ring ends, or was given up: how the next is made is to be seen in
+    the picture.
     """
     before, after, cause = fields["before"], fields["after"], fields["cause"]
-    if before == "operational" and after == "gather":
-        return _Telling("state", ("gather", cause), f"no ring any more: {cause}")
-    if after in {"gather", "mute", "stopped"} and before not in {"idle", "gather"}:
-        return _Telling("state", (after, cause), f"{after}: {cause}")
-    return None
+    if before in {"idle", "gather"} or after not in {"gather", "mute", "stopped"}:
+        return None
+    return _Telling("state", (after, cause), f"{after}: {cause}")
 
 
 def chronicle(records: Iterable[Record], names: Names) -> list[Line]:
