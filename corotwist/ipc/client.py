@@ -257,18 +257,22 @@ class NodeClient(Service):
         self._consumed()
 
 
-def connect(reactor: Any, path: str) -> Deferred[NodeClient]:
+def connect(
+    reactor: Any, path: str, retryPolicy: Callable[[int], float] = RETRY
+) -> Deferred[NodeClient]:
     """
     Be a client of the node that listens on a UNIX socket.
 
     @param reactor: C{IReactorTime} and C{IReactorUNIX}.
+    @param retryPolicy: see L{NodeClient}.
     @return: fires with a running L{NodeClient} when it is connected; from then
         on it connects again by itself, until C{stopService}.  Fails with
         L{Disconnected} when nobody is there, L{AccessDenied} when the node
         does not want us, L{TimedOut}, L{NotSupported}; nothing is left
         running then.
     """
-    return _started(NodeClient(reactor, partial(connectSocket, reactor, path)))
+    connecting = partial(connectSocket, reactor, path)
+    return _started(NodeClient(reactor, connecting, retryPolicy))
 
 
 def embed(

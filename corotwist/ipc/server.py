@@ -5,12 +5,13 @@ Listening for local clients, letting them in, and seeing them out.
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from math import inf
 from os import geteuid
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from secrets import token_bytes
 from socket import SO_PEERCRED, SOL_SOCKET, socket
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from attrs import asdict, define
 from twisted.application.service import Service
@@ -79,6 +80,27 @@ def peerCredentials(transport: Any) -> Credentials:
         raw = b""  # More groups than Python has room for.
     groups = Struct(f"{len(raw) // 4}I").unpack(raw)
     return Credentials(pid, uid, gid, frozenset((gid, *groups)))
+
+
+class Place(Protocol):
+    """
+    The place of a socket, in a file system: L{corotwist.ipc.path}.
+    """
+
+    def claim(self, path: str) -> None:
+        """
+        See L{path.claim}.
+        """
+
+    def admit(self, path: str, uids: frozenset[int], gids: frozenset[int]) -> None:
+        """
+        See L{path.admit}.
+        """
+
+
+def _mostFiles() -> float:
+    most, _ = getrlimit(RLIMIT_NOFILE)
+    return inf if most == RLIM_INFINITY else most
 
 
 def _randomSecret() -> bytes:
@@ -292,12 +314,17 @@ class IpcServer(Service):
         manager: Any,
         secret: Callable[[], bytes] = _randomSecret,
         credentials: Callable[[Any], Credentials] = peerCredentials,
+        *,
+        place: Place = path,
+        mostFiles: Callable[[], float] = _mostFiles,
     ) -> None:
         """
         @param reactor: C{IReactorTime} and C{IReactorUNIX}.
         @param manager: the service manager.
         @param secret: makes the secrets; any two must differ.
         @param credentials: tells who is at the other end of a transport.
+        @param place: looks after the place of the socket.
+        @param mostFiles: tells how many files this process may open.
         """
         self.reactor = reactor
         self.counters = Counters()
@@ -305,6 +332,8 @@ class IpcServer(Service):
         self._manager = manager
         self._makeSecret = secret
         self._credentials = credentials
+        self._place = place
+        self._mostFiles = mostFiles
         self._port: IListeningPort | None = None
         self._channels: set[ServerChannel] = set()
         self._unpaired: set[ServerChannel] = set()
@@ -321,7 +350,7 @@ class IpcServer(Service):
         @raise ConfigurationError: when the path cannot be ours.
         """
         where = self._settings.path
-        path.claim(where)
+        self._place.claim(where)
         factory = Factory.forProtocol(partial(ServerChannel, self))
         factory.noisy = False
         self._port = self.reactor.listenUNIX(where, factory, mode=0o600)
@@ -330,7 +359,7 @@ class IpcServer(Service):
 
     def _admit(self, where: str) -> None:
         try:
-            path.admit(where, self._settings.uids, self._settings.gids)
+            self._place.admit(where, self._settings.uids, self._settings.gids)
         except OSError as error:
             self._log.warn(
                 "Users {uids} and groups {gids} cannot connect to {path}: "
@@ -389,8 +418,7 @@ class IpcServer(Service):
         """
         Would one client more be at the cost of the ring?
         """
-        most, _ = getrlimit(RLIMIT_NOFILE)
-        return most != RLIM_INFINITY and len(self._channels) > most - FILES_KEPT
+        return len(self._channels) > self._mostFiles() - FILES_KEPT
 
     def _patienceEnded(self, channel: ServerChannel) -> None:
         channel.patience = None

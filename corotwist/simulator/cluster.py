@@ -18,13 +18,16 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from attrs import define
+from twisted.internet.defer import Deferred
 
 from corotwist.config.settings import Address, NodeSettings, Timing
 from corotwist.errors import CorotwistError
 from corotwist.interfaces import IEngineMaker
+from corotwist.ipc import client
+from corotwist.ipc.client import NodeClient
 from corotwist.plugin import discover
 from corotwist.simulator.chance import source
 from corotwist.simulator.clients import Client
@@ -35,6 +38,7 @@ from corotwist.simulator.journeys import Journeys
 from corotwist.simulator.judges.groups import Path
 from corotwist.simulator.judges.judge import Life
 from corotwist.simulator.jury import Jury
+from corotwist.simulator.local import Applications, LocalProcess, makeDoor
 from corotwist.simulator.machine import Blueprint, Options, Wishes
 from corotwist.simulator.network import Link, Network
 from corotwist.simulator.node import SimulatedNode
@@ -60,6 +64,10 @@ LOOK: Final = 0.005
 # When every run starts, in nanoseconds since 1970.
 STARTED_NS: Final = 1_700_000_000 * NANOSECONDS
 
+# How long an answer may take that a story waits for.
+WAIT_SECONDS: Final = 60.0
+
+T = TypeVar("T")
 Trigger = Callable[[], object]
 
 
@@ -178,6 +186,13 @@ class Cluster:
         self._clients = 0
         if boot:
             self.boot(*nodeids)
+        self.applications = Applications(
+            seed,
+            self.clock,
+            {n: node.paths for n, node in self.nodes.items()},
+            lambda nodeid: self.settings(nodeid).ipc.path,
+            self.runUntil,
+        )
 
     # Time.
 
@@ -247,7 +262,7 @@ class Cluster:
         host = str(self._entries[nodeid].addresses[0])
         port = Port(nodeid, self.network, (host,))
         rate = 1.0 + self._drift * draw.uniform(-1.0, 1.0)
-        clock = Reactor(self.clock, rate, port=port)
+        clock = Reactor(self.clock, rate, port=port, paths=node.paths)
         storage = Storage(
             clock,
             node.disk,
@@ -267,6 +282,7 @@ class Cluster:
                 transport=transport,
                 storage=storage,
                 random=random,
+                ipc=partial(makeDoor, source(self.seed, "secrets", *name)),
             )
             application.rounds = Rounds(
                 life,
@@ -621,6 +637,60 @@ class Cluster:
         Of a node that is up.
         """
         services = self.running(nodeid).application
+    # Applications on the machines of nodes, in a cluster with services.
+
+    def process(self, nodeid: int, uid: int = 0) -> LocalProcess:
+        """
+        A process that can C{connect} to the node of its machine, C{dial} it,
+        C{stall} and be killed.
+
+        @param uid: of the user whose it is.
+        """
+        return self.applications.process(nodeid, uid)
+
+    def connect(self, nodeid: int, uid: int = 0) -> NodeClient:
+        """
+        A client of a node as applications have it, over a UNIX socket; time
+        goes by until it is connected.  What it returns as L{Deferred}, L{wait}
+        waits for.
+
+        @raise ServiceError: when it cannot connect.
+        """
+        return self.applications.connect(nodeid, uid)
+
+    def embed(self, nodeid: int, pid: int | None = None) -> NodeClient:
+        """
+        A client inside the process of a node.
+
+        @param pid: what others see; by default one that no other has.
+        """
+        running = self.running(nodeid)
+        pid = pid or self.process(nodeid).pid
+        manager = self.services(nodeid).manager
+        return self.wait(client.embed(running.clock, manager, pid))
+
+    def wait(self, deferred: Deferred[T], within: float = WAIT_SECONDS) -> T:
+        """
+        Let time go by until a L{Deferred} has fired.
+
+        @return: with what.
+        @raise Exception: with which failure.
+        @raise TimeoutError: it has not, within so many seconds.
+        """
+        return self.applications.wait(deferred, within)
+
+    def stall(self, connected: NodeClient, seconds: float) -> None:
+        """
+        Let the process of a client do nothing, nor read, for a while.
+        """
+        self.applications.processOf(connected).stall(seconds)
+
+    def crash(self, connected: NodeClient) -> None:
+        """
+        End the process of a client at once.
+        """
+        self.applications.processOf(connected).kill()
+
         assert isinstance(services, Services), "a cluster without services"
         return services
 

@@ -4,12 +4,13 @@ One simulated node, through all its processes.
 
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 
 from corotwist.config.settings import Timing
 from corotwist.simulator.process import Application, Delivered, Process
 from corotwist.simulator.services import Services
 from corotwist.simulator.storage import Disk
+from corotwist.simulator.streams import Paths
 from corotwist.totem.membership import Configuration
 from corotwist.totem.states import In
 
@@ -34,6 +35,7 @@ class SimulatedNode:
     One node, whatever happens to it.
 
     @ivar disk: what survives its restarts.
+    @ivar paths: where processes of its machine meet.
     @ivar process: what runs there now, if anything.
     @ivar leaving: what was asked to stop and has not ended yet.
     @ivar lives: how many processes it has had.
@@ -41,6 +43,7 @@ class SimulatedNode:
 
     nodeid: int
     disk: Disk
+    paths: Paths = field(factory=Paths)
     process: Process | None = None
     leaving: Process | None = None
     lives: int = 0

@@ -9,6 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IReactorFDSet,
+    IReactorUNIX,
     IReadDescriptor,
     IWriteDescriptor,
 )
@@ -16,22 +17,33 @@ from zope.interface import implementer
 
 from corotwist.config.settings import TotemSettings
 from corotwist.interfaces import IDatagramReceiver, ITransport
+from corotwist.ipc.connection import Credentials
 from corotwist.node import TRANSPORTS
 from corotwist.simulator.clock import NodeClock
 from corotwist.simulator.network import Network
 from corotwist.simulator.sockets import Port
+from corotwist.simulator.streams import FILES, Connecting, End, Listening, Paths
 
 
-@implementer(IReactorFDSet)
+@implementer(IReactorFDSet, IReactorUNIX)
 @define(eq=False)
 class Reactor(NodeClock):
     """
     What production code takes for Twisted's reactor.
 
-    @ivar port: where its sockets are; L{None} for a process that has none.
+    @ivar who: the process, as the kernel knows it.
+    @ivar paths: the file system of its machine.
+    @ivar port: where its UDP sockets are; L{None} for a process that has none.
+    @ivar ends: its connections.
+    @ivar mostFiles: how many of those it may have.
     """
 
+    who: Credentials = field(default=Credentials(1, 0, 0), kw_only=True)
+    paths: Paths = field(factory=Paths, kw_only=True)
     port: Port | None = field(default=None, kw_only=True)
+    ends: dict[End, None] = field(factory=dict, init=False)
+    mostFiles: int = field(default=FILES, kw_only=True)
+    _listening: list[Listening] = field(factory=list, init=False)
 
     def addReader(self, reader: IReadDescriptor) -> None:
         self._sockets().addReader(reader)
@@ -58,6 +70,38 @@ class Reactor(NodeClock):
 
     def getWriters(self) -> list[IWriteDescriptor]:
         return []
+
+    def listenUNIX(
+        self,
+        address: str,
+        factory: Any,
+        backlog: int = 50,
+        mode: int = 0o666,
+        wantPID: bool = False,
+    ) -> Listening:
+        listening = Listening(self, address, factory, self.paths, backlog)
+        self._listening.append(listening)
+        listening.startListening()
+        return listening
+
+    def connectUNIX(
+        self,
+        address: str,
+        factory: Any,
+        timeout: float = 30,
+        checkPID: bool = False,
+    ) -> Connecting:
+        call = self.callLater(0, self.paths.connect, self, address, factory)
+        connecting = Connecting(address, call)
+        factory.startedConnecting(connecting)
+        return connecting
+
+    def stop(self) -> None:
+        super().stop()
+        for listening in self._listening:
+            listening.died()
+        for end in [*self.ends]:
+            end.died()
 
     def _sockets(self) -> Port:
         assert self.port is not None, "this process has no network"

@@ -164,12 +164,12 @@ def makeServices(
     **parts: Any,
 ) -> Services:
     """
-    A node without sockets and without a door for local clients.
+    A node on simulated sockets.
 
     @param makers: the engines to choose from; by default all that are
         installed.
     """
-    node = Node(settings, clock, ipc=None, makers=makers, timeOfDay=timeOfDay, **parts)
+    node = Node(settings, clock, makers=makers, timeOfDay=timeOfDay, **parts)
     services = Services(life, node)
     node.totem.listener = services
     return services

@@ -22,6 +22,10 @@ from corotwist.totem.membership import RingId
 HEADER: Final = Struct("<QQ")
 _RING_REASONS: Final = (Reason.NODEDOWN, Reason.NODEUP)
 
+# Processes with this number, or a higher one, are applications of the story:
+# the judge does not see what they see, only that nodes agree who is there.
+FIRST_APPLICATION: Final = 10_000
+
 SHOWN: Final = 5
 
 Tables = dict[Life, IProcessGroups]
@@ -326,6 +330,8 @@ class GroupsJudge(Judge):
             self._table(tables[life]) != right
             for lives, right in self._rightTables(rings)
             for life in lives
+        ) and all(
+            len({_applications(tables[life]) for life in lives}) <= 1 for lives in rings
         )
 
     def agreement(
@@ -351,6 +357,11 @@ class GroupsJudge(Judge):
                     client,
                     numbers=lost[:SHOWN],
                 )
+        for ring in rings:
+            known = {life.nodeid: _applications(tables[life]) for life in ring}
+            if len({*known.values()}) > 1:
+                text = "nodes know different applications"
+                self.blame("C11", text, *ring, known=known)
         for ring, right in self._rightTables(rings):
             for life in sorted(ring, key=lambda life: life.nodeid):
                 here = self._table(tables[life])
@@ -376,7 +387,12 @@ class GroupsJudge(Judge):
         return tables
 
     def _table(self, engine: IProcessGroups) -> dict[bytes, set[Member]]:
-        return {group: set(engine.members(group)) for group in engine.groups()}
+        found: dict[bytes, set[Member]] = {}
+        for group in engine.groups():
+            members = {m for m in engine.members(group) if m.pid < FIRST_APPLICATION}
+            if members:
+                found[group] = members
+        return found
 
     def _blame(
         self,
@@ -389,3 +405,12 @@ class GroupsJudge(Judge):
         lives = [client.life, *(other.life for other in others)]
         clients = [str(client), *map(str, others)]
         self.blame(promise, text, *lives, clients=clients, **details)
+
+
+def _applications(engine: IProcessGroups) -> frozenset[tuple[bytes, Member]]:
+    return frozenset(
+        (group, member)
+        for group in engine.groups()
+        for member in engine.members(group)
+        if member.pid >= FIRST_APPLICATION
+    )
