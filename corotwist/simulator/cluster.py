@@ -184,8 +184,6 @@ class Cluster:
             self.nodes, self.network, self.timing, self.jury, self.run, self.runUntil
         )
         self._clients = 0
-        if boot:
-            self.boot(*nodeids)
         self.applications = Applications(
             seed,
             self.clock,
@@ -193,6 +191,8 @@ class Cluster:
             lambda nodeid: self.settings(nodeid).ipc.path,
             self.runUntil,
         )
+        if boot:
+            self.boot(*nodeids)
 
     # Time.
 
@@ -279,10 +279,10 @@ class Cluster:
                 clock,
                 self._timeOfDay,
                 makers=self._makers,
+                ipc=partial(makeDoor, source(self.seed, "secrets", *name)),
                 transport=transport,
                 storage=storage,
                 random=random,
-                ipc=partial(makeDoor, source(self.seed, "secrets", *name)),
             )
             application.rounds = Rounds(
                 life,
@@ -632,11 +632,6 @@ class Cluster:
         self.jury.groups.opened(client)
         return client
 
-    def services(self, nodeid: int) -> Services:
-        """
-        Of a node that is up.
-        """
-        services = self.running(nodeid).application
     # Applications on the machines of nodes, in a cluster with services.
 
     def process(self, nodeid: int, uid: int = 0) -> LocalProcess:
@@ -691,8 +686,14 @@ class Cluster:
         """
         self.applications.processOf(connected).kill()
 
+    def services(self, nodeid: int) -> Services:
+        """
+        Of a node that is up.
+        """
+        services = self.running(nodeid).application
         assert isinstance(services, Services), "a cluster without services"
         return services
+
 
     def _pathOf(self, life: Life) -> Path:
         return self.services(life.nodeid).takePath()
