@@ -206,6 +206,7 @@ class Cluster:
         self.clock.runUntil(end)
         while self.clock.stopped and not self.jury.violations:
             self.clock.runUntil(end)
+        self.jury.rested()
         self.jury.sentence()
 
     def runUntil(self, condition: Callable[[], bool], within: float) -> bool:
@@ -308,6 +309,8 @@ class Cluster:
         service = process.service
         service.observer = lambda effect: self.jury.observed(life, effect)
         service.onBroken = lambda failure: self.jury.broken(life, failure)
+        manager = application.manager if isinstance(application, Services) else None
+        self.jury.inside.booted(life, service, manager)
         clock.worked = port.worked = process.worked
         return process
 

@@ -17,6 +17,7 @@ from corotwist.simulator.clock import Clock
 from corotwist.simulator.faults import KINDS
 from corotwist.simulator.judges.evs import EvsJudge
 from corotwist.simulator.judges.groups import GroupsJudge, Path
+from corotwist.simulator.judges.inside import InsideJudge
 from corotwist.simulator.judges.judge import Life, Violation
 from corotwist.simulator.judges.messages import MessageJudge
 from corotwist.simulator.judges.sync import SyncJudge
@@ -35,6 +36,10 @@ from corotwist.totem.membership import Configuration, RingId
 
 # The last records that a failure shows.
 RECORDS_SHOWN: Final = 60
+# The judge of what is inside looks at every so manieth sender, and between
+# events after such a share of the token timeout.
+LOOK_EVERY: Final = 64
+REST_SHARE: Final = 0.125
 
 _DATA: Final = bytes((KINDS.index("data"), 2))
 _REGULAR: Final = Struct("<IIiIQ")
@@ -85,6 +90,9 @@ class Jury:
     groups: GroupsJudge = field(init=False)
     sync: SyncJudge = field(init=False)
     votes: VotesJudge = field(init=False)
+    inside: InsideJudge = field(init=False)
+    _sendings: int = 0
+    _rested: float = 0.0
     _lastSent: dict[Life, int] = field(factory=dict)
     _lives: dict[Port, Life] = field(factory=dict)
 
@@ -95,6 +103,7 @@ class Jury:
         self.groups = GroupsJudge(self.violated, self.path)
         self.sync = SyncJudge(self.violated)
         self.votes = VotesJudge(self.violated)
+        self.inside = InsideJudge(self.violated, self.timing.token, self.size)
 
     # The lives of processes.
 
@@ -120,6 +129,7 @@ class Jury:
         self.traffic.ended(life)
         self.sync.ended(life)
         self.votes.ended(life, self.clock.seconds())
+        self.inside.ended(life)
         self._lastSent.pop(life, None)
 
     # What they do.
@@ -148,6 +158,22 @@ class Jury:
         now = self.clock.seconds()
         for datagram in datagrams:
             self.traffic.sent(life, datagram, now)
+        self._sendings += 1
+        if not self._sendings % LOOK_EVERY:
+            self.inside.looked(life)
+            self.inside.time(now, self.clock.events, life)
+
+    def rested(self) -> None:
+        """
+        Nothing happens at this moment: a stretch of the run is over.
+        """
+        now = self.clock.seconds()
+        if now - self._rested < self.timing.token * REST_SHARE:
+            return
+        self._rested = now
+        self.inside.time(now, self.clock.events)
+        for life in self.inside.lives:
+            self.inside.rested(life)
 
     def observed(self, life: Life, effect: Effect) -> None:
         """
@@ -165,6 +191,7 @@ class Jury:
         it its place.
         """
         last = self._lastSent.get(life, 0)
+        self.inside.work += self.size * len(effect.frames)
         for frame in effect.frames:
             if frame[3:5] != _DATA:
                 continue
@@ -188,6 +215,7 @@ class Jury:
             sender=effect.nodeid,
             digest=effect.payload,
         )
+        self.inside.work += 1
         self.evs.delivered(
             life, effect.ringId, effect.sequence, effect.nodeid, effect.payload
         )
@@ -205,12 +233,15 @@ class Jury:
             cause=configuration.cause,
         )
         self.evs.configured(life, configuration)
+        self.inside.looked(life)
 
     def _stateChanged(self, life: Life, effect: StateChanged) -> None:
         self.sometimes[f"{effect.before} to {effect.after}: {effect.cause}"] += 1
         self.record(
             life, "state", before=effect.before, after=effect.after, cause=effect.cause
         )
+        self.inside.stateChanged(life, effect.before, effect.after, effect.cause)
+        self.inside.looked(life)
         self.entered(life, effect.after)
 
     def submitted(self, life: Life, number: int, message: bytes) -> None:
