@@ -8,7 +8,7 @@ whatever caused another record comes before it.
 
 import json
 from bisect import bisect_right
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import merge
 from pathlib import Path
@@ -27,7 +27,7 @@ from corotwist.simulator.judges.blackbox import (
     Viewed,
 )
 from corotwist.simulator.judges.evs import EvsJudge
-from corotwist.simulator.judges.judge import Judge, Life, Report
+from corotwist.simulator.judges.judge import Judge, Life
 from corotwist.totem.membership import Configuration, RingId
 from corotwist.totem.sequence import after
 
@@ -91,11 +91,15 @@ class RecordJudge(Judge):
     @ivar recording: nodeids of those who do.
     @ivar lives: the processes there were, in the order of their boots.
     @ivar counts: records by kind.
+    @ivar recent: by node, its last records up to now.
     """
 
     recording: frozenset[int]
     lives: list[Life] = field(factory=list)
     counts: dict[str, int] = field(factory=lambda: defaultdict(int))
+    recent: dict[int, deque[Record]] = field(
+        factory=lambda: defaultdict(lambda: deque(maxlen=RECORDS_KEPT))
+    )
     _evs: EvsJudge = field(init=False)
     _now: dict[int, Life] = field(factory=dict)
     _durable: dict[int, int] = field(factory=dict)
@@ -121,6 +125,7 @@ class RecordJudge(Judge):
         files = [records(path) for path in paths]
         for record in merge(*files, marks, key=lambda record: int(record["t"])):
             self.counts[record["ev"]] += 1
+            self.recent[record.get("node", 0)].append(record)
             handler = getattr(self, f"_on_{record['ev']}", None)
             if handler is not None:
                 handler(record)
@@ -280,21 +285,3 @@ def _changes(listed: Iterable[tuple[int, int, int]]) -> tuple[Change, ...]:
     """
     changes = [Change(Member(n, pid), Reason(reason)) for n, pid, reason in listed]
     return tuple(sorted(changes, key=lambda change: change.member))
-
-
-def judgeRecords(
-    paths: Iterable[Path],
-    recording: Iterable[int],
-    report: Report,
-    marks: Iterable[Record] = (),
-) -> RecordJudge:
-    """
-    Hold the promises of rings against what daemons recorded.
-
-    @param recording: nodeids of all who record.
-    @return: the judge, for its figures.
-    @raise Unreadable: what is in a file is no record.
-    """
-    judge = RecordJudge(report, frozenset(recording))
-    judge.judge(paths, marks)
-    return judge

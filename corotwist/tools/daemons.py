@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -98,6 +98,7 @@ class Plan:
     What all configuration files of a cluster have in common.
 
     @ivar directory: for files, state, sockets and logs.
+    @ivar address: where a node, the first, reaches another, or itself.
     """
 
     directory: Path
@@ -107,13 +108,14 @@ class Plan:
     cluster: str = "demo"
     sealed: bool = True
     netmtu: int = 1500
+    address: Callable[[int, int], str] = lambda _, nodeid: addressOf(nodeid)
 
     def configuration(self, nodeid: int) -> str:
         """
         The file of one node.
         """
         nodes = "".join(
-            _NODE.format(address=addressOf(n), nodeid=n) for n in self.nodes
+            _NODE.format(address=self.address(nodeid, n), nodeid=n) for n in self.nodes
         )
         return _CONFIGURATION.format(
             cluster=self.cluster,

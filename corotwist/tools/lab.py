@@ -436,9 +436,10 @@ class Lab:
         """
         Is the node's daemon alive?
         """
-        for child in self._children:
-            child.poll()  # Reaps it, if there is something to reap.
         pid = self.daemons.get(nodeid, 0)
+        for child in self._children:
+            if child.pid == pid:
+                return child.poll() is None
         return pid in _namespacePids(self._namespace(nodeid))
 
     def kill(self, nodeid: int, number: int = signal.SIGKILL) -> None:

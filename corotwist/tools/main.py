@@ -18,7 +18,9 @@ COMMANDS: Final = {
     "demo": "run a cluster on this machine, kill a node, and check the order",
     "cpg": "join a process group, print what comes, send what is typed",
     "decode": "print recorded traffic as JSON",
+    "sim": "run simulated clusters until one breaks a promise",
     "bench": "measure messages per second, latency and CPU time",
+    "torture": "run real daemons, kill and cut them off, and judge what they did",
     "keygen": "write the key that a cluster seals its datagrams with",
 }
 

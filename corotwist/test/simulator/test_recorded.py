@@ -20,9 +20,9 @@ from corotwist.simulator.judges.blackbox import (
 from corotwist.simulator.judges.judge import Violation
 from corotwist.simulator.recorded import (
     Record,
+    RecordJudge,
     Unreadable,
     entries,
-    judgeRecords,
     records,
 )
 from corotwist.totem.membership import RingId
@@ -111,7 +111,8 @@ class RecordTests(SynchronousTestCase):
         paths = [directory / f"{node}" for node in files]
         for path, lines in zip(paths, files.values(), strict=True):
             path.write_text("".join(lines))
-        judge = judgeRecords(paths, recording, found.append, marks)
+        judge = RecordJudge(found.append, frozenset(recording))
+        judge.judge(paths, marks)
         self.assertEqual(sum(judge.counts.values()), len(story))
         return found
 
