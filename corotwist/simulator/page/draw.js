@@ -368,21 +368,23 @@ class Picture {
     const { run, view } = this, { sent, ways } = run, nodes = run.nodes.length;
     const batches = LAYERS.map(() => []), losses = [];
     const length = (far ? BIN : CROWD) / this.scale;
-    const taken = new Map();
+    const taken = new Float64Array(2 * LAYERS.length * nodes * nodes).fill(NaN);
+    const hidden = LAYERS.map(({ name }) => !this.shows(name) || (far && (name === "token" || name === "data")));
     const [first, last] = run.sentBetween(view.from, view.to);
     for (let i = first; i < last; i++) {
-      const layer = this.layer(i), name = LAYERS[layer].name;
-      const hidden = !this.shows(name) || (far && (name === "token" || name === "data"));
+      const layer = this.layer(i);
+      if (hidden[layer] && !run.losing[i]) continue;
+      const links = (layer * nodes + run.lane.get(sent.node[i])) * nodes;
+      const slot = Math.floor(sent.t[i] / length);
       for (let way = run.waysFrom[i]; way < ways.count && ways.of[way] === i; way++) {
         if (run.endOf(way) < view.from) continue;
-        const pair = (layer * nodes + run.lane.get(sent.node[i])) * nodes + run.lane.get(ways.target[way]);
-        const lost = run.lost(way), slot = Math.floor(sent.t[i] / length);
         // One arrow for each slot of time between the same two nodes.
-        const key = lost ? -1 - pair : pair;
-        if (taken.get(key) === slot) continue;
-        taken.set(key, slot);
+        const lost = run.lost(way);
+        const link = 2 * (links + run.lane.get(ways.target[way])) + (lost ? 1 : 0);
+        if (taken[link] === slot) continue;
+        taken[link] = slot;
         if (lost && this.shows("lost") && !(far && this.expected(way))) losses.push(way);
-        if (!hidden) batches[layer].push(way);
+        if (!hidden[layer]) batches[layer].push(way);
       }
     }
     const alpha = this.selected ? 0.12 : far ? 0.3 : 1;

@@ -14,7 +14,8 @@ class Hands {
     [this.canvas, this.map, this.tip, this.found] = ["diagram", "map", "tip", "found"].map(element);
     this.tellFacts(element("facts"), element("verdict"));
     this.makeLegend(element("legend"));
-    this.tellStory(document.querySelector("#story ol"));
+    this.story = element("story");
+    this.tellStory(this.story.querySelector("ol"));
     this.picture = new Picture(run, this.canvas, element("overlay"), this.map);
     this.pointers = new Map();
     this.readAddress();
@@ -163,8 +164,22 @@ class Hands {
     for (const { item, time, until } of this.lines) {
       item.classList.toggle("seen", until >= view.from && time <= view.to);
     }
+    this.scrollStory();
     clearTimeout(this.writing);
     this.writing = setTimeout(() => this.writeAddress(), 300);
+  }
+
+  /* The story goes along with the view. */
+  scrollStory() {
+    const { view } = this.picture, { lines, story } = this;
+    const last = lines.findLast(({ time }) => time <= view.to);
+    const first = lines.find(({ until }) => until >= view.from) || last;
+    for (const line of [last, first]) {
+      if (!line) continue;
+      const top = line.item.offsetTop - story.offsetTop, bottom = top + line.item.offsetHeight;
+      if (top < story.scrollTop) story.scrollTop = top - 4;
+      if (bottom > story.scrollTop + story.clientHeight) story.scrollTop = bottom - story.clientHeight + 4;
+    }
   }
 
   /* The address tells what is shown: #from=1.2&to=1.3&hide=token&follow=frame,0,17 */
@@ -350,10 +365,7 @@ class Hands {
     const at = this.shown === undefined
       ? lines.findIndex(({ time }) => time > middle) - (direction > 0 ? 1 : 0) : this.shown;
     this.shown = Math.min(lines.length - 1, Math.max(0, at + direction));
-    const line = lines[this.shown];
-    if (!line) return;
-    line.item.scrollIntoView({ block: "nearest" });
-    this.showLine(this.shown);
+    if (lines.length) this.showLine(this.shown);
   }
 
   pointAt(pick, event) {

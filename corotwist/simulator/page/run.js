@@ -67,8 +67,10 @@ class Run {
     const taken = [];
     let longest = 0;
     this.waysFrom = new Int32Array(sent.count + 1).fill(ways.count);
+    this.losing = new Uint8Array(sent.count);
     for (let i = ways.count - 1; i >= 0; i--) {
       this.waysFrom[ways.of[i]] = i;
+      if (this.lost(i)) this.losing[ways.of[i]] = 1;
       if (ways.takes[i] >= 0) {
         longest = Math.max(longest, ways.takes[i]);
         if (taken.length < 5000) taken.push(ways.takes[i]);
@@ -107,8 +109,10 @@ class Run {
 
   frame(ring, sequence) {
     const { sent, seen, kind, inner } = this;
-    const datagrams = [], dots = [];
+    const datagrams = [], dots = [], name = `${this.ringName(ring)}/${sequence}`;
+    const asking = this.notes.map((note) => note.startsWith("asks for ") && note.split(" ").includes(name));
     for (let i = 0; i < sent.count; i++) {
+      if (asking[sent.note[i]]) datagrams.push(i);
       if (sent.kind[i] !== kind.data) continue;
       const old = inner[i];
       if ((sent.ring[i] === ring && sent.a[i] === sequence) ||

@@ -462,6 +462,7 @@ class ScriptTests(SynchronousTestCase):
         journey = "\n".join(told["journey"])
         self.assertIn("1 → 2, 3 (dropped by the story): frame", journey)
         self.assertRegex(journey, r"again")
+        self.assertRegex(journey, r"token .* asks for [A-Z]+/\d+")
         for node in (1, 2, 3):
             self.assertIn(f"node {node} delivers the frame", journey)
         # Submitted once, handed up by three, in a frame with its own dots.
