@@ -699,7 +699,11 @@ class Cluster:
 
 
     def _pathOf(self, life: Life) -> Path:
-        return self.services(life.nodeid).takePath()
+        node = self.nodes[life.nodeid]
+        process = node.process or node.leaving
+        assert process is not None, f"{life} is over"
+        assert isinstance(process.application, Services), "nobody has clients"
+        return process.application.takePath()
 
     # Demands, and what was seen.
 
