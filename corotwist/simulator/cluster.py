@@ -156,7 +156,8 @@ class Cluster:
             self.clock, source(seed, "network"), nodeids, faults, hosts=nodeidOf
         )
         self.nodes = {
-            n: SimulatedNode(n, Disk(source(seed, "disk", n))) for n in nodeids
+            n: SimulatedNode(n, Disk(source(seed, "disk", n), name=f"ringid_{n}"))
+            for n in nodeids
         }
         self._drift = drift
         self._services = services
@@ -180,6 +181,8 @@ class Cluster:
         self.network.watchers.append(self.jury.sending)
         if keepTrace:
             self.network.journeys = Journeys(key)
+        if faults != CALM:
+            self.jury.note("faults", of=faults.words)
         self._demands = Demands(
             self.nodes, self.network, self.timing, self.jury, self.run, self.runUntil
         )
@@ -268,6 +271,7 @@ class Cluster:
             clock,
             node.disk,
             lambda sequence, ok: self.jury.record(life, "store", ring=sequence, ok=ok),
+            nodeid,
         )
         settings = self.settings(nodeid)
         transport = makeTransport(clock, settings.totem, port, self.network)
@@ -697,6 +701,13 @@ class Cluster:
         assert isinstance(services, Services), "a cluster without services"
         return services
 
+    def engine(self, nodeid: int, name: str) -> Any:
+        """
+        The service engine of that name on a node that is up.
+
+        @raise KeyError: there is none.
+        """
+        return self.services(nodeid).manager.engines[name]
 
     def _pathOf(self, life: Life) -> Path:
         node = self.nodes[life.nodeid]

@@ -275,4 +275,5 @@ class Process:
         """
         self.life.alive = False
         self.port.close()
+        self.storage.ended()
         self.clock.stop()

@@ -3,12 +3,11 @@ Where the ring sequence survives a restart.
 """
 
 import errno
-import fcntl
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from twisted.internet.defer import Deferred, DeferredLock, fail, succeed
 from twisted.internet.interfaces import IReactorThreads
@@ -27,6 +26,52 @@ LARGEST_SEQUENCE: Final = (1 << 64) - (1 << 32)
 MOST_STORES: Final = 16
 
 InThread = Callable[..., Deferred[Any]]
+
+
+class Files(Protocol):
+    """
+    What we use of module C{os}.
+    """
+
+    def open(self, path: Path, flags: int, mode: int = ...) -> int:
+        """
+        As C{os.open}.
+        """
+
+    def close(self, fd: int) -> None:
+        """
+        As C{os.close}.
+        """
+
+    def read(self, fd: int, length: int, /) -> bytes:
+        """
+        As C{os.read}.
+        """
+
+    def write(self, fd: int, data: bytes, /) -> int:
+        """
+        As C{os.write}.
+        """
+
+    def fsync(self, fd: int) -> None:
+        """
+        As C{os.fsync}.
+        """
+
+    def replace(self, src: Path, dst: Path) -> None:
+        """
+        As C{os.replace}.
+        """
+
+    def unlink(self, path: Path) -> None:
+        """
+        As C{os.unlink}.
+        """
+
+    def lockf(self, fd: int, command: int, length: int, /) -> None:
+        """
+        As C{os.lockf}.
+        """
 
 
 @implementer(IRingStorage)
@@ -54,16 +99,24 @@ class FileRingStorage:
 
     @param inThread: runs a function that waits for the disk, given with its
         arguments, and returns a Deferred of its result.
+    @param files: what is done with files.
     """
 
     _log = Logger()
 
-    def __init__(self, directory: str, nodeid: int, inThread: InThread) -> None:
+    def __init__(
+        self,
+        directory: str,
+        nodeid: int,
+        inThread: InThread,
+        files: Files = os,
+    ) -> None:
         self._directory = Path(directory)
         self._path = self._directory / f"ringid_{nodeid}"
         self._temporary = self._directory / f"ringid_{nodeid}.new"
         self._claim: int | None = None
         self._inThread = inThread
+        self._files = files
         self._lock = DeferredLock()
         self._waiting = 0
 
@@ -88,13 +141,13 @@ class FileRingStorage:
             return
         path = self._path.with_suffix(".lock")
         try:
-            claim = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            claim = self._files.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise self._refusal("cannot be claimed", error) from error
         try:
-            fcntl.lockf(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._files.lockf(claim, os.F_TLOCK, 0)
         except OSError as error:
-            os.close(claim)
+            self._files.close(claim)
             what = f"{self._path} belongs to a node that runs: two nodes need two"
             raise StorageRefused(f"{what} state directories") from error
         self._claim = claim
@@ -103,8 +156,7 @@ class FileRingStorage:
         self._claimFile()
         self._probe()
         try:
-            with self._path.open("rb") as file:
-                data = file.read(SEQUENCE_BYTES + 1)
+            data = self._read()
         except FileNotFoundError:
             self._log.info("No ring id is stored yet in {path}", path=self._path)
             return None
@@ -118,6 +170,13 @@ class FileRingStorage:
             )
             return None
         return self._checked(data)
+
+    def _read(self) -> bytes:
+        descriptor = self._files.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return self._files.read(descriptor, SEQUENCE_BYTES + 1)
+        finally:
+            self._files.close(descriptor)
 
     def store(self, sequence: int) -> Deferred[None]:
         if self._waiting >= MOST_STORES:
@@ -149,7 +208,7 @@ class FileRingStorage:
         """
         try:
             self._writeTemporary(b"")
-            self._temporary.unlink()
+            self._files.unlink(self._temporary)
         except OSError as error:
             raise self._refusal("cannot be written", error) from error
 
@@ -159,31 +218,31 @@ class FileRingStorage:
         """
         try:
             self._writeTemporary(sequence.to_bytes(SEQUENCE_BYTES, sys.byteorder))
-            self._temporary.replace(self._path)
-            _synchronize(self._directory)
+            self._files.replace(self._temporary, self._path)
+            self._synchronize()
         except OSError as error:
             raise self._refusal("cannot be written", error) from error
 
     def _writeTemporary(self, data: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._temporary, flags, 0o600)
+        descriptor = self._files.open(self._temporary, flags, 0o600)
         try:
-            if os.write(descriptor, data) != len(data):
+            if self._files.write(descriptor, data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(descriptor)
+            self._files.fsync(descriptor)
         finally:
-            os.close(descriptor)
+            self._files.close(descriptor)
+
+    def _synchronize(self) -> None:
+        """
+        A new name is durable only when its directory is.
+        """
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        descriptor = self._files.open(self._directory, flags)
+        try:
+            self._files.fsync(descriptor)
+        finally:
+            self._files.close(descriptor)
 
     def _refusal(self, what: str, error: OSError) -> StorageRefused:
         return StorageRefused(f"{self._path} {what}: {error.strerror}")
-
-
-def _synchronize(directory: Path) -> None:
-    """
-    A new name is durable only when its directory is.
-    """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
