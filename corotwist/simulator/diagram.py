@@ -29,7 +29,10 @@ MOST_SEEN: Final = 200_000
 TICKS: Final = 1_000_000
 # Where the parts are.
 PARTS: Final = "page"
-SCRIPTS: Final = ("run.js", "words.js", "draw.js", "hands.js")
+SCRIPTS: Final = (
+    *("run.js", "words.js", "looks.js", "space.js", "lanes.js", "traffic.js"),
+    *("draw.js", "hands.js"),
+)
 
 _ALL_KINDS: Final = (*KINDS, OTHER)
 _FATES: Final = (*LOSSES, *REMARKS)

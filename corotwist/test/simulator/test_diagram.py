@@ -195,8 +195,8 @@ class PageTests(SynchronousTestCase):
         """
         The script knows by name which losses are no news.
         """
-        draw = module._part("draw.js")
-        for fate in re.findall(r'fate === "([^"]+)"', draw):
+        traffic = module._part("traffic.js")
+        for fate in re.findall(r'fate === "([^"]+)"', traffic):
             self.assertIn(fate, LOSSES)
 
 
