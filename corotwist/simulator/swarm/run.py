@@ -8,7 +8,7 @@ the faults end for the core, and it must make progress.
 from collections import Counter
 from collections.abc import Callable
 from hashlib import blake2b
-from time import perf_counter
+from time import process_time
 from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
@@ -66,6 +66,7 @@ class Swarm:
     mostNodes: int = MOST_SIZE
     keepTrace: bool = False
     services: bool = False
+    seconds: float | None = None
     plan: Plan = field(default=None)
     cluster: Cluster = field(init=False)
     deeds: Deeds = field(init=False)
@@ -75,7 +76,9 @@ class Swarm:
 
     def __attrs_post_init__(self) -> None:
         if self.plan is None:
-            self.plan = draw(self.seed, self.mostNodes, services=self.services)
+            self.plan = draw(
+                self.seed, self.mostNodes, services=self.services, seconds=self.seconds
+            )
         plan = self.plan
         self.replay = self.replay or replayOf(plan, self.mostNodes)
         self.cluster = Cluster(plan.size, plan.seed, plan.faults, **self.options())
@@ -250,6 +253,7 @@ class Outcome:
     @ivar text: how.
     @ivar at: when, in virtual time.
     @ivar faultSeconds: how long there were faults.
+    @ivar busySeconds: of a core.
     @ivar events: of the scheduler.
     @ivar records: of the trace.
     @ivar installs: configurations, of all nodes.
@@ -264,7 +268,7 @@ class Outcome:
     text: str
     at: float
     faultSeconds: float
-    wallSeconds: float
+    busySeconds: float
     events: int
     records: int
     installs: int
@@ -277,7 +281,7 @@ def outcome(swarm: Swarm) -> Outcome:
     """
     Run, and tell what came of it.  Whatever is raised is a broken promise.
     """
-    began = perf_counter()
+    began = process_time()
     promise, text = _verdict(swarm)
     cluster, plan = swarm.cluster, swarm.plan
     now = cluster.seconds()
@@ -289,7 +293,7 @@ def outcome(swarm: Swarm) -> Outcome:
         text=text,
         at=now,
         faultSeconds=min(now, plan.seconds),
-        wallSeconds=perf_counter() - began,
+        busySeconds=process_time() - began,
         events=cluster.clock.events,
         records=cluster.trace.count,
         installs=cluster.sometimes[INSTALLED],
