@@ -23,9 +23,9 @@ FAULTS: Final = {
     "client": "a client is killed, or leaves",
 }
 
-MOST_DEEDS: Final = 4
-STORM_TOKENS: Final = 2.0, 6.0
-CALM_TOKENS: Final = 0.5, 4.0
+MOST_DEEDS: Final = 6
+STORM_TOKENS: Final = 1.5, 5.0
+CALM_TOKENS: Final = 0.5, 3.0
 # Around the moments when others give a node up: at once, before the token is
 # lost, between that and a new ring, long after.
 SPANS: Final = (0.0, 0.3, 0.7, 0.95, 1.2, 2.0, 3.5, 6.0)

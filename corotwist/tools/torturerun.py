@@ -86,6 +86,7 @@ class Torture:
     _begun: int = 0
     _toldAt: int = 0
     _storm: int = 0
+    _ended: int = 0
 
     # From beginning to end.
 
@@ -131,6 +132,7 @@ class Torture:
         self.marks.append({"t": self.quiet, "ev": "quiet"})
 
     def _end(self) -> None:
+        self._ended = self.clock()
         for client in self._here.values():
             client.last = client.running
             client.end()
@@ -261,6 +263,8 @@ class Torture:
 
     def _start(self, node: int) -> None:
         if not self.ground.running(node):
+            if self._stopping.pop(node, None) is not None:
+                self._gone(node)
             self.ground.start(node)
             self._lives[node] += 1
             self._note(f"start node {node}")
@@ -311,9 +315,10 @@ class Torture:
         """
         for node, since in list(self._stopping.items()):
             if not self.ground.running(node):
-                del self._stopping[node]
-                self._gone(node)
-                if not self._down(node):
+                if any(deed.node == node for deed in self._active):
+                    del self._stopping[node]
+                    self._gone(node)
+                else:
                     self._start(node)
             elif self.clock() - since > STOP_SECONDS * NANO:
                 raise Stuck(f"node {node} did not stop within {STOP_SECONDS:g} s")
@@ -371,8 +376,9 @@ class Torture:
             sorted(self.ground.ours),
             self.token,
             self._begun,
-            self.quiet,
-            self.log,
+            self._ended,
+            self.quiet is not None,
+            [list(deed) for deed in self.log],
             dict(self.done),
             self.marks,
             self.complaints,

@@ -53,8 +53,9 @@ class Story:
     @ivar ours: nodeids of our nodes; their records are C{node1.jsonl} and so
         on.
     @ivar token: seconds of the token timeout.
-    @ivar begun: when it began; likewise C{quiet}, when everything was at rest:
-        L{None} if it never was.
+    @ivar begun: when it began; likewise C{ended}, when nothing more was to
+        happen.
+    @ivar quiet: was everything at rest then?
     @ivar deeds: everything that was done: when, and what.
     @ivar done: faults by kind.
     @ivar marks: for the judge of records.
@@ -66,8 +67,9 @@ class Story:
     ours: list[int]
     token: float
     begun: int
-    quiet: int | None
-    deeds: list[tuple[int, str]]
+    ended: int
+    quiet: bool
+    deeds: list[list[Any]]
     done: dict[str, int]
     marks: list[dict[str, Any]]
     complaints: list[str]

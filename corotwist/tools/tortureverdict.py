@@ -215,7 +215,9 @@ class _Reading:
             evidence = _around(history, violation.details["entry"])
             self.findings.append(Finding(violation, evidence))
 
-        BlackBoxJudge(report).judge(histories, quiet=self.story.quiet is not None)
+        foreign = frozenset(self.story.nodes) - frozenset(self.story.ours)
+        judge = BlackBoxJudge(report, foreign)
+        judge.judge(histories, quiet=self.story.quiet)
         sent = sum(
             line["count"] for log in logs for line in log if line["event"] == "sending"
         )
@@ -225,11 +227,10 @@ class _Reading:
 
     def _log(self, client: Client) -> Iterator[dict[str, Any]]:
         """
-        What a client logged, up to the moment of quiet.
+        What a client logged until the end.
         """
-        quiet = self.story.quiet
         for line in records(self.directory / client.log):
-            if quiet is not None and line["t"] > quiet:
+            if line["t"] > self.story.ended:
                 return
             yield line
 

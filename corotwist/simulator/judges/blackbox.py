@@ -23,6 +23,8 @@ from corotwist.totem.membership import RingId
 _RING_REASONS: Final = frozenset((Reason.NODEDOWN, Reason.NODEUP))
 # Stands for the ring after the last one, when a run ended in quiet.
 _QUIET: Final = RingId(1 << 64, 0)
+# A message below this is not cut into several frames by anybody.
+FRAME_BYTES: Final = 1024
 SHOWN: Final = 5
 
 Number = tuple[Member, int]
@@ -150,6 +152,12 @@ class Stretch:
                 yield place, entry
 
 
+# By what two compare: the first of our clients, and the first of others', each
+# with the entry where the comparison begins.
+Known = dict[object, list[tuple[Stretch, int] | None]]
+_PARTED: Final = "went on together, but saw other messages or views"
+
+
 @define(eq=False)
 class Reading:
     """
@@ -177,12 +185,25 @@ class BlackBoxJudge(Judge):
     """
     C1 to C9, C11 and C12 from logs; P1.2, P2.0, P2.1 and P6 as far as clients
     can see.
+
+    Two things are known of real corosync nodes.  They go on with a message of
+    several frames in the middle when the ring changes, so that who comes new to
+    the ring lacks the beginning: such a message may be missing.  And they take
+    for survivors who came along in the last change of the ring, whatever came
+    before: where their clients see other views than ours, they alone are
+    blamed.
+
+    @ivar foreign: nodeids of real corosync nodes.
+    @ivar torn: messages that may be missing, by the rings that cut them.
     """
 
+    foreign: frozenset[int] = frozenset()
+    torn: dict[RingId, set[Number]] = field(factory=lambda: defaultdict(set))
     _histories: dict[Member, list[History]] = field(factory=lambda: defaultdict(list))
     _sizes: dict[Member, list[list[int]]] = field(factory=lambda: defaultdict(list))
     _rings: dict[RingId, tuple[tuple[int, ...], History]] = field(factory=dict)
     _stretches: list[Stretch] = field(factory=list)
+    _told: set[tuple[History, int]] = field(factory=set)
     _joins: dict[Member, RingId | None] = field(factory=dict)
 
     def judge(self, histories: Sequence[History], *, quiet: bool) -> None:
@@ -197,6 +218,8 @@ class BlackBoxJudge(Judge):
         readings = [self._read(history, quiet) for history in histories]
         if quiet:
             self._ending([reading for reading in readings if reading.history.alive])
+        for stretch in self._stretches:
+            self._tearing(stretch)
         self._together()
         self._symmetry()
         self._orders()
@@ -440,12 +463,27 @@ class BlackBoxJudge(Judge):
 
     # All logs.
 
+    def _tearing(self, stretch: Stretch) -> None:
+        """
+        The first message of a foreign sender on a ring may have begun on the
+        ring before.
+        """
+        ring = stretch.before
+        if ring is None or stretch.joined:
+            return
+        seen: set[Member] = set()
+        for _, entry in stretch.entries():
+            if isinstance(entry, Heard) and entry.sender not in seen:
+                seen.add(entry.sender)
+                if entry.sender.nodeid in self.foreign and entry.size > FRAME_BYTES:
+                    self.torn[ring].add((entry.sender, entry.number))
+
     def _together(self) -> None:
         """
         Who went from one ring to the next together saw the same on the way;
         who joined on the way, the same from there on.
         """
-        known: dict[object, tuple[Stretch, int]] = {}
+        known: Known = {}
         for stretch in self._stretches:
             if stretch.after is None:
                 continue
@@ -456,26 +494,52 @@ class BlackBoxJudge(Judge):
                 for change in getattr(entry, "joined", ()):
                     if change.reason is Reason.JOIN:
                         self._same(known, (change.member, *end), stretch, place)
+        for ours, theirs in known.values():
+            if ours is not None and theirs is not None:
+                self._compare(*ours, *theirs)
 
-    def _same(
-        self,
-        known: dict[object, tuple[Stretch, int]],
-        key: object,
-        stretch: Stretch,
-        since: int,
-    ) -> None:
-        other, start = known.setdefault(key, (stretch, since))
-        if other is stretch:
-            return
-        pairs = zip_longest(stretch.entries(since), other.entries(start))
-        for mine, theirs in pairs:
+    def _same(self, known: Known, key: object, stretch: Stretch, since: int) -> None:
+        """
+        Compare with the first of its kind who was there.
+        """
+        kind = stretch.history.life.nodeid in self.foreign
+        both = known.setdefault(key, [None, None])
+        first = both[kind]
+        if first is None:
+            both[kind] = stretch, since
+        elif first[0] is not stretch:
+            self._compare(stretch, since, *first)
+
+    def _compare(self, one: Stretch, since: int, other: Stretch, start: int) -> None:
+        for mine, theirs in zip_longest(
+            self._whole(one, since), self._whole(other, start)
+        ):
             if mine is None:
-                self._parted(other, stretch, theirs, None)
+                self._parted(other, one, theirs, None)
             elif theirs is None or mine[1] != theirs[1]:
-                self._parted(stretch, other, mine, theirs)
+                self._parted(one, other, mine, theirs)
             else:
                 continue
             return
+
+    def _whole(
+        self, stretch: Stretch, since: int
+    ) -> Iterator[tuple[int, Heard | Viewed]]:
+        """
+        What it saw, but for what may be missing.
+        """
+        ring = self._ringOf(stretch)
+        torn = () if ring is None else self.torn.get(ring, ())
+        for place, entry in stretch.entries(since):
+            if not torn or _numberOf(entry) not in torn:
+                yield place, entry
+
+    def _ringOf(self, stretch: Stretch) -> RingId | None:
+        """
+        Its ring, if anybody knows it.
+        """
+        ring = stretch.before
+        return self._joins.get(stretch.history.member) if ring is None else ring
 
     def _parted(
         self,
@@ -484,17 +548,24 @@ class BlackBoxJudge(Judge):
         mine: tuple[int, Heard | Viewed],
         theirs: tuple[int, Heard | Viewed] | None,
     ) -> None:
-        self._blame(
-            "C2",
-            "went on together, but saw other messages or views",
-            one.history,
-            mine[0],
-            other.history,
-            before=one.before,
-            after=one.after,
-            here=mine[1],
-            there="nothing" if theirs is None else theirs[1],
-        )
+        there = None if theirs is None else theirs[1]
+        views = isinstance(mine[1], Viewed) or isinstance(there, Viewed)
+        details: dict[str, object] = {"before": one.before, "after": one.after}
+        details |= {"here": mine[1], "there": there or "nothing"}
+        pairs = [(one.history, mine[0])]
+        pairs.append((other.history, other.stop if theirs is None else theirs[0]))
+        strange = [pair for pair in pairs if self._isForeign(pair[0])]
+        if views and len(strange) == 1:
+            pairs = strange
+        (history, place), *others = pairs
+        if (history, place) in self._told:
+            return
+        self._told.add((history, place))
+        them = [other for other, _ in others]
+        self._blame("C2", _PARTED, history, place, *them, **details)
+
+    def _isForeign(self, history: History) -> bool:
+        return history.life.nodeid in self.foreign
 
     def _symmetry(self) -> None:
         """
@@ -507,14 +578,15 @@ class BlackBoxJudge(Judge):
         for (member, before, after), stretch in ways.items():
             for other in sorted(stretch.survivors - {member}):
                 theirs = ways.get((other, before, after))
-                if theirs is not None and member not in theirs.survivors:
-                    self._blame(
-                        "C2",
-                        "thinks another went on with it, and that one does not",
-                        stretch.history,
-                        stretch.stop,
-                        theirs.history,
-                    )
+                if theirs is None or member in theirs.survivors:
+                    continue
+                text = "thinks another went on with it, and that one does not"
+                history, others = stretch.history, [theirs.history]
+                if self._isForeign(history) != self._isForeign(theirs.history):
+                    others = []
+                    if self._isForeign(theirs.history):
+                        history = theirs.history
+                self._blame("C2", text, history, stretch.stop, *others)
 
     def _orders(self) -> None:
         """
@@ -523,9 +595,7 @@ class BlackBoxJudge(Judge):
         rings: dict[RingId, list[Stretch]] = defaultdict(list)
         where: dict[Number, RingId] = {}
         for stretch in self._stretches:
-            ring = stretch.before
-            if ring is None:
-                ring = self._joins.get(stretch.history.member)
+            ring = self._ringOf(stretch)
             if ring is None:
                 continue
             rings[ring].append(stretch)
@@ -595,6 +665,10 @@ class BlackBoxJudge(Judge):
 
 def _asked(history: History) -> bool:
     return any(isinstance(entry, Leaving) for entry in history.entries)
+
+
+def _numberOf(entry: Heard | Viewed) -> Number | None:
+    return (entry.sender, entry.number) if isinstance(entry, Heard) else None
 
 
 def _numbers(stretch: Stretch) -> list[Number]:

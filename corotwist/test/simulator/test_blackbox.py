@@ -118,7 +118,11 @@ def good() -> dict[Member, list[Entry]]:
     }
 
 
-def verdict(logs: dict[Member, list[Entry]], quiet: bool = True) -> list[Violation]:
+def verdict(
+    logs: dict[Member, list[Entry]],
+    quiet: bool = True,
+    foreign: frozenset[int] = frozenset(),
+) -> list[Violation]:
     """
     What the judge says.
     """
@@ -127,7 +131,7 @@ def verdict(logs: dict[Member, list[Entry]], quiet: bool = True) -> list[Violati
         History(member, Life(member.nodeid), entries, alive=member != C)
         for member, entries in logs.items()
     ]
-    BlackBoxJudge(found.append).judge(histories, quiet=quiet)
+    BlackBoxJudge(found.append, foreign).judge(histories, quiet=quiet)
     return found
 
 
@@ -417,3 +421,61 @@ class BrokenPromiseTests(SynchronousTestCase):
 
         told = self.broken("P6.1", B, change)
         self.assertEqual(told.details["among"], ["1/11:0", "2/22:0"])
+
+
+class ForeignTests(SynchronousTestCase):
+    """
+    What is known of real corosync nodes is held against them alone.
+    """
+
+    def logs(self) -> dict[Member, list[Entry]]:
+        """
+        The good run, with a message of several frames first on the last ring.
+        """
+        logs = good()
+        for entries in logs.values():
+            if Sending(0, 3, SIZE) in entries:
+                place = entries.index(Sending(0, 3, SIZE))
+                entries[place : place + 1] = [
+                    Sending(0, 2, SIZE),
+                    Sending(2, 1, 5000),
+                ]
+            entries[entries.index(message(C, 2))] = Heard(C, 2, 5000)
+        return logs
+
+    def test_torn(self) -> None:
+        """
+        A foreign sender's message that a ring cut may be missing at those who
+        came new; one of ours may not.
+        """
+        logs = self.logs()
+        self.assertEqual(verdict(logs), [])
+        logs[A].remove(Heard(C, 2, 5000))
+        self.assertIn("C2", [told.promise for told in verdict(logs)])
+        self.assertEqual(verdict(logs, foreign=frozenset({3})), [])
+
+    def test_notTorn(self) -> None:
+        """
+        A later one, or one of one frame, is missed as ever.
+        """
+        for lost in (message(C, 0), message(A, 2)):
+            logs = self.logs()
+            logs[A].remove(lost)
+            found = verdict(logs, foreign=frozenset({3}))
+            self.assertIn("C2", [told.promise for told in found])
+
+    def test_views(self) -> None:
+        """
+        Where a foreign client sees other views than ours, it is blamed alone;
+        where it gets other messages, so is ours.
+        """
+        logs = good()
+        lost = view((A, B), left=(C,), why=Reason.NODEDOWN)
+        gone = view((A, B), left=(C,), why=Reason.PROCDOWN)
+        logs[B][logs[B].index(lost)] = gone
+        found = [x for x in verdict(logs, foreign=frozenset({2})) if x.promise == "C2"]
+        self.assertEqual([[life.nodeid for life in x.lives] for x in found], [[2]])
+        logs = good()
+        logs[B].remove(message(A, 1))
+        found = [x for x in verdict(logs, foreign=frozenset({2})) if x.promise == "C2"]
+        self.assertEqual([{life.nodeid for life in x.lives} for x in found], [{1, 2}])
