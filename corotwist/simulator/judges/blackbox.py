@@ -549,13 +549,13 @@ class BlackBoxJudge(Judge):
         theirs: tuple[int, Heard | Viewed] | None,
     ) -> None:
         there = None if theirs is None else theirs[1]
-        views = isinstance(mine[1], Viewed) or isinstance(there, Viewed)
+        missed = _lacks(one, there) or _lacks(other, mine[1])
         details: dict[str, object] = {"before": one.before, "after": one.after}
         details |= {"here": mine[1], "there": there or "nothing"}
         pairs = [(one.history, mine[0])]
         pairs.append((other.history, other.stop if theirs is None else theirs[0]))
         strange = [pair for pair in pairs if self._isForeign(pair[0])]
-        if views and len(strange) == 1:
+        if not missed and len(strange) == 1:
             pairs = strange
         (history, place), *others = pairs
         if (history, place) in self._told:
@@ -665,6 +665,15 @@ class BlackBoxJudge(Judge):
 
 def _asked(history: History) -> bool:
     return any(isinstance(entry, Leaving) for entry in history.entries)
+
+
+def _lacks(stretch: Stretch, entry: Heard | Viewed | None) -> bool:
+    """
+    Is it a message that did not come at all?
+    """
+    if not isinstance(entry, Heard):
+        return False
+    return all(other != entry for _, other in stretch.entries())
 
 
 def _numberOf(entry: Heard | Viewed) -> Number | None:
