@@ -91,9 +91,7 @@ def _run(cluster: Cluster, title: str, violation: Violation | None) -> dict[str,
         "title": title,
         "seed": cluster.seed,
         "replay": cluster.replay,
-        "verdict": str(violation) if violation else "",
-        "promise": f"{violation.promise} broken" if violation else "",
-        "at": _ticks(cluster.seconds()) if violation else -1,
+        **_verdict(violation, _ticks(cluster.seconds()), names),
         "end": _ticks(cluster.seconds()),
         "nodes": list(cluster.nodes),
         **_drawn(lanes),
@@ -106,6 +104,28 @@ def _run(cluster: Cluster, title: str, violation: Violation | None) -> dict[str,
         **_seen(cluster.trace, names),
         # Last: all rings have been named.
         "rings": _rings(cluster.trace, names),
+    }
+
+
+def _verdict(violation: Violation | None, end: int, names: Names) -> dict[str, Any]:
+    """
+    What was wrong, with the names that rings have in the picture, and where to
+    look.
+    """
+    if violation is None:
+        return {"verdict": "", "promise": "", "at": -1, "blamed": [], "evidence": None}
+    text, details = str(violation), violation.details
+    for ringId in names.ringIds:
+        text = text.replace(f"{ringId}", f"{names.of(ringId)} ({ringId})")
+    evidence = None
+    if isinstance(details.get("ring"), RingId) and "sequence" in details:
+        evidence = [names.index(details["ring"]), details["sequence"]]
+    return {
+        "verdict": text,
+        "promise": f"{violation.promise} broken",
+        "at": end,
+        "blamed": sorted({life.nodeid for life in violation.lives}),
+        "evidence": evidence,
     }
 
 

@@ -188,8 +188,22 @@ class Picture extends Traffic {
     context.clip();
     context.font = `bold ${laneHeight > 20 ? 12 : 9}px system-ui, 'DejaVu Sans', sans-serif`;
     context.fillStyle = "#222";
-    for (const node of run.nodes) context.fillText(`node ${node}`, 8, this.y(node) + 4);
+    for (const node of run.nodes) {
+      // Whom the verdict is about.
+      context.fillStyle = run.blamed.includes(node) ? "#b00020" : "#222";
+      context.fillText(`node ${node}`, 8, this.y(node) + 4);
+    }
     context.restore();
+    this.drawScroll();
+  }
+
+  /* That there are more lanes than can be seen. */
+  drawScroll() {
+    const { context, mostTop, view, width, height, top } = this;
+    if (!mostTop) return;
+    const room = height - top, whole = room + mostTop;
+    context.fillStyle = "rgba(0,0,0,0.35)";
+    context.fillRect(width - 6, top + view.top / whole * room, 4, room * room / whole);
   }
 
   /* The whole run, small. */

@@ -45,6 +45,14 @@ class Hands {
     button.textContent = "show";
     button.addEventListener("click", () => this.showViolation());
     verdict.append(button);
+    if (!run.evidence) return;
+    const [ring, sequence] = run.evidence, evidence = document.createElement("button");
+    evidence.textContent = `follow frame ${sequence} of ring ${run.ringName(ring)}`;
+    evidence.addEventListener("click", () => {
+      this.follow("frame", [ring, sequence]);
+      this.showSelected();
+    });
+    verdict.append(evidence);
   }
 
   makeLegend(legend) {

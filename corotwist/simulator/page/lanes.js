@@ -42,7 +42,7 @@ class Lanes extends Space {
     context.fillStyle = TINTS[ring % TINTS.length];
     context.fillRect(x1, y + 1, x2 - x1, laneHeight - 3);
     this.area("installed", span, x1, x2, bandHeight, laneHeight - 2);
-    if (laneHeight < LEAST_LANE + 4) return;
+    if (laneHeight < 30) return;
     const at = y + Math.max(bandHeight, 6) + 11, need = x2 - x1 - 8;
     const ink = INKS[ring % INKS.length], options = { need };
     if (laneHeight > 44 && this.labels.place(`ring ${name}: ${members}`, x1 + 5, at, ink, options)) return;

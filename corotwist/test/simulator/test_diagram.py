@@ -19,6 +19,7 @@ from corotwist.simulator import Cluster, Faults, Violation
 from corotwist.simulator import diagram as module
 from corotwist.simulator.diagram import SCRIPTS, page
 from corotwist.simulator.journeys import DROPPED, LOSSES, ON_TIME, UNHEARD, Journeys
+from corotwist.simulator.judges.judge import Life
 
 # Elements that have no end.
 VOID: Final = {"meta", "br", "link", "img", "input", "hr"}
@@ -164,9 +165,18 @@ class PageTests(SynchronousTestCase):
         """
         What the judges saw is told, and is where the run ended.
         """
-        self.cluster.jury.violated(Violation("P1.4", "seen twice", ()))
+        last = self.cluster.nodes[2].configurations[-1].ringId
+        lives = (Life(2), Life(3))
+        details = {"ring": last, "sequence": 1}
+        violation = Violation("P1.4", "seen twice", lives, details)
+        self.cluster.jury.violated(violation)
         run = runOf(page(self.cluster))
         self.assertIn("P1.4: seen twice", run["verdict"])
+        self.assertEqual(run["blamed"], [2, 3])
+        ring, sequence = run["evidence"]
+        name, ringId, members = run["rings"][ring]
+        self.assertEqual((ringId, members, sequence), (str(last), "2", 1))
+        self.assertIn(f"ring {name} ({last})", run["verdict"])
         self.assertEqual(run["promise"], "P1.4 broken")
         self.assertEqual(run["at"], run["end"])
 
