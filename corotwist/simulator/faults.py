@@ -27,6 +27,41 @@ def kindOf(datagram: bytes) -> str:
     return OTHER
 
 
+# At least and at most.
+BURST_SECONDS: Final = (0.05, 1.0)
+CLOG_SECONDS: Final = (0.1, 1.5)
+MOST_APPENDED: Final = 64
+
+
+@define
+class Spells:
+    """
+    Times at which something is so, at random.
+    """
+
+    _until: float = 0.0
+    _next: float = -1.0
+
+    def lasts(
+        self, now: float, rate: float, seconds: tuple[float, float], random: Random
+    ) -> float:
+        """
+        Until when it is so; 0 when it is not.
+
+        @param rate: how often it begins, in a second.
+        @param seconds: how long it is so, at least and at most.
+        """
+        if self._until > now:
+            return self._until
+        if self._next < 0:
+            self._next = now + random.expovariate(rate)
+        if now < self._next:
+            return 0.0
+        self._until = now + random.uniform(*seconds)
+        self._next = self._until + random.expovariate(rate)
+        return self._until
+
+
 @frozen
 class Faults:
     """
@@ -45,6 +80,13 @@ class Faults:
     @ivar corruption: probability that one to eight bits are flipped.
     @ivar truncation: probability that its end is missing.
     @ivar largest: datagrams of more bytes do not get through.
+    @ivar replay: probability that it arrives again much later, up to
+        C{replayAfter}.
+    @ivar oversize: probability that something is appended to it.
+    @ivar burst: how often, in a second, loss becomes C{burstLoss} for
+        L{BURST_SECONDS}.
+    @ivar clog: how often, in a second, the link stops for L{CLOG_SECONDS};
+        all that is on it then arrives afterwards.
     """
 
     loss: float = 0.0
@@ -60,15 +102,22 @@ class Faults:
     corruption: float = 0.0
     truncation: float = 0.0
     largest: float = inf
+    replay: float = 0.0
+    replayAfter: float = 10.0
+    oversize: float = 0.0
+    burst: float = 0.0
+    burstLoss: float = 1.0
+    clog: float = 0.0
 
     @property
     def harmless(self) -> bool:
         """
-        Does everything arrive once, whole and in order?
+        Does everything arrive once, whole, in time and in order?
         """
         return (
             not (self.loss or self.lossOf or self.duplication or self.reorder)
-            and not (self.corruption or self.truncation)
+            and not (self.corruption or self.truncation or self.oversize)
+            and not (self.replay or self.burst or self.clog)
             and self.largest == inf
         )
 
@@ -114,6 +163,8 @@ class Faults:
             datagram = _flipped(datagram, random)
         if self.truncation and random.random() < self.truncation:
             datagram = datagram[: random.randrange(len(datagram))]
+        if self.oversize and random.random() < self.oversize:
+            datagram += random.randbytes(random.randint(1, MOST_APPENDED))
         return datagram
 
 

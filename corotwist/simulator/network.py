@@ -2,6 +2,7 @@
 A network of directed links, each with faults of its own, under a clock.
 """
 
+import errno
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_address
@@ -11,7 +12,14 @@ from typing import Any, Final
 from attrs import define, field
 
 from corotwist.simulator.clock import Clock
-from corotwist.simulator.faults import CALM, Faults, Rule
+from corotwist.simulator.faults import (
+    BURST_SECONDS,
+    CALM,
+    CLOG_SECONDS,
+    Faults,
+    Rule,
+    Spells,
+)
 from corotwist.simulator.journeys import (
     COPY,
     CUT,
@@ -28,7 +36,7 @@ from corotwist.simulator.journeys import (
     Journeys,
 )
 from corotwist.simulator.machine import addressOf
-from corotwist.simulator.sockets import Port, Route
+from corotwist.simulator.sockets import Port, Route, failed
 from corotwist.totem.sockets import SocketAddress, socketAddress
 from corotwist.totem.udp import BROADCAST
 
@@ -48,6 +56,9 @@ class Link:
     @ivar cut: nothing gets through.
     @ivar faults: its own, or L{None} for those of the whole network.
     @ivar busyUntil: when the last datagram that keeps its order arrives.
+    @ivar cloggedUntil: what is sent before arrives then, or later.
+    @ivar bursts: when it loses more than usual.
+    @ivar clogs: when it stops.
     @ivar batch: the last that left and nothing happened to: what follows in
         the same instant on the same route travels with it.
     @ivar batchLeft: when that was.
@@ -56,6 +67,9 @@ class Link:
     cut: bool = False
     faults: Faults | None = None
     busyUntil: float = 0.0
+    cloggedUntil: float = 0.0
+    bursts: Spells = field(factory=Spells)
+    clogs: Spells = field(factory=Spells)
     batch: list[bytes] = field(factory=list)
     batchRoute: Route | None = None
     batchLeft: float = -1.0
@@ -120,7 +134,8 @@ class Network:
         """
         A process listens: it gets what is sent to its node from now on.
         """
-        self._ports[port.nodeid] = port
+        if self._ports.setdefault(port.nodeid, port) is not port:
+            raise failed(errno.EADDRINUSE)
 
     def closed(self, port: Port) -> None:
         """
@@ -222,9 +237,14 @@ class Network:
         if self.journeys is not None:
             now = self.clock.seconds()
             self.journeys.left((source, target), now, now, (datagram,), FORGED)
-        known = self._addressesOf.get(source)
-        stranger = socketAddress(addressOf(source), PORT_NUMBER)
-        self.forge(known or stranger, target, datagram)
+        self.forge(self.addressOf(source), target, datagram)
+
+    def addressOf(self, nodeid: int) -> SocketAddress:
+        """
+        Of a node, or what a stranger of that nodeid would have.
+        """
+        known = self._addressesOf.get(nodeid)
+        return known or socketAddress(addressOf(nodeid), PORT_NUMBER)
 
     def forge(self, address: SocketAddress, target: int, datagram: bytes) -> None:
         """
@@ -242,6 +262,9 @@ class Network:
         """
         link = way.link
         time = max(self.clock.seconds() + takes, link.busyUntil + GAP)
+        if time < link.cloggedUntil:
+            self.counts["clogged"] += len(datagrams)
+            time = link.cloggedUntil
         link.busyUntil = time
         link.batchRoute = None
         self.clock.place(time, self._arrived, way, datagrams)
@@ -253,11 +276,18 @@ class Network:
             if rule.applies(port.nodeid, target, datagram):
                 self._scripted(way, faults, rule, datagram)
                 return
-        if faults.lost(datagram, random):
+        if faults.clog:
+            self._spell(way.link, faults.clog)
+        if faults.lost(datagram, random) or self._inBurst(way.link, faults):
             self.counts["lost"] += 1
             self._note(port, target, (datagram,), None, LOST)
             return
         takes = faults.draw(random)
+        if faults.replay and random.random() < faults.replay:
+            self.counts["replayed"] += 1
+            later = takes + random.random() * faults.replayAfter
+            time = self._outOfOrder(way, later, datagram)
+            self._note(port, target, (datagram,), time, COPY)
         if faults.duplication and random.random() < faults.duplication:
             self.counts["duplicated"] += 1
             later = takes + random.random() * faults.duplicateAfter
@@ -278,6 +308,27 @@ class Network:
         if self.journeys is not None:
             self._note(port, target, (datagram,), time, remark)
 
+    def _spell(self, link: Link, clog: float) -> None:
+        """
+        See whether the link stops now.
+        """
+        now = self.clock.seconds()
+        until = link.clogs.lasts(now, clog, CLOG_SECONDS, self.random)
+        link.cloggedUntil = max(link.cloggedUntil, until)
+
+    def _inBurst(self, link: Link, faults: Faults) -> bool:
+        """
+        Is this one lost because many are?
+        """
+        if not faults.burst:
+            return False
+        now, random = self.clock.seconds(), self.random
+        if not link.bursts.lasts(now, faults.burst, BURST_SECONDS, random):
+            return False
+        lost = random.random() < faults.burstLoss
+        self.counts["burst"] += lost
+        return lost
+
     def _scripted(
         self, way: "_Way", faults: Faults, rule: Rule, datagram: bytes
     ) -> None:
@@ -291,7 +342,7 @@ class Network:
             self._note(way.port, way.target, (datagram,), time, SCRIPTED)
 
     def _outOfOrder(self, way: "_Way", takes: float, datagram: bytes) -> float:
-        time = self.clock.seconds() + takes
+        time = max(self.clock.seconds() + takes, way.link.cloggedUntil)
         self.clock.place(time, self._arrived, way, (datagram,))
         return time
 

@@ -66,6 +66,8 @@ class Carrier(Protocol):
     def opened(self, port: "Port") -> None:
         """
         A process listens: it gets what is sent to its node from now on.
+
+        @raise OSError: another one does.
         """
 
     def closed(self, port: "Port") -> None:
@@ -164,8 +166,8 @@ class Port:
             raise failed(errno.EADDRINUSE)
         if address[0] not in self.hosts and not made.joined(address[0]):
             raise failed(errno.EADDRNOTAVAIL)
-        self._bound[address] = made
         self.network.opened(self)
+        self._bound[address] = made
 
     def closed(self, made: "Socket", address: SocketAddress) -> None:
         """
