@@ -48,14 +48,16 @@ class Attacker:
     _first: list[bytes] = field(factory=list)
     _sample: list[bytes] = field(factory=list)
     _seen: int = 0
-    _foreign: Sequence[bytes] = ()
+    _elsewhere: Sequence[bytes] = ()
     _until: float = 0.0
+    _listening: bool = False
 
     def listen(self) -> None:
         """
         Remember what nodes say from now on.
         """
-        if self._overheard not in self.network.watchers:
+        if not self._listening:
+            self._listening = True
             self.network.watchers.append(self._overheard)
 
     def _overheard(
@@ -77,8 +79,9 @@ class Attacker:
         Send so many datagrams in a second, for so long.
         """
         assert {*kinds} <= {*KINDS}, f"no such kinds: {kinds}"
-        if "foreign" in kinds and not self._foreign:
-            self._foreign = self.foreign()
+        if "foreign" in kinds and not self._elsewhere:
+            self._elsewhere = self.foreign()
+        self.listen()
         self._until = self.network.clock.seconds() + seconds
         self._next(rate, kinds)
 
@@ -111,7 +114,7 @@ class Attacker:
         if kind == "random":
             return random.randbytes(random.randint(0, LARGEST_MADE))
         if kind == "foreign":
-            return random.choice(self._foreign)
+            return random.choice(self._elsewhere)
         memory = random.choice(known) or self._first
         if not memory:
             return None

@@ -29,6 +29,7 @@ from corotwist.interfaces import IEngineMaker
 from corotwist.ipc import client
 from corotwist.ipc.client import NodeClient
 from corotwist.plugin import discover
+from corotwist.simulator.attacker import Attacker
 from corotwist.simulator.chance import source
 from corotwist.simulator.clients import Client
 from corotwist.simulator.clock import Clock
@@ -40,6 +41,7 @@ from corotwist.simulator.judges.judge import Life
 from corotwist.simulator.jury import Jury
 from corotwist.simulator.local import Applications, LocalProcess, makeDoor
 from corotwist.simulator.machine import Blueprint, Options, Wishes
+from corotwist.simulator.mischief import Mischief
 from corotwist.simulator.network import Link, Network
 from corotwist.simulator.node import SimulatedNode
 from corotwist.simulator.process import Application, Process
@@ -54,6 +56,7 @@ from corotwist.simulator.services import (
 from corotwist.simulator.sockets import Port
 from corotwist.simulator.storage import Disk, Storage
 from corotwist.simulator.trace import LAST_RECORDS, NANOSECONDS, Trace
+from corotwist.totem.effects import Effect
 from corotwist.totem.membership import Guarantee
 from corotwist.totem.ring import Ring
 from corotwist.totem.service import TotemService
@@ -64,6 +67,9 @@ LOOK: Final = 0.005
 # When every run starts, in nanoseconds since 1970.
 STARTED_NS: Final = 1_700_000_000 * NANOSECONDS
 
+# What is overheard of another cluster, for an attacker.
+FOREIGN_RATE: Final = 20.0
+FOREIGN_SECONDS: Final = 2.0
 # How long an answer may take that a story waits for.
 WAIT_SECONDS: Final = 60.0
 
@@ -79,7 +85,7 @@ class _StateTrigger:
     action: Trigger
 
 
-class Cluster:
+class Cluster(Mischief):
     """
     Nodes 1 to C{size}, all booted unless told otherwise.
 
@@ -179,6 +185,13 @@ class Cluster:
             Trace(None if keepTrace else LAST_RECORDS),
         )
         self.network.watchers.append(self.jury.sending)
+        self.whim = source(seed, "whim")
+        self.attacker = Attacker(
+            self.network,
+            source(seed, "attacker"),
+            self._foreignTraffic,
+            sealed=read.key is not None,
+        )
         if keepTrace:
             self.network.journeys = Journeys(key)
         if faults != CALM:
@@ -282,7 +295,7 @@ class Cluster:
                 life,
                 settings,
                 clock,
-                self._timeOfDay,
+                partial(self._timeOfDay, node),
                 makers=self._makers,
                 ipc=partial(makeDoor, source(self.seed, "secrets", *name)),
                 transport=transport,
@@ -303,7 +316,7 @@ class Cluster:
                 transport,
                 storage,
                 random,
-                timeOfDay=self._timeOfDay,
+                timeOfDay=partial(self._timeOfDay, node),
                 makeRing=self._makeRing,
             )
             application = Application(life, self.jury, service)
@@ -311,12 +324,19 @@ class Cluster:
         chance = source(self.seed, "schedule", *name)
         process = Process(life, clock, port, storage, application, chance)
         service = process.service
-        service.observer = lambda effect: self.jury.observed(life, effect)
+        service.observer = partial(self._observed, process)
         service.onBroken = lambda failure: self.jury.broken(life, failure)
         manager = application.manager if isinstance(application, Services) else None
         self.jury.inside.booted(life, service, manager)
         clock.worked = port.worked = process.worked
         return process
+
+    def _observed(self, process: Process, effect: Effect) -> None:
+        fuse = process.fuse
+        if fuse is not None and process.life.alive and fuse.burns(effect):
+            self.kill(process.life.nodeid)
+        else:
+            self.jury.observed(process.life, effect)
 
     def settings(self, nodeid: int) -> NodeSettings:
         """
@@ -434,13 +454,19 @@ class Cluster:
         """
         self.heal()
         self.faults = CALM
+        self.attacker.stop()
         self.network.rules.clear()
         for link in self.network.links():
             link.faults = None
+            link.cloggedUntil = 0.0
         for node in self.nodes.values():
             node.disk.refusing = node.disk.unusable = False
             if node.process is not None:
                 node.process.slowness = 0.0
+                node.process.fuse = None
+                self.interfaceUp(node.nodeid)
+                self.refuseSending(node.nodeid, 0)
+                self.freeFiles(node.nodeid)
                 node.process.resume()
 
     @property
@@ -756,8 +782,22 @@ class Cluster:
         """
         return self.jury.sometimes
 
-    def _timeOfDay(self) -> int:
-        return STARTED_NS + round(self.clock.seconds() * NANOSECONDS)
+    def _timeOfDay(self, node: SimulatedNode) -> int:
+        seconds = self.clock.seconds() + node.stepSeconds
+        return STARTED_NS + round(seconds * NANOSECONDS)
+
+    def _foreignTraffic(self) -> list[bytes]:
+        """
+        What nodes of another cluster say to each other, with a key of theirs
+        if we have one.
+        """
+        key = self._blueprint.key and bytes(len(self._blueprint.key))
+        other = Cluster(len(self.nodes) + 1, ~self.seed, key=key)
+        heard: list[bytes] = []
+        other.network.watchers.append(lambda port, targets, data: heard.extend(data))
+        other.load(FOREIGN_RATE, FOREIGN_SECONDS)
+        other.run(FOREIGN_SECONDS)
+        return heard
 
 
 def drawPayload(random: Random, size: int) -> bytes:

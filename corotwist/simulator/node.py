@@ -36,6 +36,7 @@ class SimulatedNode:
 
     @ivar disk: what survives its restarts.
     @ivar paths: where processes of its machine meet.
+    @ivar stepSeconds: by how much its time of day is wrong.
     @ivar process: what runs there now, if anything.
     @ivar leaving: what was asked to stop and has not ended yet.
     @ivar lives: how many processes it has had.
@@ -44,6 +45,7 @@ class SimulatedNode:
     nodeid: int
     disk: Disk
     paths: Paths = field(factory=Paths)
+    stepSeconds: float = 0.0
     process: Process | None = None
     leaving: Process | None = None
     lives: int = 0

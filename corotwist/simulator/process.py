@@ -14,11 +14,12 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from corotwist.interfaces import ITotemListener
-from corotwist.simulator.clock import NodeClock
 from corotwist.simulator.judges.judge import Life
+from corotwist.simulator.reactor import Reactor
 from corotwist.simulator.services import Services
 from corotwist.simulator.sockets import Port
 from corotwist.simulator.storage import Storage
+from corotwist.totem.effects import Effect
 from corotwist.totem.membership import Configuration, Guarantee, RingId
 from corotwist.totem.service import TotemService
 
@@ -199,22 +200,46 @@ class Application:
             self._held.popleft()
 
 
+@define
+class Fuse:
+    """
+    Ends a process between two effects.
+
+    @ivar left: so many effects are still performed.
+    @ivar kind: only these count; L{None} for all.
+    """
+
+    left: int
+    kind: type | None = None
+
+    def burns(self, effect: Effect) -> bool:
+        """
+        An effect is about to be performed: is it the end?
+        """
+        if self.kind is not None and not isinstance(effect, self.kind):
+            return False
+        self.left -= 1
+        return self.left < 0
+
+
 @define(eq=False)
 class Process:
     """
     A running process, and how it is scheduled.
 
     @ivar slowness: seconds that each piece of work takes it.
+    @ivar fuse: ends it between two effects.
     @ivar chance: decides whether sockets or timers come first after a pause.
     """
 
     life: Life
-    clock: NodeClock
+    clock: Reactor
     port: Port
     storage: Storage
     application: Application | Services
     chance: Random
     slowness: float = 0.0
+    fuse: Fuse | None = None
     _awayUntil: float = 0.0
 
     @property

@@ -223,10 +223,12 @@ class Files:
     The open files of one process: what our storage uses of module C{os}.
 
     @ivar left: after so many operations the process ends; L{None} for never.
+    @ivar exhausted: no more can be opened.
     """
 
     disk: Disk
     left: int | None = None
+    exhausted: bool = False
     _open: dict[int, File | None] = field(factory=dict)
     _last: int = 2
 
@@ -238,6 +240,8 @@ class Files:
 
     def open(self, path: str | Path, flags: int, mode: int = 0o777) -> int:
         self._operation()
+        if self.exhausted:
+            raise failed(errno.EMFILE)
         directory = bool(flags & os.O_DIRECTORY)
         file = None if directory else self.disk.find(Path(path).name, flags)
         self._last += 1
@@ -343,6 +347,17 @@ class Storage:
         else:
             self.stored(arguments[0], True)
             result.callback(value)
+
+    @property
+    def exhausted(self) -> bool:
+        """
+        Has the process no files left to open?
+        """
+        return self._files.exhausted
+
+    @exhausted.setter
+    def exhausted(self, exhausted: bool) -> None:
+        self._files.exhausted = exhausted
 
     def kill(self) -> None:
         """
