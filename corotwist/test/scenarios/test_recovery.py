@@ -296,10 +296,7 @@ class RecoveryTests(Story):
                 C,
                 lambda c=cluster, arrive=arrive: c.clock.callLater(0, arrive),  # type: ignore[misc]
             )
-            self.assertTrue(
-                cluster.runUntil(lambda c=cluster: c.nodes[B].state is In.GATHER, 2)  # type: ignore[misc]
-            )
-            cuts[0].count = 0
+            cluster.whenState(In.GATHER, partial(setattr, cuts[0], "count", 0), B)
             cluster.settle(within=8)
             self.assertNotEqual(ring(cluster, B).ringId, failed)
             self.assertSame(cluster, (B, C, D))
