@@ -4,11 +4,11 @@
  * What things look like, and labels that leave each other room.
  */
 
-// Light colours of rings, and darker ones of their names.  Chosen by search: with
-// full sight and with each kind of colour blindness, neighbours differ by at least
-// 24 (CIE 1976), any two by 9.  Names tell the rest.
-const TINTS = ["#94dcf4", "#fbe5ce", "#b1c6fe", "#dee1aa", "#97d2c4", "#f1bc8d", "#bdf2f4", "#bdcca9"];
-const INKS = ["#1a5767", "#634c30", "#045098", "#4b5505", "#065b4e", "#744511", "#12595c", "#415629"];
+// Light colours of rings, and darker ones of their names.  With full sight and with
+// each kind of colour blindness one differs from the next by at least 20 (CIE 1976);
+// names tell the rest.
+const TINTS = ["#cfe3f5", "#f2c9b4", "#bcd8f2", "#f7d9c9", "#c9c6ea", "#fbe6b8", "#d3f0f5", "#fff2b0"];
+const INKS = ["#1f5f99", "#97431a", "#17507f", "#8a4a2a", "#55489f", "#8a6100", "#0f6f7d", "#6f6200"];
 const STATES = { gather: "#e69f00", commit: "#cc79a7", recovery: "#56b4e9", mute: "#777", idle: "#bbb" };
 const LAYERS = [
   { name: "token", kinds: ["token"], color: "#222", width: 1.8, text: "token" },

@@ -84,7 +84,8 @@ class Traffic extends Lanes {
         const link = 2 * (links + run.lane.get(ways.target[way])) + (lost ? 1 : 0);
         if (taken[link] === slot) continue;
         taken[link] = slot;
-        if (lost && this.shows("lost") && !(far && this.expected(way))) losses.push(way);
+        if (far && lost && this.expected(way)) continue;
+        if (lost && this.shows("lost")) losses.push(way);
         if (!hidden[layer]) batches[layer].push(way);
       }
     }
