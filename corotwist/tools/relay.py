@@ -29,6 +29,8 @@ class Relay:
 
     What may be changed at any time: which datagrams get lost.
 
+    @ivar targets: where the nodes really are.
+    @ivar random: from 0 to less than 1, for losses.
     @ivar parts: of the network; nobody hears who is in another part.  One who
         is in none hears everybody.
     @ivar cuts: pairs of source and target of which the second hears nothing.
@@ -36,6 +38,8 @@ class Relay:
     @ivar passed: how many datagrams were passed on.
     """
 
+    targets: Mapping[int, Address]
+    random: Callable[[], float]
     parts: list[frozenset[int]] = field(factory=list)
     cuts: frozenset[Link] = frozenset()
     lost: float = 0.0
@@ -58,17 +62,12 @@ class Relay:
         opened.bind(address)
         self._selector.register(opened, EVENT_READ, (node, other))
 
-    def start(
-        self, targets: Mapping[int, Address], random: Callable[[], float]
-    ) -> None:
+    def start(self) -> None:
         """
         Begin.
-
-        @param targets: where the nodes really are.
-        @param random: from 0 to less than 1, for losses.
         """
         self._selector.register(self._waker[0], EVENT_READ, None)
-        self._thread = Thread(target=self._run, args=(targets, random), daemon=True)
+        self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -82,19 +81,23 @@ class Relay:
         for opened in (*self._sockets.values(), *self._waker):
             opened.close()
 
-    def _run(self, targets: Mapping[int, Address], random: Callable[[], float]) -> None:
-        while True:
-            for key, _ in self._selector.select():
-                if key.data is None:
-                    return
-                self._relay(key.data, targets, random)
+    def _run(self) -> None:
+        while self.turn(None):
+            pass
 
-    def _relay(
-        self,
-        link: Link,
-        targets: Mapping[int, Address],
-        random: Callable[[], float],
-    ) -> None:
+    def turn(self, seconds: float | None) -> bool:
+        """
+        Pass on what waits, or comes within some time.
+
+        @return: is there more to do?
+        """
+        for key, _ in self._selector.select(seconds):
+            if key.data is None:
+                return False
+            self._relay(key.data)
+        return True
+
+    def _relay(self, link: Link) -> None:
         source, target = link
         # An answer to this address comes back to this relay.
         out = self._sockets[target, source]
@@ -105,8 +108,8 @@ class Relay:
                 return
             except ConnectionError:
                 continue
-            if self._arrives(source, target) and random() >= self.lost:
-                self._pass(out, datagram, targets[target])
+            if self._arrives(source, target) and self.random() >= self.lost:
+                self._pass(out, datagram, self.targets[target])
 
     def _pass(self, out: socket.socket, datagram: bytes, address: Address) -> None:
         try:

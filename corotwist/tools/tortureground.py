@@ -234,7 +234,8 @@ class Loopback:
         nodes = tuple(range(1, size + 1))
         port = freePort([addressOf(node) for node in nodes], random)
         directory = Path(tempfile.mkdtemp(prefix="ct-"))
-        relay = Relay()
+        targets = {node: (addressOf(node), port) for node in nodes}
+        relay = Relay(targets, random.random)
         try:
             for node in nodes:
                 for other in nodes:
@@ -245,8 +246,7 @@ class Loopback:
             relay.close()
             shutil.rmtree(directory)
             raise
-        targets = {node: (addressOf(node), port) for node in nodes}
-        relay.start(targets, random.random)
+        relay.start()
         plan = Plan(directory, nodes, port, tokenMs, "torture", address=relayed)
         return cls(nodes, plan, relay)
 

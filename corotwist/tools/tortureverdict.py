@@ -16,7 +16,7 @@ from corotwist.engines.interfaces import Member
 from corotwist.simulator.judges.blackbox import BlackBoxJudge, History
 from corotwist.simulator.judges.judge import Life, Violation
 from corotwist.simulator.recorded import Record, RecordJudge, entries, records
-from corotwist.tools.torturestory import NANO, Client, Story
+from corotwist.tools.torturestory import NANO, Calm, Client, Story
 
 # Of each promise, so many violations with the records around them.
 SHOWN: Final = 3
@@ -26,6 +26,10 @@ AROUND: Final = 4
 MOST_TOKENS: Final = 6.0  # [EVS L1]
 # A ring that changes so long after the last fault was not changed by it.
 SURPRISE_TOKENS: Final = 3.0
+
+
+# By node, its boots and rings.
+Changes = dict[int, list[Record]]
 
 
 @define
@@ -236,34 +240,40 @@ class _Reading:
 
     # Measuring.
 
-    def _reunions(self, changes: dict[int, list[Record]]) -> list[float]:
+    def _healed(self, calm: Calm, changes: Changes) -> int:
+        """
+        The end of a storm, or the last boot after it: daemons take a while.
+        """
+        boots = [
+            record["t"]
+            for story in changes.values()
+            for record in story
+            if record["ev"] == "boot" and record["t"] <= calm.over
+        ]
+        return int(max(calm.healed, *boots))
+
+    def _reunions(self, changes: Changes) -> list[float]:
         found = []
         for calm in self.story.calms:
-            storm = [
-                record
-                for story in changes.values()
-                for record in story
-                if record["t"] <= calm.over
-            ]
-            boots = [record["t"] for record in storm if record["ev"] == "boot"]
-            last = max(record["t"] for record in _rings([storm]))
-            healed = max(calm.healed, *boots)
+            rings = _rings(changes.values())
+            last = max(record["t"] for record in rings if record["t"] <= calm.over)
+            healed = self._healed(calm, changes)
             if last > healed:
                 found.append((last - healed) / NANO / self.story.token)
         return found
 
-    def _surprises(self, changes: dict[int, list[Record]]) -> list[str]:
-        patience = SURPRISE_TOKENS * self.story.token * NANO
+    def _surprises(self, changes: Changes) -> list[str]:
+        patience = round(SURPRISE_TOKENS * self.story.token * NANO)
         return [
             f"{self.story.clock(record['t'])} after storm {calm.storm}, node {node}:"
             f" {record['cause']}"
             for calm in self.story.calms
             for node, story in changes.items()
             for record in _rings([story])
-            if calm.healed + patience < record["t"] <= calm.over
+            if self._healed(calm, changes) + patience < record["t"] <= calm.over
         ]
 
-    def _exclusions(self, changes: dict[int, list[Record]]) -> list[float]:
+    def _exclusions(self, changes: Changes) -> list[float]:
         found = []
         for mark in self.story.marks:
             if mark["ev"] != "killed":
