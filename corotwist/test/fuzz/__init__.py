@@ -1,0 +1,3 @@
+"""
+Whatever comes from outside, changed in every way we can think of.
+"""

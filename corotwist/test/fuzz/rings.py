@@ -1,0 +1,229 @@
+"""
+Rings in each state, and whatever datagrams they get.
+"""
+
+import pickle
+from collections import deque
+from collections.abc import Callable, Iterator
+from random import Random
+from struct import pack
+from typing import Final
+
+from attrs import define, field
+
+from corotwist.errors import WireError
+from corotwist.test.factories import TIMING, Harness, formed, makeRing
+from corotwist.test.fuzz import examples, parts
+from corotwist.test.fuzz.target import Run, Target, Wrong
+from corotwist.test.totem.test_absurd import reached
+from corotwist.totem.effects import (
+    ConfigurationChanged,
+    Deliver,
+    Effect,
+    StoreRingId,
+    Unicast,
+)
+from corotwist.totem.fragments import Assembly
+from corotwist.totem.ring import Ring
+from corotwist.totem.states import In
+from corotwist.totem.wire import MOST_MEMBERS
+
+# Of one input, datagrams to a ring.
+MOST_FRAMES: Final = 1024
+# What one datagram, or the passing of a deadline, may cause.
+MOST_EFFECTS: Final = 1000
+# Tokens to ourselves, after which a ring of one has to rest.
+MOST_ROUNDS: Final = 200
+# How many deadlines have to pass without harm when the lies are over.
+DEADLINES: Final = 6
+# With bits of the tag: what happens before a datagram comes.
+TAG_TIME, TAG_DEADLINE, TAG_DISK = 0x03, 0x04, 0x08
+_STEPS: Final = (0.0, 0.0002, 0.02, 0.4)
+
+
+def targets() -> Iterator[Target]:
+    """
+    One for each state.
+    """
+    for state in In:
+        world = RingWorld(state)
+        yield Target(
+            f"ring.{state.value}",
+            f"datagrams to a ring, {state.value}",
+            world.begin,
+            world.seeds,
+            session=True,
+            share=0.004,
+            # A ring keeps what it gets, in objects with many numbers.
+            growing=world.growing,
+        )
+
+
+@define(eq=False)
+class Processor:
+    """
+    One ring, and a shell that does what it asks for.
+    """
+
+    ring: Ring
+    now: float
+    assembly: Assembly = field(factory=Assembly)
+    refuses: bool = False
+
+    def received(self, data: bytes) -> None:
+        """
+        A session: datagrams, each with what happens before it.
+        """
+        for tag, frame in parts.split(data)[:MOST_FRAMES]:
+            self.now += _STEPS[tag & TAG_TIME]
+            self.refuses = bool(tag & TAG_DISK)
+            if tag & TAG_DEADLINE:
+                self._deadlinePassed()
+            self._perform(self.ring.framesReceived([frame], self.now))
+        self.refuses = False
+        for _ in range(DEADLINES):
+            self._deadlinePassed()
+        self._check()
+
+    def _deadlinePassed(self) -> None:
+        deadline = self.ring.deadline
+        if deadline is not None:
+            self.now = max(self.now, deadline)
+            self._perform(self.ring.advance(self.now))
+
+    def _perform(self, effects: list[Effect]) -> None:
+        """
+        Everything that one input causes at this processor.
+        """
+        caused = deque(effects)
+        rounds = MOST_ROUNDS
+        while caused and rounds:
+            if len(caused) > MOST_EFFECTS:
+                raise Wrong(f"{len(caused)} effects of one input")
+            effect = caused.popleft()
+            match effect:
+                case StoreRingId():
+                    caused += self._stored()
+                case ConfigurationChanged(configuration):
+                    if configuration.transitional:
+                        self.assembly.departed(configuration.left)
+                    else:
+                        caused += self.ring.synchronized(self.now)
+                case Deliver(sender, payload, _, _, order):
+                    self._delivered(sender, payload, order)
+                case Unicast(nodeid, frame) if nodeid == self.ring.nodeid:
+                    rounds -= 1
+                    caused += self.ring.framesReceived([frame], self.now)
+
+    def _stored(self) -> list[Effect]:
+        if self.refuses:
+            return self.ring.ringIdRefused("no room", self.now)
+        return self.ring.ringIdStored(self.now)
+
+    def _delivered(self, sender: int, payload: bytes, order: str) -> None:
+        try:
+            self.assembly.frameDelivered(sender, payload, order)
+        except WireError:
+            return
+
+    def _check(self) -> None:
+        """
+        It goes on, and keeps no more than it should.
+        """
+        ring = self.ring
+        if ring.state not in (In.IDLE, In.STOPPED) and ring.deadline is None:
+            raise Wrong(f"nothing will happen any more, {ring.state.value}")
+        sets = (ring.processors, ring.failed, ring.consensus, set(ring.departures))
+        most = max(map(len, sets))
+        if most > 2 * MOST_MEMBERS:
+            raise Wrong(f"a set of {most} processors")
+
+
+class RingWorld:
+    """
+    Node 2 of three, just in a state.
+    """
+
+    def __init__(self, state: In) -> None:
+        self._state = state
+        self._frozen = b""
+        self._now = 0.0
+        self._sent: list[bytes] = []
+
+    def begin(self) -> Run:
+        """
+        A processor of its own for each input.
+        """
+        self._prepare()
+        ring = pickle.loads(self._frozen)  # noqa: S301 - We wrote it.
+        return Processor(ring, self._now).received
+
+    def seeds(self) -> list[bytes]:
+        """
+        What was sent on the way there and afterwards, and one of each kind.
+        """
+        self._prepare()
+        recent = self._sent[-24:]
+        runs = [recent[at : at + 8] for at in range(0, len(recent), 8)]
+        runs += [[example.data] for example in examples.ringMessages()]
+        return [parts.join([(1, frame) for frame in run]) for run in runs]
+
+    def growing(self, size: int) -> list[bytes]:
+        """
+        Many frames, each with a place of its own in the window, or none.
+        """
+        frame = next(e.data for e in examples.ringMessages() if e.name == "Regular <")
+        count = min(size // (len(frame) + 3), MOST_FRAMES)
+        return [
+            parts.join(
+                [
+                    (0, frame[:17] + pack("<I", n * step) + frame[21:])
+                    for n in range(count)
+                ]
+            )
+            for step in (1, 500)
+        ]
+
+    def _prepare(self) -> None:
+        if self._frozen:
+            return
+        harness = self._reached()
+        ring = harness.rings[2]
+        self._now = harness.now
+        self._frozen = pickle.dumps(ring)
+        if self._state is not In.STOPPED:
+            harness.run(TIMING.token)
+        self._sent = [frame for _, frame in harness.sent if frame]
+
+    def _reached(self) -> Harness:
+        ways: dict[In, Callable[[], Harness]] = {
+            In.IDLE: _idle,
+            In.MUTE: _mute,
+            In.STOPPED: _stopped,
+        }
+        way = ways.get(self._state)
+        return reached(self._state, Random(1)) if way is None else way()
+
+
+def _idle() -> Harness:
+    harness = formed(1)
+    harness.rings[2] = makeRing(2)
+    return harness
+
+
+def _mute() -> Harness:
+    """
+    The disk refused the name of a ring.
+    """
+    harness = reached(In.COMMIT, Random(1))
+    ring = harness.rings[2]
+    while ring.state is not In.MUTE:
+        ring.storesPending = max(1, ring.storesPending)
+        ring.ringIdRefused("no room", harness.now)
+    return harness
+
+
+def _stopped() -> Harness:
+    harness = formed(3)
+    harness.perform(2, harness.rings[2].leave(harness.now))
+    return harness
