@@ -463,10 +463,7 @@ class Cluster(Mischief):
             node.disk.refusing = node.disk.unusable = False
             if node.process is not None:
                 node.process.slowness = 0.0
-                node.process.fuse = None
-                self.interfaceUp(node.nodeid)
-                self.refuseSending(node.nodeid, 0)
-                self.freeFiles(node.nodeid)
+                self.repair(node.nodeid)
                 node.process.resume()
 
     @property

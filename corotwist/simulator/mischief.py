@@ -135,6 +135,19 @@ class Mischief:
         process.storage.exhausted = False
         self.jury.record(process.life, "files", left=files)
 
+    def repair(self, nodeid: int) -> None:
+        """
+        End all of this for a running process.
+        """
+        process = self.running(nodeid)
+        process.fuse = None
+        if process.port.down:
+            self.interfaceUp(nodeid)
+        if process.port.refusal is not None:
+            self.refuseSending(nodeid, 0)
+        if process.storage.exhausted:
+            self.freeFiles(nodeid)
+
     # Processes.
 
     def crashAfter(
