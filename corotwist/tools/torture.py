@@ -5,6 +5,7 @@ down.
 """
 
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -152,11 +153,14 @@ def _torture(
         time.sleep,
         lambda line: print(line, flush=True),
     )
+    # Who is terminated cleans up, too.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         torture.run(options["minutes"] * 60)
         story = torture.story(title)
         _collect(ground, story, directory)
     finally:
+        signal.signal(signal.SIGTERM, before)
         ground.down()
     story.save(directory)
     verdict = judge(directory)

@@ -94,7 +94,7 @@ class Torture:
         """
         Form a ring, and let it storm for so long.
 
-        A run that gets stuck ends there, with a complaint.
+        A run that gets stuck, or is interrupted, ends there, with a complaint.
         """
         self._begun = self._toldAt = self.clock()
         try:
@@ -105,6 +105,8 @@ class Torture:
             self._settle()
         except Stuck as error:
             self.complaints.append(str(error))
+        except KeyboardInterrupt:
+            self.complaints.append("interrupted")
         finally:
             self._end()
 

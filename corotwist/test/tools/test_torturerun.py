@@ -191,6 +191,23 @@ class TortureTests(SynchronousTestCase):
         self.assertIn(f"the first ring did not come within {PATIENCE:g} s", complaint)
         self.assertIn("the client of node 2 sees nobody", complaint)
 
+    def test_interrupted(self) -> None:
+        """
+        Ctrl-C ends a run, and its daemons.
+        """
+
+        def interrupt(line: str) -> None:
+            raise KeyboardInterrupt
+
+        world = World()
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        rest = (Random(1), world.clock, world.sleep, interrupt)
+        torture = Torture(world, plan(), 1.0, directory, *rest)
+        torture.run(60.0)
+        self.assertEqual(torture.complaints, ["interrupted"])
+        self.assertEqual(world.up, set())
+
     def test_everything(self) -> None:
         """
         A drawn run of all kinds comes to its end, and tells of its progress;
