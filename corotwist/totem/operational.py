@@ -12,6 +12,7 @@ from corotwist.totem.onring import OnRing
 from corotwist.totem.ordering import (
     HEARTBEAT,
     MERGE,
+    SETTLING,
     TOKEN_WARNING,
 )
 from corotwist.totem.states import Because
@@ -35,6 +36,10 @@ class Operational(OnRing):
 
     def entered(self, ring: Ring) -> None:
         ring.statistics.operationalEntered += 1
+        # Strangers can wait until the services are in step, a token time at
+        # most: over a one-way link they would end each new ring at its first
+        # frame, and no client ever got an answer.  [pitfall B18]
+        ring.arm(SETTLING, ring.timing.token)
         self._heard(ring)
 
     def waiting(self, ring: Ring) -> int:
@@ -72,11 +77,16 @@ class Operational(OnRing):
     def _foreign(self, ring: Ring, message: Regular | MergeDetect) -> None:
         """
         Somebody lives on another ring.  What a member of ours sent on an
-        older ring was only slow.  [pitfall B12]
+        older ring was only slow.  Strangers repeat what they say.
+        [pitfall B12]
         """
         ring.statistics.framesForeign += 1
         origin = message.origin
-        if origin in ring.members and message.ringId.sequence < ring.ringId.sequence:
+        if origin in ring.members:
+            news = message.ringId.sequence >= ring.ringId.sequence
+        else:
+            news = not ring.armed(SETTLING)
+        if not news:
             return
         discover(ring, origin)
         ring.become(Because.FOREIGN_RING)
@@ -95,7 +105,7 @@ class Operational(OnRing):
         if join.origin in ring.members:
             said = join.ringSequence >= ring.ringId.sequence
         else:
-            said = join.origin not in join.failed
+            said = join.origin not in join.failed and not ring.armed(SETTLING)
         if not said:
             return
         absorb(ring, join)

@@ -22,6 +22,7 @@ TOKEN_RETRANSMIT: Final = "tokenRetransmit"
 HOLD: Final = "hold"
 MERGE: Final = "merge"
 HEARTBEAT: Final = "heartbeat"
+SETTLING: Final = "settling"
 
 
 def acceptable(ring: Ring, token: Token) -> bool:

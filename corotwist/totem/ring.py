@@ -24,7 +24,7 @@ from corotwist.totem.joining import FRESH_SEQUENCES
 from corotwist.totem.membership import Configuration, Guarantee, RingId
 from corotwist.totem.mute import Mute
 from corotwist.totem.operational import Operational
-from corotwist.totem.ordering import cancelHold
+from corotwist.totem.ordering import SETTLING, cancelHold
 from corotwist.totem.recovery import Recovering, Recovery
 from corotwist.totem.sequence import MASK
 from corotwist.totem.solitude import Solitude
@@ -293,6 +293,7 @@ class Ring:
         """
         self.now = now
         self.outbox = self.ordinary
+        self.disarm(SETTLING)
         if self.idle and self._stateName is In.OPERATIONAL and self.outbox.frames():
             cancelHold(self)
         return self._collect()

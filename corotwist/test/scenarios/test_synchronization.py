@@ -107,9 +107,9 @@ class RoundStories(WholeStory):
             for service in (1, 2, 3):
                 self.diary = Diary()
                 cluster = self.watched()
-                gone = self.once(A, service, what, partial(cluster.kill, C))
-                cluster.cut(C, A)
-                cluster.run(0.6)
+                gone = self.once(A, service, what, partial(cluster.partition, {A}))
+                cluster.stop(C)
+                cluster.run(4)
                 cluster.heal()
                 cluster.run(2)
                 self.assertTrue(gone, f"{what} {service}")
