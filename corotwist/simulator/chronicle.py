@@ -104,6 +104,43 @@ def _partitioned(fields: Fields, names: Names) -> str:
     return f"the network is parted: {' '.join(sides)}"
 
 
+def _bridged(fields: Fields, names: Names) -> str:
+    one, other = map(nodesOf, fields["sides"])
+    return f"{{{one}}} and {{{other}}} are parted, but for node {fields['over']}"
+
+
+def _clogged(fields: Fields, names: Names) -> str:
+    link = f"from {fields['source']} to {fields['target']}"
+    return f"the link {link} stands still for {fields['seconds']:.3g} s"
+
+
+def _refused(fields: Fields, names: Names) -> str:
+    if not fields["error"]:
+        return "can send again"
+    return (
+        f"fails to send, with error {fields['error']}, {fields['share']:.0%} of times"
+    )
+
+
+def _interface(fields: Fields, names: Names) -> str:
+    return "has lost its interface" if fields["down"] else "has its interface again"
+
+
+def _files(fields: Fields, names: Names) -> str:
+    if fields["left"]:
+        return f"can open {fields['left']} files"
+    return "can open no file and no connection any more"
+
+
+def _attacked(fields: Fields, names: Names) -> str:
+    what = f"{fields['rate']:.3g} times a second ({', '.join(fields['kinds'])})"
+    return f"a stranger sends to the nodes for {fields['seconds']:.3g} s, {what}"
+
+
+def _clockStepped(fields: Fields, names: Names) -> str:
+    return f"the clock of node {fields['of']} jumps by {fields['seconds']:.6g} s"
+
+
 def _slowed(seconds: float) -> str:
     if seconds:
         return f"needs {seconds:.6g} s for each piece of work"
@@ -129,6 +166,13 @@ _WORDS: Final[Mapping[str, Callable[[Fields, Names], str]]] = {
     "cut": lambda f, n: f"the link from {f['source']} to {f['target']} is cut",
     "heal": lambda f, n: "all links are whole",
     "faults": lambda f, n: f"the network: {f['of']}",
+    "bridge": _bridged,
+    "clog": _clogged,
+    "clock": _clockStepped,
+    "interface": _interface,
+    "refuse": _refused,
+    "files": _files,
+    "attack": _attacked,
 }
 
 
@@ -152,7 +196,8 @@ class _Telling:
     How one kind of record appears in the story.
 
     @ivar plot: what sort of line it is, for its looks.
-    @ivar key: records with the same key, close together, are one line.
+    @ivar key: records with the same key, close together, are one line; L{None}
+        for a line of its own.
     @ivar text: what follows the nodes.
     """
 
@@ -173,7 +218,6 @@ class Line:
     time: float
     until: float
     plot: str
-    key: object
     nodes: list[int]
     text: str
 
@@ -181,7 +225,14 @@ class Line:
         return f"{nodesOf(self.nodes)}: {self.text}" if self.nodes else self.text
 
 
-def _tell(event: str, fields: Fields, names: Names) -> _Telling | None:
+# What comes in crowds is told without its details.
+_MANY: Final[Mapping[str, str]] = {
+    "boot": "starts",
+    "clog": "links stand still for a while",
+}
+
+
+def _tell(event: str, node: int, fields: Fields, names: Names) -> _Telling | None:
     """
     A record's part in the story, if it has one.
     """
@@ -191,10 +242,10 @@ def _tell(event: str, fields: Fields, names: Names) -> _Telling | None:
         return _tellState(fields)
     if event in PLENTIFUL or (event == "store" and fields["ok"]):
         return None
-    text = words(event, fields, names)
-    if event == "boot":
-        text = "starts"
-    return _Telling("fault", (event, text), text)
+    if event in _MANY:
+        return _Telling("fault", event, _MANY[event])
+    key = (event, *map(str, fields.values())) if node else None
+    return _Telling("fault", key, words(event, fields, names))
 
 
 def _tellRing(fields: Fields, names: Names) -> _Telling | None:
@@ -224,17 +275,16 @@ def chronicle(records: Iterable[Record], names: Names) -> list[Line]:
     lines: list[Line] = []
     latest: dict[object, Line] = {}
     for _, time, node, _, event, fields in records:
-        telling = _tell(event, fields, names)
+        telling = _tell(event, node, fields, names)
         if telling is None:
             continue
         line = latest.get(telling.key)
-        if line is not None and time - line.until <= TOGETHER and node:
-            line.until = time
-            if node not in line.nodes:
-                line.nodes.append(node)
-            continue
-        nodes = [node] if node else []
-        line = Line(time, time, telling.plot, telling.key, nodes, telling.text)
-        latest[telling.key] = line
-        lines.append(line)
+        if line is None or time - line.until > TOGETHER:
+            line = Line(time, time, telling.plot, [], telling.text)
+            lines.append(line)
+            if telling.key is not None:
+                latest[telling.key] = line
+        line.until = time
+        if node and node not in line.nodes:
+            line.nodes.append(node)
     return lines[-MOST_LINES:]

@@ -161,6 +161,11 @@ class Lanes:
         self._cuts.append(f"{fields['source']} to {fields['target']} cut")
         self._linksChanged(time)
 
+    def _bridged(self, time: float, node: int, fields: dict[str, Any]) -> None:
+        one, other = map(nodesOf, fields["sides"])
+        self._cuts.append(f"{{{one}}} | {{{other}}} but {fields['over']}")
+        self._linksChanged(time)
+
     def _linksChanged(self, time: float) -> None:
         self._begin(time, 0, "network", "links", ", ".join(self._cuts))
 
@@ -189,6 +194,7 @@ _HANDLERS: Final = {
     "pause": Lanes._paused,  # noqa: SLF001
     "partition": Lanes._partitioned,  # noqa: SLF001
     "cut": Lanes._cut,  # noqa: SLF001
+    "bridge": Lanes._bridged,  # noqa: SLF001
     "heal": Lanes._healed,  # noqa: SLF001
     "faults": Lanes._changed,  # noqa: SLF001
 }

@@ -137,6 +137,43 @@ class WordsTests(SynchronousTestCase):
         fields = configured(1, 2, 4) | {"joined": (4,)}
         self.assertEqual(words("conf", fields, names), "is in ring A of 1 2 4; new: 4")
 
+    def test_mischief(self) -> None:
+        """
+        So has all that a story can do to links and machines.
+        """
+        cluster = Cluster(size=3, seed=1, keepTrace=True)
+        cluster.run(0.1)
+        cluster.clog(1, 2, 0.5)
+        cluster.bridge(2, {1}, {3})
+        cluster.interfaceDown(1)
+        cluster.refuseSending(2, 105, 0.5)
+        cluster.exhaustFiles(3)
+        cluster.stepClock(1, -3.0)
+        cluster.attack(10.0, 0.2)
+        cluster.repair(1)
+        cluster.repair(2)
+        cluster.repair(3)
+        told = [
+            words(event, fields, Names())
+            for *_, event, fields in cluster.trace
+            if event in {"clog", "bridge", "interface", "refuse"}
+            or event in {"files", "clock", "attack"}
+        ]
+        self.assertEqual(
+            told[:6],
+            [
+                "the link from 1 to 2 stands still for 0.5 s",
+                "{1} and {3} are parted, but for node 2",
+                "has lost its interface",
+                "fails to send, with error 105, 50% of times",
+                "can open no file and no connection any more",
+                "the clock of node 1 jumps by -3 s",
+            ],
+        )
+        self.assertIn("10 times a second", told[6])
+        self.assertEqual(told[7:9], ["has its interface again", "can send again"])
+        self.assertRegex(told[9], "can open [0-9]+ files")
+
     def test_disk(self) -> None:
         """
         A write that failed is told as such.
@@ -178,6 +215,14 @@ class ChronicleTests(SynchronousTestCase):
         """
         lines = told((0.0, 0, "heal", {}), (0.0, 0, "heal", {}))
         self.assertEqual(lines, ["all links are whole"] * 2)
+
+    def test_crowds(self) -> None:
+        """
+        Many links that stand still are one line.
+        """
+        link = {"source": 1, "target": 2, "seconds": 0.5}
+        lines = told((0.0, 0, "clog", link), (0.0, 0, "clog", link | {"target": 3}))
+        self.assertEqual(lines, ["links stand still for a while"])
 
     def test_states(self) -> None:
         """

@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from corotwist.simulator import Cluster, Faults, Violation
+from corotwist.simulator import Cluster, Faults, Violation, chronicle
 from corotwist.simulator import diagram as module
 from corotwist.simulator.diagram import SCRIPTS, page
 from corotwist.simulator.journeys import DROPPED, LOSSES, ON_TIME, UNHEARD, Journeys
@@ -194,7 +194,8 @@ class PageTests(SynchronousTestCase):
         run = runOf(self.text)
         marks = {event for _, _, event, _ in run["marks"]}
         self.assertLessEqual({"boot", "fail", "partition", "store"}, marks)
-        for event in marks | {"heal", "cut", "pause", "stop", "slow", "refused"}:
+        told = set(chronicle._WORDS) - {"conf", "state", *chronicle.PLENTIFUL}
+        for event in marks | told | {"refused"}:
             self.assertRegex(script, rf"\b{event}: \[\"#")
         layers = re.search(r"const LAYERS = \[.*?\n\];", script, re.DOTALL)
         assert layers is not None

@@ -86,10 +86,15 @@ class LanesTests(SynchronousTestCase):
             (1.0, 0, "partition", {"sides": [[1], [2, 3]]}),
             (2.0, 0, "cut", {"source": 2, "target": 3}),
             (4.0, 0, "heal", {}),
+            (5.0, 0, "bridge", {"sides": [[1], [3]], "over": 2}),
         )
         self.assertEqual(
             [(s.start, s.end, s.text) for s in lanes.network],
-            [(1.0, 2.0, "{1} | {2 3}"), (2.0, 4.0, "{1} | {2 3}, 2 to 3 cut")],
+            [
+                (1.0, 2.0, "{1} | {2 3}"),
+                (2.0, 4.0, "{1} | {2 3}, 2 to 3 cut"),
+                (5.0, 10.0, "{1} | {3} but 2"),
+            ],
         )
 
     def test_weather(self) -> None:
