@@ -5,6 +5,7 @@ Each method is a verb of L{corotwist.simulator.swarm.plan.Deed}.  A deed whose
 time has passed, or whose node is not there, is no deed: nothing happens.
 """
 
+import errno
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -16,8 +17,30 @@ from corotwist.errors import CorotwistError
 from corotwist.simulator.cluster import Cluster
 from corotwist.simulator.faults import Faults
 from corotwist.simulator.swarm.plan import Deed, When, faultsFromJson
+from corotwist.totem.effects import (
+    ConfigurationChanged,
+    Deliver,
+    Multicast,
+    StoreRingId,
+    Unicast,
+)
 from corotwist.totem.states import In
 
+# What a node finds on its disk when it boots.
+WHOLE: Final = "whole"
+LOST: Final = "lost"
+EMPTY: Final = "empty"
+HALF: Final = "half"
+DISKS: Final = (WHOLE, LOST, EMPTY, HALF)
+
+EFFECTS: Final[Mapping[str, type | None]] = {
+    "any": None,
+    "multicast": Multicast,
+    "unicast": Unicast,
+    "deliver": Deliver,
+    "store": StoreRingId,
+    "configuration": ConfigurationChanged,
+}
 _KILLED: Final[Mapping[In, str]] = {
     In.GATHER: "killed while gathering",
     In.COMMIT: "killed while committing",
@@ -167,8 +190,7 @@ class Deeds:
         """
         if not self._arePair(source, target):
             return False
-        link = self._link(source, target)
-        link.busyUntil = max(link.busyUntil, self.cluster.seconds() + seconds)
+        self.cluster.clog(source, target, seconds)
         return True
 
     def burst(self, loss: float, seconds: float) -> bool:
@@ -207,15 +229,22 @@ class Deeds:
         self.cluster.kill(nodeid)
         return True
 
-    def boot(self, nodeid: int, fresh: bool = False) -> bool:
+    def boot(self, nodeid: int, disk: str = WHOLE) -> bool:
         """
-        A node that is down, perhaps without its disk.
+        A node that is down, with its disk as it was, or without, or with half
+        of what was on it.
         """
         node = self.cluster.nodes.get(nodeid)
         if node is None or not node.down:
             return False
-        self.cluster.boot(nodeid, fresh=fresh)
-        self.cluster.sometimes["restarted without its disk"] += fresh
+        contents = node.disk.contents
+        if disk == HALF and contents is not None:
+            node.disk.contents = contents[: len(contents) // 2]
+        elif disk == EMPTY:
+            node.disk.contents = b""
+        self.cluster.boot(nodeid, fresh=disk == LOST)
+        if disk != WHOLE:
+            self.cluster.sometimes["restarted without its disk"] += 1
         return True
 
     def restart(self, nodeid: int, later: float) -> bool:
@@ -255,14 +284,15 @@ class Deeds:
         self.cluster.slow(nodeid, seconds)
         return True
 
-    def disk(self, nodeid: int, refusing: bool) -> bool:
+    def disk(self, nodeid: int, error: str) -> bool:
         """
-        One disk is full, or takes writes again.
+        One disk refuses what is written to it, or takes it again.
         """
+        failure = getattr(errno, error) if error else None
         node = self.cluster.nodes.get(nodeid)
-        if node is None or node.disk.refusing == refusing:
+        if node is None or node.disk.failure == failure:
             return False
-        node.disk.refusing = refusing
+        node.disk.failure = failure
         return True
 
     def slowDisk(self, nodeid: int, seconds: float) -> bool:
@@ -273,6 +303,66 @@ class Deeds:
         if node is None or node.disk.syncSeconds == seconds:
             return False
         node.disk.syncSeconds = seconds
+        return True
+
+    def crashAfter(self, nodeid: int, effects: int, kind: str) -> bool:
+        """
+        One process, between two of the things that its ring wants done.
+        """
+        if not self._isUp(nodeid):
+            return False
+        self.cluster.crashAfter(nodeid, effects, EFFECTS[kind])
+        return True
+
+    # Machines.
+
+    def interface(self, nodeid: int, down: bool) -> bool:
+        """
+        The network interface of one is gone, or back.
+        """
+        if not self._isUp(nodeid):
+            return False
+        if down:
+            self.cluster.interfaceDown(nodeid)
+        else:
+            self.cluster.interfaceUp(nodeid)
+        return True
+
+    def refuse(self, nodeid: int, error: str, share: float) -> bool:
+        """
+        Some of what one process sends is refused by its kernel.
+        """
+        if not self._isUp(nodeid):
+            return False
+        self.cluster.refuseSending(nodeid, getattr(errno, error) if error else 0, share)
+        return True
+
+    def stepClock(self, nodeid: int, seconds: float) -> bool:
+        """
+        Somebody sets the time of day of one machine.
+        """
+        if nodeid not in self.cluster.nodes:
+            return False
+        self.cluster.stepClock(nodeid, seconds)
+        return True
+
+    def files(self, nodeid: int, exhausted: bool) -> bool:
+        """
+        One process can open no more files, or can again.
+        """
+        if not self._isUp(nodeid):
+            return False
+        if exhausted:
+            self.cluster.exhaustFiles(nodeid)
+        else:
+            self.cluster.freeFiles(nodeid)
+        return True
+
+    def attack(self, rate: float, seconds: float, kinds: Sequence[str]) -> bool:
+        """
+        Somebody without a key sends what he likes.
+        """
+        self.cluster.attack(rate, seconds, kinds)
         return True
 
     def _isUp(self, nodeid: int) -> bool:

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from attrs import define, field
 
+from corotwist.simulator.attacker import KINDS
 from corotwist.simulator.chance import source
+from corotwist.simulator.swarm.deeds import DISKS, EFFECTS, WHOLE
 from corotwist.simulator.swarm.network import coin, drawFaults
 from corotwist.simulator.swarm.plan import (
     APART,
@@ -52,6 +54,9 @@ CLIENT_DEEDS: Final = ("open", "open", "join", "leave", "close", *["send"] * 8)
 _STATES: Final = tuple(
     s.value for s in (In.GATHER, In.COMMIT, In.RECOVERY, In.OPERATIONAL)
 )
+_DISK_ERRORS: Final = ("", "", "ENOSPC", "EIO", "EROFS")
+# What a kernel says when it does not take a datagram; or nothing.
+_ERRORS: Final = ("", "ENOBUFS", "EPERM", "ECONNREFUSED", "ENETUNREACH")
 _KINDS: Final = ("token", "data", "join", "commit", "merge", "cancel")
 # After a trigger: at once, while the disk writes, a token's hop or more later.
 _LATER: Final = (0.0, 0.0, 0.0003, 0.001, 0.01)
@@ -314,13 +319,14 @@ class Drawn:
         """
         With or without the disk.
         """
-        return self.node() | {"fresh": self.random.random() < 0.3}  # noqa: PLR2004
+        disk = WHOLE if coin(self.random) else self.random.choice(DISKS)
+        return self.node() | {"disk": disk}
 
     def disk(self) -> dict[str, Any]:
         """
-        Full, or not any more.
+        Full, broken, read-only, or not any more.
         """
-        return self.node() | {"refusing": coin(self.random)}
+        return self.node() | {"error": self.random.choice(_DISK_ERRORS)}
 
     def slowDisk(self) -> dict[str, Any]:
         """
@@ -348,6 +354,49 @@ class Drawn:
         Nothing comes out for a while, then all at once.
         """
         return self.pair() | {"seconds": self.random.uniform(0.1, 1.5)}
+
+    def crash(self) -> dict[str, Any]:
+        """
+        Before which effect of its ring.
+        """
+        kind = self.random.choice([*EFFECTS])
+        return self.node() | {"effects": self.random.randint(0, 4), "kind": kind}
+
+    def interface(self) -> dict[str, Any]:
+        """
+        Gone, or back.
+        """
+        return self.node() | {"down": coin(self.random)}
+
+    def refuse(self) -> dict[str, Any]:
+        """
+        Which error, and how often; or none any more.
+        """
+        share = self.random.choice((0.05, 0.5, 1.0))
+        return self.node() | {"error": self.random.choice(_ERRORS), "share": share}
+
+    def stepClock(self) -> dict[str, Any]:
+        """
+        Forward or back.
+        """
+        return self.node() | {"seconds": self.random.choice((-3600, -1, 1, 3600))}
+
+    def files(self) -> dict[str, Any]:
+        """
+        No more, or enough again.
+        """
+        return self.node() | {"exhausted": coin(self.random)}
+
+    def attack(self) -> dict[str, Any]:
+        """
+        How busy somebody is, for how long, and with what.
+        """
+        count = self.random.randint(1, len(KINDS))
+        return {
+            "rate": self.random.choice((10.0, 100.0)),
+            "seconds": self.random.uniform(0.1, 1.0),
+            "kinds": self.random.sample(KINDS, count),
+        }
 
     def burst(self) -> dict[str, Any]:
         """
@@ -388,4 +437,10 @@ VERBS: Final[Mapping[str, Callable[[Drawn], dict[str, Any]]]] = {
     "blackHole": Drawn.blackHole,
     "clog": Drawn.clog,
     "burst": Drawn.burst,
+    "crashAfter": Drawn.crash,
+    "interface": Drawn.interface,
+    "refuse": Drawn.refuse,
+    "stepClock": Drawn.stepClock,
+    "files": Drawn.files,
+    "attack": Drawn.attack,
 }

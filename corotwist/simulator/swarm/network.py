@@ -9,6 +9,8 @@ from typing import Final
 from corotwist.simulator.faults import Faults
 
 LOSSES: Final = (0.005, 0.02, 0.08, 0.3)
+# A copy comes no later than the aftermath of the faults lasts.
+REPLAY_SECONDS: Final = 3.0
 KINDS_LOST: Final[Mapping[str, Sequence[float]]] = {
     "commit": (0.1, 0.4),
     "token": (0.02, 0.1),
@@ -38,6 +40,12 @@ def drawFaults(random: Random, *, damage: bool = False) -> Faults:
         delay=random.choice((0.00005, 0.0002, 0.001)),
         spread=random.choice((0.0, 0.00002, 0.0005, 0.005)),
         tail=random.choice((0.01, 0.05)) if coin(random) else 0.0,
+        replay=random.choice((0.002, 0.02)) if coin(random) else 0.0,
+        replayAfter=REPLAY_SECONDS,
+        burst=random.choice((0.05, 0.5)) if coin(random) else 0.0,
+        burstLoss=random.choice((0.3, 1.0)),
+        clog=random.choice((0.02, 0.2)) if coin(random) else 0.0,
+        oversize=random.choice((0.0001, 0.01)) if damage and coin(random) else 0.0,
         corruption=random.choice((0.0001, 0.01)) if damage and coin(random) else 0.0,
         truncation=random.choice((0.0001, 0.01)) if damage and coin(random) else 0.0,
     )

@@ -23,10 +23,11 @@ OUTSIDE: Final = (DOWN, APART, BROKEN)
 # What can be planned; tests hold this against what can be drawn and done.
 LINK_DEEDS: Final = (
     *("partition", "bridge", "heal", "cut", "mend", "swizzle"),
-    *("badLink", "blackHole", "clog", "burst"),
+    *("badLink", "blackHole", "clog", "burst", "attack"),
 )
 NODE_DEEDS: Final = (
-    *("kill", "boot", "restart", "stop", "pause", "slow", "disk", "slowDisk"),
+    *("kill", "boot", "restart", "stop", "crashAfter", "pause", "slow"),
+    *("disk", "slowDisk", "files", "interface", "refuse", "stepClock"),
 )
 DEEDS: Final = frozenset(LINK_DEEDS + NODE_DEEDS)
 WORK: Final = frozenset({"multicast", "open", "join", "leave", "send", "close"})

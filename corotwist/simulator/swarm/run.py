@@ -14,6 +14,7 @@ from typing import Any, Final
 from attrs import define, evolve, field, frozen
 
 from corotwist.config.settings import NodeSettings, QuorumSettings
+from corotwist.errors import CorotwistError
 from corotwist.simulator.cluster import Cluster
 from corotwist.simulator.judges.judge import Violation
 from corotwist.simulator.jury import PromiseBroken
@@ -187,12 +188,21 @@ class Swarm:
             if node.leaving:
                 cluster.kill(nodeid)
             if nodeid in core and not node.up:
-                cluster.boot(nodeid)
+                self._bootAnyway(nodeid)
         among = core if plan.outside == BROKEN else None
         cluster.run(AFTERMATH)
         cluster.settle(PATIENCE_TOKENS * cluster.timing.token, among=among)
         self._stillHere(core)
         cluster.settle(stay=False, among=among)
+
+    def _bootAnyway(self, nodeid: int) -> None:
+        """
+        If its disk is unusable, it gets another.
+        """
+        try:
+            self.cluster.boot(nodeid)
+        except CorotwistError:
+            self.cluster.boot(nodeid, fresh=True)
 
     def _calm(self, core: tuple[int, ...], outside: list[int]) -> None:
         """
@@ -225,12 +235,12 @@ class Swarm:
         """
         cluster = self.cluster
         disk = cluster.nodes[nodeid].disk
-        refusing = disk.refusing
+        failure = disk.failure
         links = [cluster.link(nodeid, n) for n in cluster.nodes if n != nodeid]
         were = [(link, link.cut, link.faults or cluster.faults) for link in links]
 
         def breakAgain() -> None:
-            disk.refusing = refusing
+            disk.failure = failure
             for link, cut, faults in were:
                 link.cut, link.faults = cut, faults
 

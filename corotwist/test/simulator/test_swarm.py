@@ -243,7 +243,7 @@ class RunTests(SynchronousTestCase):
         or broken.
         """
         for outside in (DOWN, APART, BROKEN):
-            deeds = (deed("disk", 0.6, nodeid=3, refusing=True),)
+            deeds = (deed("disk", 0.6, nodeid=3, error="ENOSPC"),)
             plan = Plan(1, 3, core=(1, 2), outside=outside, seconds=1.0, deeds=deeds)
             nodes = carriedOut(plan).cluster.nodes
             self.assertEqual(nodes[1].members, (1, 2))
