@@ -35,6 +35,10 @@ from corotwist.totem.wire import MOST_FRAME_BYTES, MOST_MEMBERS
 VERSION: Final = 1
 # Messages of one sender that may wait for fragments at once.
 MOST_OPEN: Final = 8
+# An open message is given up when its sender's numbers are so far ahead: they
+# wrap, and its missing pieces must not be taken from a later message.
+MOST_BEHIND: Final = 1024
+_NUMBERS: Final = 1 << 16
 TIME_BYTES: Final = 16
 
 SALT_BYTES: Final = 16
@@ -339,8 +343,8 @@ class Defragmenter:
     Whole messages from data packets, each sender's apart.
 
     Of one sender at most L{MOST_OPEN} messages are open; a new one then
-    drives out the oldest.  The same holds for senders, of which there are no
-    more than a ring can have.
+    drives out the oldest; one that is far behind its sender's numbers is given
+    up.  There are no more senders than a ring can have.
 
     @ivar dropped: messages given up.
     """
@@ -354,6 +358,7 @@ class Defragmenter:
 
         @raise OversizedFrame: it is larger than any message of a ring.
         """
+        self._giveUpOld(packet)
         if packet.fragments == 1:
             return packet.payload
         messages = self._of(packet.nodeid)
@@ -372,6 +377,17 @@ class Defragmenter:
         del messages[packet.number]
         pieces = sorted(known.pieces.items())
         return b"".join([piece for _, piece in pieces])
+
+    def _giveUpOld(self, packet: Data) -> None:
+        """
+        Messages of this sender that are far behind are never complete.
+        """
+        messages = self._senders.get(packet.nodeid, {})
+        for number in [*messages]:
+            ahead = (packet.number - number) % _NUMBERS
+            if MOST_BEHIND < ahead < _NUMBERS // 2:
+                del messages[number]
+                self.dropped += 1
 
     def _of(self, nodeid: int) -> dict[int, _Open]:
         """
