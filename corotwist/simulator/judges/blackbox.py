@@ -23,8 +23,6 @@ from corotwist.totem.membership import RingId
 _RING_REASONS: Final = frozenset((Reason.NODEDOWN, Reason.NODEUP))
 # Stands for the ring after the last one, when a run ended in quiet.
 _QUIET: Final = RingId(1 << 64, 0)
-# A message below this is not cut into several frames by anybody.
-FRAME_BYTES: Final = 1024
 SHOWN: Final = 5
 
 Number = tuple[Member, int]
@@ -186,12 +184,12 @@ class BlackBoxJudge(Judge):
     C1 to C9, C11 and C12 from logs; P1.2, P2.0, P2.1 and P6 as far as clients
     can see.
 
-    Two things are known of real corosync nodes.  They go on with a message of
-    several frames in the middle when the ring changes, so that who comes new to
-    the ring lacks the beginning: such a message may be missing.  And they take
-    for survivors who came along in the last change of the ring, whatever came
-    before: where their clients see other views than ours, they alone are
-    blamed.
+    Two things are known of real corosync nodes.  They pack messages tight, also
+    small ones across the border of two frames, and go on in the middle of one
+    when the ring changes: who comes new to the ring lacks its beginning, and may
+    miss it.  And they take for survivors who came along in the last change of
+    the ring, whatever came before: where their clients see other views than
+    ours, they alone are blamed.
 
     @ivar foreign: nodeids of real corosync nodes.
     @ivar torn: messages that may be missing, by the rings that cut them.
@@ -475,7 +473,7 @@ class BlackBoxJudge(Judge):
         for _, entry in stretch.entries():
             if isinstance(entry, Heard) and entry.sender not in seen:
                 seen.add(entry.sender)
-                if entry.sender.nodeid in self.foreign and entry.size > FRAME_BYTES:
+                if entry.sender.nodeid in self.foreign:
                     self.torn[ring].add((entry.sender, entry.number))
 
     def _together(self) -> None:

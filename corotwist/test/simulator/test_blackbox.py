@@ -430,7 +430,7 @@ class ForeignTests(SynchronousTestCase):
 
     def logs(self) -> dict[Member, list[Entry]]:
         """
-        The good run, with a message of several frames first on the last ring.
+        The good run, with a large message first on the last ring.
         """
         logs = good()
         for entries in logs.values():
@@ -456,9 +456,9 @@ class ForeignTests(SynchronousTestCase):
 
     def test_notTorn(self) -> None:
         """
-        A later one, or one of one frame, is missed as ever.
+        A later one, or one of another's, is missed as ever.
         """
-        for lost in (message(C, 0), message(A, 2)):
+        for lost in (message(A, 1), message(A, 2)):
             logs = self.logs()
             logs[A].remove(lost)
             found = verdict(logs, foreign=frozenset({3}))
