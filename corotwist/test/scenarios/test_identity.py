@@ -2,12 +2,36 @@
 Stories about numbers, names and disks.  [pitfalls E]
 """
 
+from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
-from corotwist.errors import StorageRefused
-from corotwist.simulator import Cluster, Faults
-from corotwist.test.scenarios.story import FOREVER, A, B, C, Story, ring
+from corotwist.errors import ConfigurationError, StorageRefused
+from corotwist.ipc.cpg import ringBox
+from corotwist.simulator import Cluster, Faults, timingFor
+from corotwist.simulator.clients import Client
+from corotwist.simulator.sockets import Port
+from corotwist.simulator.storage import Storage
+from corotwist.test.scenarios.story import (
+    FOREVER,
+    A,
+    B,
+    C,
+    Story,
+    capture,
+    changes,
+    frameful,
+    installs,
+    ring,
+    watchTokens,
+    wrappers,
+)
+from corotwist.totem.effects import Multicast, StoreRingId, Unicast
+from corotwist.totem.membership import RingId
+from corotwist.totem.ring import Ring
+from corotwist.totem.sequence import MASK
 from corotwist.totem.states import In
+from corotwist.totem.storage import LARGEST_SEQUENCE, SEQUENCE_BYTES
 
 WRAPS = (0, 0x7FFFF000, 0x7FFFFFFE, 0xFFFFFE00, 0xFFFFFFFE)
 
@@ -19,8 +43,9 @@ class IdentityTests(Story):
 
     def test_sequenceWraps(self) -> None:
         """
-        E1, E3: message sequences that wrap, in operation and in recovery,
-        change nothing.
+        Message sequences that wrap change nothing: on a network that loses
+        some, and with a node that dies, everything is exactly as it is with
+        those that do not.  [pitfall E1]
         """
         logs = []
         for first in WRAPS:
@@ -34,40 +59,65 @@ class IdentityTests(Story):
             cluster.calm()
             cluster.settle()
             self.assertSame(cluster, (B, C))
-            logs.append(len(cluster.nodes[B].log))
-        self.assertTrue(all(count > 200 for count in logs), logs)
+            logs.append([cluster.nodes[n].events for n in (A, B, C)])
+        self.assertTrue(len(logs[0][1]) > 200)
+        self.assertTrue(all(log == logs[0] for log in logs))
 
-    def test_sequenceWrapsInSilence(self) -> None:
+    def test_sequenceWrapsInRecovery(self) -> None:
         """
-        E1: without faults the wrap makes no difference at all.
+        So it is when they wrap in the middle of a recovery.  [pitfall E3]
         """
-        logs = []
-        for first in WRAPS:
-            cluster = self.formed(seed=3, firstSequence=first)
-            for number in range(600):
-                self.send(cluster, 1 + number % 3, b"%d" % number * 200)
-            cluster.settle(stay=False)
-            logs.append(cluster.nodes[A].log)
-        self.assertEqual(len(logs[0]), 600)
-        self.assertEqual(logs, [logs[0]] * len(WRAPS))
+        for first in (0, 0x7FFFFFCE, 0xFFFFFFCE, 0xFFFFFFFF):
+            timing = timingFor(windowSize=300, maxMessages=100)
+            cluster = self.formed(firstSequence=first, timing=timing)
+            cluster.drop("data", target=C, count=FOREVER)
+            self.send(cluster, A, *[frameful(cluster, b"x")] * 100)
+            self.assertTrue(
+                cluster.runUntil(lambda c=cluster: len(c.nodes[B].log) == 100, 1)  # type: ignore[misc]
+            )
+            data = capture(cluster, "data")
+            cluster.kill(A)
+            cluster.forget()
+            cluster.settle()
+            sequences = [frame.sequence for frame, _ in wrappers(data)]
+            self.assertEqual(len(sequences), 100)
+            self.assertEqual(sequences[0], (first + 1) & MASK)
+            self.assertEqual(sequences[-1], (first + 100) & MASK)
+            self.assertEqual(len(cluster.nodes[C].log), 100)
+            self.send(cluster, C, b"after")
+            cluster.settle()
+            self.assertSame(cluster, (B, C))
 
     def test_tokenWraps(self) -> None:
         """
-        E2: so do token sequences.
+        Token sequences wrap as well; the next is newer.  [pitfall E2]
         """
         for first in (0xFFFFFFF0, 0xFFFFFFFF, 0x7FFFFFF0):
             cluster = self.formed(seed=3, firstTokenSequence=first)
+            numbers: list[int] = []
+            watchTokens(
+                cluster,
+                lambda nodeid, token, numbers=numbers: (  # type: ignore[misc]
+                    numbers.append(token.tokenSequence)
+                ),
+            )
             cluster.load(rate=100, seconds=0.3)
+            cluster.kill(C)
+            cluster.boot(C)
+            cluster.settle()
             cluster.duplicate("token", count=FOREVER, after=0.001)
             self.assertQuiet(cluster, 0.3)
             cluster.settle()
-            self.assertSame(cluster)
+            self.assertIn(first, numbers)
+            self.assertIn((first + 100) & MASK, numbers)
+            self.assertSame(cluster, (A, B))
 
     def test_largeRingSequence(self) -> None:
         """
-        E4: ring sequences have 64 bits, everywhere.
+        Ring sequences have 64 bits, everywhere, and go on rising.
+        [pitfall E4]
         """
-        cluster = Cluster(3, boot=False)
+        cluster = self.cluster(boot=False)
         cluster.nodes[A].disk.wrote((1 << 32) - 4)
         cluster.boot(A, B, C)
         cluster.settle()
@@ -78,27 +128,59 @@ class IdentityTests(Story):
         self.assertTrue(configuration.ringId.sequence > 1 << 32)
         self.assertEqual(cluster.nodes[B].disk.durable, configuration.ringId.sequence)
 
+    def test_largeRingSequenceForServices(self) -> None:
+        """
+        Services and their clients are told all of it.  [pitfall E4]
+        """
+        cluster = self.cluster(services=True, boot=False)
+        cluster.nodes[A].disk.wrote((1 << 32) - 4)
+        cluster.boot(A, B, C)
+        cluster.settle()
+        services = cluster.services(B)
+        client = RingClient(1, 1, services.life, services.groups, cluster.jury.groups)
+        cluster.jury.groups.opened(client)
+        client.join(b"group")
+        cluster.run(0.1)
+        told = client.told
+        for _ in range(3):
+            cluster.kill(C)
+            cluster.settle()
+            cluster.boot(C)
+            cluster.settle()
+        ringId = cluster.services(B).manager.configuration.ringId
+        self.assertTrue(ringId.sequence > 1 << 32)
+        self.assertEqual(ringBox(ringId, (A,))[b"sequence"], b"%d" % ringId.sequence)
+        self.assertTrue(len(told) >= 6 and told == sorted(set(told)), told)
+        self.assertTrue(told[0] > 1 << 32)
+        self.assertEqual(cluster.nodes[B].disk.durable, ringId.sequence)
+
     def test_fastRestart(self) -> None:
         """
-        E5: one who is back before anybody noticed is a stranger to its ring.
+        One who is back before anybody noticed is a stranger to its ring, and
+        nobody sends that ring's messages again for it.  [pitfall E5]
         """
         for later in (0.0, 0.0001, 0.001, 0.05, 0.5):
             cluster = self.formed(seed=4)
             cluster.load(rate=100, seconds=0.2)
             cluster.run(0.1)
+            held = max(len(ring(cluster, n).window) for n in (B, C))
             cluster.kill(A)
             cluster.run(later)
+            data = capture(cluster, "data")
             cluster.boot(A)
             cluster.settle(within=2.5)
             transitional, regular = cluster.nodes[B].configurations[-2:]
             self.assertIn(A, transitional.left)
             self.assertIn(A, regular.joined)
             self.assertSame(cluster, (B, C))
+            again = wrappers(data)
+            self.assertNotIn(A, {frame.origin for frame, _ in again})
+            self.assertTrue(len(again) <= 2 * held, len(again))
 
-    def test_damagedDisk(self) -> None:
+    def test_lostDisk(self) -> None:
         """
-        E6: a stored sequence that is gone is none: the node starts, and uses
-        no name again.
+        A stored sequence that is gone is none: the node starts, and uses no
+        name again.  [pitfall E6]
         """
         cluster = self.formed()
         for nodeid in (A, B, C):
@@ -106,11 +188,37 @@ class IdentityTests(Story):
             cluster.boot(nodeid, fresh=True)
             cluster.settle()
 
+    def test_damagedDisk(self) -> None:
+        """
+        So it is when the file is empty or too short; one that is too long, or
+        holds what can be no sequence, is a reason not to start.
+        [pitfall E6]
+        """
+        cluster = self.formed()
+        disk = cluster.nodes[B].disk
+        for size in range(SEQUENCE_BYTES):
+            cluster.kill(B)
+            disk.contents = b"\x01" * size
+            cluster.boot(B)
+            cluster.settle()
+            self.assertEqual(cluster.nodes[B].members, (A, B, C))
+        cluster.kill(B)
+        cluster.settle()
+        beyond = (LARGEST_SEQUENCE + 1).to_bytes(SEQUENCE_BYTES, "little")
+        for contents in (b"\x01" * 9, b"\xff" * SEQUENCE_BYTES, beyond):
+            disk.contents = contents
+            self.assertRaises(StorageRefused, cluster.boot, B)
+            self.assertFalse(cluster.nodes[B].up)
+        disk.erase()
+        cluster.boot(B)
+        cluster.settle()
+
     def test_unusableDisk(self) -> None:
         """
-        E6: a state directory that cannot be used is a reason not to start.
+        A state directory that cannot be used is a reason not to start.
+        [pitfall E6]
         """
-        cluster = Cluster(2, boot=False)
+        cluster = self.cluster(2, boot=False)
         cluster.nodes[A].disk.unusable = True
         self.assertRaises(StorageRefused, cluster.boot, A)
         self.assertFalse(cluster.nodes[A].up)
@@ -122,8 +230,8 @@ class IdentityTests(Story):
 
     def test_fullDisk(self) -> None:
         """
-        E6: one whose disk is full is in no new ring, and keeps the others
-        from none; when there is room again it is back.
+        One whose disk is full is in no new ring, and keeps the others from
+        none; when there is room again it is back.  [pitfall E6]
         """
         cluster = self.formed()
         cluster.nodes[B].disk.refusing = True
@@ -140,8 +248,8 @@ class IdentityTests(Story):
 
     def test_representativeForgets(self) -> None:
         """
-        E7: a representative that loses its disk again and again, with the
-        others coming and going, names no two rings alike.
+        A representative that loses its disk again and again, with the others
+        coming and going, names no two rings alike.  [pitfall E7]
         """
         cluster = self.formed()
         for other in (B, C, B, C, B):
@@ -158,8 +266,8 @@ class IdentityTests(Story):
 
     def test_heardOfHigher(self) -> None:
         """
-        E8: a ring sequence heard from another counts, even if no ring came
-        of it.
+        A ring sequence heard from another counts, even if no ring came of it.
+        [pitfall E8]
         """
         cluster = self.formed(2)
         cluster.kill(B)
@@ -175,8 +283,8 @@ class IdentityTests(Story):
 
     def test_crashWhileStoring(self) -> None:
         """
-        E11: a crash between write and fsync leaves the old sequence or the
-        new; no ring whose name is not stored was ever spoken of.
+        A crash between write and fsync leaves the old sequence or the new; no
+        ring whose name is not stored was ever spoken of.  [pitfall E11]
         """
         kept = set()
         for seed in range(12):
@@ -194,3 +302,165 @@ class IdentityTests(Story):
             cluster.boot(B)
             cluster.settle(within=8)
         self.assertEqual(kept, {True, False})
+
+    def test_twoOnOneMachine(self) -> None:
+        """
+        A second process of a node on its machine does not start, and says
+        why.  [pitfall E9]
+        """
+        cluster = self.formed()
+        node = cluster.nodes[B]
+        second = Storage(cluster.clock, node.disk, nodeid=B)
+        refusal = self.assertRaises(StorageRefused, second.load)
+        self.assertIn("belongs to a node that runs", str(refusal))
+        self.assertQuiet(cluster, 3)
+
+    def test_twoOfOneName(self) -> None:
+        """
+        One elsewhere that has the nodeid of a member: what the others have
+        ordered stays ordered, the ring changes at a bounded rate, and when it
+        is gone all is well.  [pitfall E9]
+        """
+        for stored in (0, 1 << 40):
+            cluster = self.formed(seed=5)
+            cluster.load(rate=20, seconds=6)
+            double = Double(cluster, B, stored)
+            before = changes(cluster)
+            cluster.run(6 * cluster.timing.consensus)
+            self.assertTrue(double.heard > 0)
+            self.assertTrue(installs(cluster, before) <= 6, installs(cluster, before))
+            self.assertEqual(installs(cluster, before) > 0, stored > 0)
+            double.gone = True
+            cluster.settle(within=8)
+            self.assertEqual(cluster.nodes[A].members, (A, B, C))
+            self.send(cluster, A, b"after")
+            cluster.settle()
+            logs = [node.log[-1] for node in cluster.nodes.values()]
+            self.assertEqual(logs, [b"after"] * 3)
+
+    def test_impossibleNames(self) -> None:
+        """
+        A nodeid that is nobody's, or negative to some, is refused at the
+        start.  [pitfall E10]
+        """
+        good = configuration({A: 1, B: 2})
+        self.cluster(config=good).settle()
+        for nodeid in ("0", "-1", str(1 << 31), str((1 << 32) - 1), str(1 << 32), "x"):
+            wrong = good.replace("nodeid: 2", f"nodeid: {nodeid}")
+            refusal = self.assertRaises(ConfigurationError, self.cluster, config=wrong)
+            self.assertIn("nodelist.node.nodeid", str(refusal))
+
+    def test_swappedAddresses(self) -> None:
+        """
+        Two nodes that have swapped their addresses are whom they say they
+        are; while a third has not been told, no order breaks, and once it is,
+        all are one ring.  [pitfall E12]
+        """
+        cluster = self.cluster(config=configuration({A: 1, B: 2, C: 3}))
+        cluster.settle()
+        cluster.load(rate=20, seconds=20)
+        for told in ((A, B), (C,)):
+            cluster.kill(*told)
+            self.rename(cluster, {A: 2, B: 1, C: 3})
+            cluster.boot(*told)
+            cluster.run(6)
+        cluster.settle()
+        for nodeid in (A, B, C):
+            self.assertEqual(cluster.nodes[nodeid].members, (A, B, C))
+        names = [node.disk.history for node in cluster.nodes.values()]
+        for history in names:
+            self.assertEqual(history, sorted(set(history)))
+
+    def rename(self, cluster: Cluster, hosts: dict[int, int]) -> None:
+        """
+        What nodes that start from now on are told, and where they are.
+        """
+        cluster._blueprint.text = configuration(hosts)
+        read = cluster._blueprint.anybody().totem
+        cluster._entries = {entry.nodeid: entry for entry in read.nodes}
+        cluster.network.hosts = {str(e.addresses[0]): e.nodeid for e in read.nodes}
+
+
+def configuration(hosts: dict[int, int]) -> str:
+    """
+    Of a cluster, by the machines on which its nodes are.
+    """
+    entries = "".join(
+        f"node {{\n nodeid: {n}\n name: n{n}\n ring0_addr: 10.0.0.{host}\n}}\n"
+        for n, host in hosts.items()
+    )
+    totem = "version: 2\ntransport: udpu\ntoken: 1000\ntoken_coefficient: 0\n"
+    crypto = "crypto_cipher: none\ncrypto_hash: none\n"
+    return f"totem {{\n{totem}{crypto}}}\nnodelist {{\n{entries}}}\n"
+
+
+class RingClient(Client):
+    """
+    Remembers which rings it was told of.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.told: list[int] = []
+
+    def ringChanged(self, ringId: RingId, members: tuple[int, ...]) -> None:
+        self.told.append(ringId.sequence)
+        super().ringChanged(ringId, members)
+
+
+class Double:
+    """
+    A processor with the name of a node, on the same network: it hears what the
+    node hears, and speaks as if it were it.
+
+    @ivar heard: how many datagrams it has heard.
+    @ivar gone: it is there no more.
+    """
+
+    def __init__(self, cluster: Cluster, nodeid: int, stored: int) -> None:
+        self.heard = 0
+        self.gone = False
+        self._cluster = cluster
+        self._core = Ring(
+            nodeid, cluster.timing, ring(cluster, nodeid).frameBytes, cluster.whim
+        )
+        cluster.network.watchers.append(self._watch)
+        self._do(self._core.start(stored, cluster.seconds()))
+        self._tick()
+
+    def _tick(self) -> None:
+        if not self.gone:
+            self._do(self._core.advance(self._cluster.seconds()))
+            self._cluster.clock.callLater(0.005, self._tick)
+
+    def _watch(self, port: Port, targets: Iterable[int], datagrams: Any) -> None:
+        if port.nodeid != self._core.nodeid and self._core.nodeid in targets:
+            self._cluster.clock.callLater(0.0002, self._hear, [*datagrams])
+
+    def _hear(self, datagrams: list[bytes]) -> None:
+        if not self.gone:
+            self.heard += len(datagrams)
+            now = self._cluster.seconds()
+            self._do(self._core.framesReceived(datagrams, now))
+
+    def _do(self, effects: Iterable[object]) -> None:
+        cluster = self._cluster
+        for effect in effects:
+            if isinstance(effect, Multicast):
+                for frame in effect.frames:
+                    for target in cluster.nodes:
+                        self._tell(target, frame)
+            elif isinstance(effect, Unicast):
+                self._tell(effect.nodeid, effect.frame)
+            elif isinstance(effect, StoreRingId):
+                cluster.clock.callLater(0.001, self._stored)
+
+    def _tell(self, target: int, frame: bytes) -> None:
+        if target == self._core.nodeid:
+            self._cluster.clock.callLater(0, self._hear, [frame])
+        else:
+            self._cluster.inject(self._core.nodeid, target, frame)
+
+    def _stored(self) -> None:
+        if not self.gone:
+            self._do(self._core.ringIdStored(self._cluster.seconds()))
