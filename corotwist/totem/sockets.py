@@ -53,6 +53,9 @@ BYTES_PER_SEND: Final = 65000
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(4)
 _SEGMENT_SIZE: Final = Struct("=H")
 _ALONE: Final = 1
+# A plain number: what the kernel returns is one too, and this is asked for
+# every datagram.
+_TRUNCATED: Final = int(socket.MSG_TRUNC)
 # The kernel's words for "not this size", and for "not on this path at all".
 _TOO_LARGE: Final = frozenset({errno.EINVAL, errno.EMSGSIZE})
 
@@ -176,7 +179,7 @@ class DatagramPort:
                 # Something that an earlier datagram met; it is told once.
                 self.counters["receiveErrors"] += 1
                 continue
-            if flags & socket.MSG_TRUNC:
+            if flags & _TRUNCATED:
                 self.counters["datagramsTruncated"] += 1
                 continue
             if batch and (address != sender or len(batch) >= BATCH_DATAGRAMS):
