@@ -33,6 +33,7 @@ from corotwist.simulator.attacker import Attacker
 from corotwist.simulator.chance import source
 from corotwist.simulator.clients import Client
 from corotwist.simulator.clock import Clock
+from corotwist.simulator.connected import ConnectedClient
 from corotwist.simulator.demands import Demands
 from corotwist.simulator.faults import CALM, KINDS, Faults, Rule
 from corotwist.simulator.journeys import Journeys
@@ -69,7 +70,8 @@ STARTED_NS: Final = 1_700_000_000 * NANOSECONDS
 
 # What is overheard of another cluster, for an attacker.
 FOREIGN_RATE: Final = 20.0
-FOREIGN_SECONDS: Final = 2.0
+FOREIGN_SECONDS: Final = 0.5
+FOREIGN_NODES: Final = 4
 # How long an answer may take that a story waits for.
 WAIT_SECONDS: Final = 60.0
 
@@ -302,6 +304,7 @@ class Cluster(Mischief):
                 storage=storage,
                 random=random,
             )
+            application.inStep = self.jury.groups.inStep
             application.rounds = Rounds(
                 life,
                 application.manager,
@@ -646,6 +649,40 @@ class Cluster(Mischief):
 
     # Process groups.
 
+    def member(self, nodeid: int) -> ConnectedClient:
+        """
+        The same over a UNIX socket, in a process of its own, by the production
+        client; it connects, and joins what it is told to, by and by, and again
+        when its node was away.
+        """
+        identity = self._nextClient()
+        process = self.applications.process(nodeid, pid=identity)
+        client = ConnectedClient(
+            identity,
+            identity,
+            self.services(nodeid).life,
+            self.jury.groups,
+            partial(self._lifeAt, nodeid, process),
+            self._nextClient,
+            process.kill,
+        )
+        self.jury.groups.opened(client)
+        process.connect().addCallbacks(client.connected, client.notConnected)
+        return client
+
+    def _nextClient(self) -> int:
+        self._clients += 1
+        return self._clients
+
+    def _lifeAt(self, nodeid: int, process: LocalProcess) -> Life | None:
+        """
+        The running process of a node, if another one is connected to it.
+        """
+        running = self.nodes[nodeid].process
+        if running is None or not process.connectedTo(running.clock):
+            return None
+        return running.life
+
     def client(self, nodeid: int, pid: int | None = None) -> Client:
         """
         A new client of process groups on a node that is up, in a cluster with
@@ -654,8 +691,7 @@ class Cluster(Mischief):
         @param pid: what others see; by default one that no other has.
         """
         services = self.services(nodeid)
-        self._clients += 1
-        identity = self._clients
+        identity = self._nextClient()
         client = Client(
             identity, pid or identity, services.life, services.groups, self.jury.groups
         )
@@ -789,7 +825,8 @@ class Cluster(Mischief):
         if we have one.
         """
         key = self._blueprint.key and bytes(len(self._blueprint.key))
-        other = Cluster(len(self.nodes) + 1, ~self.seed, key=key)
+        size = min(len(self.nodes) + 1, FOREIGN_NODES)
+        other = Cluster(size, ~self.seed, key=key)
         heard: list[bytes] = []
         other.network.watchers.append(lambda port, targets, data: heard.extend(data))
         other.load(FOREIGN_RATE, FOREIGN_SECONDS)
