@@ -130,6 +130,8 @@ class Jury:
         self.sync.ended(life)
         self.votes.ended(life, self.clock.seconds())
         self.inside.ended(life)
+        for port in [port for port, of in self._lives.items() if of is life]:
+            del self._lives[port]
         self._lastSent.pop(life, None)
 
     # What they do.
@@ -154,14 +156,16 @@ class Jury:
         """
         A process sends datagrams.
         """
-        life = self._lives[port]
+        life = self._lives.get(port)
+        if life is None:
+            return
         now = self.clock.seconds()
         for datagram in datagrams:
             self.traffic.sent(life, datagram, now)
         self._sendings += 1
         if not self._sendings % LOOK_EVERY:
             self.inside.looked(life)
-            self.inside.time(now, self.clock.events, life)
+            self.inside.time(now, self.clock.events + self._sendings, life)
 
     def rested(self) -> None:
         """
@@ -171,7 +175,7 @@ class Jury:
         if now - self._rested < self.timing.token * REST_SHARE:
             return
         self._rested = now
-        self.inside.time(now, self.clock.events)
+        self.inside.time(now, self.clock.events + self._sendings)
         for life in self.inside.lives:
             self.inside.rested(life)
 
