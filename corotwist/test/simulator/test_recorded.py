@@ -183,6 +183,13 @@ class RecordTests(SynchronousTestCase):
         story[-2] = {**deliver(2, 3, 3), "digest": "other"}
         self.assertEqual(self.promises(story), ["P1.5"])
 
+    def test_strangersPlace(self) -> None:
+        """
+        P6.4: a frame without a record cannot be where another is.
+        """
+        story = [*formed(1, 2, also=(3,)), send(1, 1, 1), deliver(2, 1, 3)]
+        self.assertEqual(self.promises(story)[0], "P6.4")
+
     def test_strangersGap(self) -> None:
         """
         P6.2: a gap is seen also where the missing frame is in no record.
