@@ -168,24 +168,48 @@ def _rings(records: Iterable[Record], names: Names) -> list[list[str]]:
     ]
 
 
-# Numbers, many: a column of differences each, which are short.
+# Numbers, many: columns of differences, which are short, with [n] for a row of n
+# times 0.
+Packed = list[int | list[int]]
 
 
-def _differences(column: Iterable[int]) -> list[int]:
-    before = 0
-    differences = []
-    for number in column:
-        differences.append(number - before)
-        before = number
-    return differences
+def _columns(
+    names: str, rows: Sequence[Sequence[int]], kind: str = ""
+) -> dict[str, Packed]:
+    """
+    Rows of numbers, packed by columns.
 
-
-def _columns(names: str, rows: Sequence[Sequence[int]]) -> dict[str, list[int]]:
-    columns = zip(*rows, strict=True) if rows else [()] * len(names.split())
+    @param kind: the column that says what a row is about; numbers after it have
+        nothing to do with those of rows of other kinds.
+    """
+    titles = names.split()
+    columns = [*zip(*rows, strict=True)] if rows else [()] * len(titles)
+    by = titles.index(kind) if kind else len(titles)
+    alike = (0,) * len(rows)
     return {
-        name: _differences(column)
-        for name, column in zip(names.split(), columns, strict=True)
+        title: _packed(column, columns[by] if place > by else alike)
+        for place, (title, column) in enumerate(zip(titles, columns, strict=True))
     }
+
+
+def _packed(column: Iterable[int], kinds: Iterable[int]) -> Packed:
+    before: dict[int, int] = {}
+    packed: Packed = []
+    same = 0
+    for number, kind in zip(column, kinds, strict=True):
+        difference = number - before.get(kind, 0)
+        before[kind] = number
+        if difference == 0:
+            same += 1
+            continue
+        packed += _zeros(same)
+        packed.append(difference)
+        same = 0
+    return packed + _zeros(same)
+
+
+def _zeros(count: int) -> Packed:
+    return [[count]] if count > 1 else [0] * count
 
 
 # Messages and frames, at the nodes.
@@ -210,7 +234,7 @@ def _seen(records: Iterable[Record], names: Names) -> dict[str, Any]:
             (_ticks(time), node, _SEEN.index(event), *frame, sender, of, number)
         )
     kept = rows[-MOST_SEEN:]
-    columns = _columns("t node what ring seq sender life number", kept)
+    columns = _columns("t node what ring seq sender life number", kept, "what")
     return {"seen": columns, "unseen": len(rows) - len(kept)}
 
 
@@ -348,12 +372,8 @@ class Datagrams:
         """
         For the page.
         """
-        sent = _columns("t node kind ring a b c again note", self._sent)
-        kinds = [row[2] for row in self._sent]
-        for name, at in (("a", 4), ("b", 5), ("c", 6)):
-            sent[name] = _differencesByKind(kinds, [row[at] for row in self._sent])
         return {
-            "sent": sent,
+            "sent": _columns("t node kind ring a b c again note", self._sent, "kind"),
             "ways": _columns("of target takes", self._ways),
             "unusual": self._fates,
             "notes": [*self._notes],
@@ -366,15 +386,3 @@ def _joinWords(join: wire.Join) -> str:
         return f"{join.origin} leaves"
     failed = f"; given up: {nodesOf(join.failed)}" if join.failed else ""
     return f"hears {nodesOf(join.processors)}{failed}"
-
-
-def _differencesByKind(kinds: Sequence[int], column: Sequence[int]) -> list[int]:
-    """
-    Numbers of different kinds have nothing to do with each other.
-    """
-    before: dict[int, int] = {}
-    differences = []
-    for kind, number in zip(kinds, column, strict=True):
-        differences.append(number - before.get(kind, 0))
-        before[kind] = number
-    return differences

@@ -85,12 +85,14 @@ class Picture extends Traffic {
     const { context } = this;
     context.strokeStyle = color;
     context.lineWidth = 1.2;
+    context.globalAlpha = 0.5;
     context.setLineDash([4, 3]);
     context.beginPath();
     context.moveTo(x, this.top);
     context.lineTo(x, this.bottom);
     context.stroke();
     context.setLineDash([]);
+    context.globalAlpha = 1;
     this.pick("mark", mark, x, this.top, x, this.bottom);
     if (label) this.labels.place(label, x + 4, this.top + 8, color);
   }

@@ -1,31 +1,32 @@
 "use strict";
 
 /*
- * The run as numbers: columns come as differences and are summed up here.
+ * The run as numbers.
  * Times are microseconds of the run.
  */
 
 const SECOND = 1e6;
 
-function sums(differences) {
-  const column = new Float64Array(differences.length);
-  let sum = 0;
-  for (let i = 0; i < column.length; i++) column[i] = sum += differences[i];
-  return column;
-}
-
-function sumsByKind(kinds, differences) {
-  const column = new Float64Array(differences.length);
-  const sum = {};
-  for (let i = 0; i < column.length; i++) {
-    column[i] = sum[kinds[i]] = (sum[kinds[i]] || 0) + differences[i];
+/* Columns come as differences; [n] stands for n times 0. */
+function unpackedColumn(packed, kinds) {
+  const count = packed.reduce((sum, entry) => sum + (Array.isArray(entry) ? entry[0] : 1), 0);
+  const column = new Float64Array(count), last = new Map();
+  let i = 0;
+  for (const entry of packed) {
+    for (let times = Array.isArray(entry) ? entry[0] : 1; times > 0; times--, i++) {
+      const kind = kinds ? kinds[i] : 0;
+      column[i] = (last.get(kind) || 0) + (Array.isArray(entry) ? 0 : entry);
+      last.set(kind, column[i]);
+    }
   }
   return column;
 }
 
-function unpacked(columns) {
-  const result = { count: columns.t ? columns.t.length : columns.of.length };
-  for (const name of Object.keys(columns)) result[name] = sums(columns[name]);
+/* Numbers in columns after the one of kinds have nothing to do with other kinds. */
+function unpacked(columns, kind) {
+  const result = {};
+  for (const name of Object.keys(columns)) result[name] = unpackedColumn(columns[name], result[kind]);
+  result.count = Object.values(result)[0].length;
   return result;
 }
 
@@ -47,13 +48,9 @@ function median(numbers) {
 class Run {
   constructor(packed) {
     Object.assign(this, packed);
-    const sent = packed.sent;
-    this.sent = unpacked(sent);
-    for (const name of ["a", "b", "c"]) {
-      this.sent[name] = sumsByKind(this.sent.kind, sent[name]);
-    }
+    this.sent = unpacked(packed.sent, "kind");
     this.ways = unpacked(packed.ways);
-    this.seen = unpacked(packed.seen);
+    this.seen = unpacked(packed.seen, "what");
     this.fateOf = new Uint8Array(this.ways.count).fill(this.losses);
     for (const i of Object.keys(packed.unusual)) this.fateOf[i] = packed.unusual[i];
     this.lane = new Map(this.nodes.map((node, i) => [node, i]));

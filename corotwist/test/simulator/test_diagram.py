@@ -7,7 +7,7 @@ import re
 import subprocess
 from html.parser import HTMLParser
 from importlib.resources import files
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from pathlib import Path
 from shutil import which
 from typing import Any, Final
@@ -70,8 +70,25 @@ def runOf(text: str) -> dict[str, Any]:
     return run
 
 
-def sums(differences: list[int]) -> list[int]:
-    return [*accumulate(differences)]
+def unpacked(packed: dict[str, list[Any]], kind: str = "") -> dict[str, list[int]]:
+    """
+    Columns of numbers, as the script reads them.
+    """
+    columns: dict[str, list[int]] = {}
+    for name, entries in packed.items():
+        flat = [
+            number
+            for entry in entries
+            for number in ([0] * entry[0] if isinstance(entry, list) else [entry])
+        ]
+        kinds = columns.get(kind, [0] * len(flat))
+        last: dict[int, int] = {}
+        column = []
+        for number, of in zip(flat, kinds, strict=True):
+            last[of] = last.get(of, 0) + number
+            column.append(last[of])
+        columns[name] = column
+    return columns
 
 
 def lossy() -> Cluster:
@@ -218,37 +235,28 @@ class DatagramsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.run_ = runOf(page(lossy()))
+        self.sent = unpacked(self.run_["sent"], "kind")
+        self.ways = unpacked(self.run_["ways"])
 
-    def ways(self, fate: str) -> list[tuple[int, int]]:
+    def ended(self, fate: str) -> list[tuple[int, int]]:
         """
         Datagram and target of the journeys with a fate.
         """
         run = self.run_
         code = run["fates"].index(fate)
-        of, target = sums(run["ways"]["of"]), sums(run["ways"]["target"])
+        of, target = self.ways["of"], self.ways["target"]
         chosen = [int(i) for i, f in run["unusual"].items() if f == code]
         return [(of[i], target[i]) for i in chosen]
-
-    def column(self, name: str) -> list[int]:
-        return sums(self.run_["sent"][name])
-
-    def numbers(self, name: str, kind: str) -> list[int]:
-        """
-        A column of numbers that differ by kind, of one kind.
-        """
-        code = self.run_["kinds"].index(kind)
-        column = zip(self.run_["sent"][name], self.column("kind"), strict=True)
-        return sums([number for number, k in column if k == code])
 
     def test_dropped(self) -> None:
         """
         The frame and the token that were lost are drawn as lost, with the link.
         """
-        lost = self.ways(DROPPED)
-        kinds = [self.run_["kinds"][self.column("kind")[i]] for i, _ in lost]
+        lost = self.ended(DROPPED)
+        kinds = [self.run_["kinds"][self.sent["kind"][i]] for i, _ in lost]
         self.assertEqual(kinds, ["data", "token"])
         self.assertEqual([target for _, target in lost], [3, 3])
-        self.assertEqual([self.column("node")[i] for i, _ in lost], [1, 2])
+        self.assertEqual([self.sent["node"][i] for i, _ in lost], [1, 2])
 
     def test_retransmission(self) -> None:
         """
@@ -256,7 +264,7 @@ class DatagramsTests(SynchronousTestCase):
         """
         asked = [note for note in self.run_["notes"] if note.startswith("asks for")]
         self.assertEqual(len(asked), 1)
-        again, kinds = self.column("again"), self.column("kind")
+        again, kinds = self.sent["again"], self.sent["kind"]
         repeated = [
             self.run_["kinds"][kind]
             for kind, repeat in zip(kinds, again, strict=True)
@@ -269,16 +277,15 @@ class DatagramsTests(SynchronousTestCase):
         """
         What goes to a dead node is not heard there.
         """
-        self.assertEqual({target for _, target in self.ways(UNHEARD)}, {3})
+        self.assertEqual({target for _, target in self.ended(UNHEARD)}, {3})
 
     def test_journeys(self) -> None:
         """
         Every datagram has its journeys, each to another node than its sender,
         and the others arrive later than they left.
         """
-        run = self.run_
-        of, target = sums(run["ways"]["of"]), sums(run["ways"]["target"])
-        takes, node = sums(run["ways"]["takes"]), self.column("node")
+        run, node = self.run_, self.sent["node"]
+        of, target, takes = (self.ways[name] for name in ("of", "target", "takes"))
         self.assertEqual(sorted(set(of)), [*range(len(node))])
         self.assertTrue(all(node[i] != t for i, t in zip(of, target, strict=True)))
         self.assertTrue(all(time == -1 or time > 0 for time in takes))
@@ -289,7 +296,9 @@ class DatagramsTests(SynchronousTestCase):
         The numbers of tokens are those of the wire: one more at each hop, but
         for the one that was lost and the first of a ring.
         """
-        numbers = self.numbers("a", "token")
+        token = self.run_["kinds"].index("token")
+        column = zip(self.sent["a"], self.sent["kind"], strict=True)
+        numbers = [number for number, kind in column if kind == token]
         steps = [b - a for a, b in pairwise(numbers)]
         self.assertGreater(steps.count(1), 0.9 * len(steps))
 
@@ -307,7 +316,7 @@ class DatagramsTests(SynchronousTestCase):
         A message that was handed up comes with the frame that brought it.
         """
         run = self.run_
-        seen = {name: sums(column) for name, column in run["seen"].items()}
+        seen = unpacked(run["seen"], "what")
         rows = [*zip(*seen.values(), strict=True)]
         at = [*seen].index
         sent = [row for row in rows if row[at("what")] == 2]
@@ -343,7 +352,7 @@ class DatagramsTests(SynchronousTestCase):
         cluster = Cluster(size=2, seed=5, keepTrace=True, key=bytes(range(32)))
         cluster.run(0.5)
         run = runOf(page(cluster))
-        kinds = {run["kinds"][kind] for kind in sums(run["sent"]["kind"])}
+        kinds = {run["kinds"][kind] for kind in unpacked(run["sent"])["kind"]}
         self.assertLessEqual({"token", "data", "join", "commit"}, kinds)
         self.assertNotIn("other", kinds)
 
@@ -355,8 +364,9 @@ class DatagramsTests(SynchronousTestCase):
         cluster.run(0.1)
         cluster.inject(1, 2, b"not a message")
         run = runOf(page(cluster))
-        self.assertEqual(run["kinds"][sums(run["sent"]["kind"])[-1]], "other")
-        self.assertTrue(run["notes"][sums(run["sent"]["note"])[-1]])
+        sent = unpacked(run["sent"], "kind")
+        self.assertEqual(run["kinds"][sent["kind"][-1]], "other")
+        self.assertTrue(run["notes"][sent["note"][-1]])
 
     def test_services(self) -> None:
         """
@@ -390,9 +400,9 @@ class DatagramsTests(SynchronousTestCase):
         cluster.run(1.0)
         with patch.object(module, "MOST_SEEN", 20):
             run = runOf(page(cluster))
-        self.assertEqual(len(run["ways"]["of"]), 50)
+        self.assertEqual(len(unpacked(run["ways"])["of"]), 50)
         self.assertEqual(run["forgotten"], cluster.network.journeys.count - 50)
-        self.assertEqual(len(run["seen"]["t"]), 20)
+        self.assertEqual(len(unpacked(run["seen"])["t"]), 20)
         self.assertGreater(run["unseen"], 100)
 
 
