@@ -20,6 +20,7 @@ from corotwist.simulator.judges.groups import GroupsJudge, Path
 from corotwist.simulator.judges.inside import InsideJudge
 from corotwist.simulator.judges.judge import Life, Violation
 from corotwist.simulator.judges.messages import MessageJudge
+from corotwist.simulator.judges.safe import SafeJudge
 from corotwist.simulator.judges.sync import SyncJudge
 from corotwist.simulator.judges.traffic import TrafficJudge
 from corotwist.simulator.judges.votes import VotesJudge
@@ -44,7 +45,9 @@ REST_SHARE: Final = 0.125
 _DATA: Final = bytes((KINDS.index("data"), 2))
 _REGULAR: Final = Struct("<IIiIQ")
 _REGULAR_AT: Final = 13
+_GUARANTEE_AT: Final = 41
 _PAYLOAD_AT: Final = 45
+_SAFE: Final = 1
 
 
 class PromiseBroken(AssertionError):
@@ -91,6 +94,7 @@ class Jury:
     sync: SyncJudge = field(init=False)
     votes: VotesJudge = field(init=False)
     inside: InsideJudge = field(init=False)
+    safe: SafeJudge | None = None
     _sendings: int = 0
     _rested: float = 0.0
     _lastSent: dict[Life, int] = field(factory=dict)
@@ -105,6 +109,13 @@ class Jury:
         self.votes = VotesJudge(self.violated)
         self.inside = InsideJudge(self.violated, self.timing.token, self.size)
 
+    def judgeSafe(self) -> None:
+        """
+        Ask for safe delivery too, which the ring does not promise: before the
+        first process starts.
+        """
+        self.safe = SafeJudge(self.violated)
+
     # The lives of processes.
 
     def booted(self, life: Life, port: Port, durable: Callable[[], int | None]) -> None:
@@ -116,6 +127,8 @@ class Jury:
         self._lives[port] = life
         self.record(life, "boot", stored=durable())
         self.evs.booted(life)
+        if self.safe is not None:
+            self.safe.booted(life)
         self.messages.booted(life)
         self.traffic.booted(life, durable)
 
@@ -124,6 +137,8 @@ class Jury:
         It runs no more.
         """
         self.evs.ended(life)
+        if self.safe is not None:
+            self.safe.ended(life)
         self.messages.ended(life)
         self.groups.ended(life)
         self.traffic.ended(life)
@@ -209,6 +224,8 @@ class Jury:
             ringId = RingId(ring, representative)
             self.record(life, "send", ring=ringId, seq=sequence, digest=payload)
             self.evs.sent(life, ringId, sequence, number, payload)
+            if self.safe is not None:
+                self.safe.sent(ringId, sequence, safe=frame[_GUARANTEE_AT] == _SAFE)
 
     def _deliver(self, life: Life, effect: Deliver) -> None:
         self.record(
@@ -223,6 +240,8 @@ class Jury:
         self.evs.delivered(
             life, effect.ringId, effect.sequence, effect.nodeid, effect.payload
         )
+        if self.safe is not None:
+            self.safe.delivered(life, effect.ringId, effect.sequence)
 
     def _configured(self, life: Life, effect: ConfigurationChanged) -> None:
         configuration = effect.configuration
@@ -237,6 +256,8 @@ class Jury:
             cause=configuration.cause,
         )
         self.evs.configured(life, configuration)
+        if self.safe is not None:
+            self.safe.configured(life, configuration)
         self.inside.looked(life)
 
     def _stateChanged(self, life: Life, effect: StateChanged) -> None:
