@@ -304,7 +304,7 @@ class LocalRemote:
         self._clock = clock
         self._manager = manager
         self._receiver = receiver
-        self._asked: set[Deferred[amp.AmpBox]] = set()
+        self._asked: dict[Deferred[amp.AmpBox], None] = {}
         self._credits = _Credits(self._giveCredit)
         self.consumed = self._credits.consumed
         self.welcome = Welcome(manager.totem.nodeid, who.pid)
@@ -327,7 +327,7 @@ class LocalRemote:
         if responder is None:
             return fail(NotSupported(f"no command {name!r}"))
         fresh: Deferred[amp.AmpBox] = Deferred()
-        self._asked.add(fresh)
+        self._asked[fresh] = None
         answer = respond(responder, amp.AmpBox(box))
         if not isinstance(answer, Deferred):
             answer = succeed(answer)
@@ -336,7 +336,7 @@ class LocalRemote:
 
     def _answered(self, answer: Any, fresh: Deferred[amp.AmpBox]) -> None:
         if fresh in self._asked:
-            self._asked.discard(fresh)
+            del self._asked[fresh]
             fresh.callback(answer)  # A Failure does what it should.
 
     def tellBox(self, box: Box) -> None:
@@ -373,7 +373,7 @@ class LocalRemote:
         if connection is not None:
             connection.closed()
             self._manager.connectionClosed(connection)
-            asked, self._asked = self._asked, set()
+            asked, self._asked = self._asked, {}
             for fresh in asked:
                 fresh.errback(Disconnected("closed before the answer"))
             self._clock.callLater(0, self._receiver.remoteLost, reason)

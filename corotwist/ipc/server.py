@@ -335,10 +335,12 @@ class IpcServer(Service):
         self._place = place
         self._mostFiles = mostFiles
         self._port: IListeningPort | None = None
-        self._channels: set[ServerChannel] = set()
-        self._unpaired: set[ServerChannel] = set()
+        # Ordered, unlike sets: what happens to all of them happens in the same
+        # order every time.
+        self._channels: dict[ServerChannel, None] = {}
+        self._unpaired: dict[ServerChannel, None] = {}
         self._secrets: dict[bytes, ServerChannel] = {}
-        self._clients: set[Client] = set()
+        self._clients: dict[Client, None] = {}
         self._allGone: Deferred[None] | None = None
 
     # As a service.
@@ -404,12 +406,12 @@ class IpcServer(Service):
         """
         Somebody connected and said nothing so far.
         """
-        self._channels.add(channel)
+        self._channels[channel] = None
         if len(self._unpaired) >= UNPAIRED_CHANNELS or self._filesAreScarce():
             self.counters.refused += 1
             channel.abort()
             return
-        self._unpaired.add(channel)
+        self._unpaired[channel] = None
         channel.patience = self.reactor.callLater(
             PAIRING_SECONDS, self._patienceEnded, channel
         )
@@ -505,9 +507,9 @@ class IpcServer(Service):
         connection = Connection(who, self.reactor, dispatch, self._tooSlow)
         client = Client(requests, dispatch, connection)
         for channel in (requests, dispatch):
-            self._unpaired.discard(channel)
+            self._unpaired.pop(channel, None)
             self._losePatience(channel)
-        self._clients.add(client)
+        self._clients[client] = None
         self.counters.clients += 1
         self._manager.connectionOpened(connection)
         found = [
@@ -545,8 +547,8 @@ class IpcServer(Service):
         """
         A connection is closed, for whatever reason.
         """
-        self._channels.discard(channel)
-        self._unpaired.discard(channel)
+        self._channels.pop(channel, None)
+        self._unpaired.pop(channel, None)
         self._losePatience(channel)
         for secret in [s for s, c in self._secrets.items() if c is channel]:
             del self._secrets[secret]
@@ -563,6 +565,6 @@ class IpcServer(Service):
         Once per client, however its end begins.
         """
         if client in self._clients:
-            self._clients.discard(client)
+            self._clients.pop(client, None)
             client.connection.closed()
             self._manager.connectionClosed(client.connection)

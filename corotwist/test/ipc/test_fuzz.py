@@ -116,5 +116,5 @@ class FuzzTests(ServerTestCase):
             self.assertTrue(stranger.lost)
         self.assertEqual(self.manager.connections, [])
         self.assertEqual(self.flushLoggedErrors(), [])
-        self.assertEqual((self.server._channels, self.server._secrets), (set(), {}))
+        self.assertEqual((self.server._channels, self.server._secrets), ({}, {}))
         self.reactor.ends.clear()

@@ -553,7 +553,7 @@ class ClientTests(ServerTestCase):
             self.reactor.ends.clear()
         self.assertEqual(self.manager.connections, [])
         self.assertEqual(self.server.statistics()["connected"], 0)
-        self.assertEqual((self.server._channels, self.server._secrets), (set(), {}))
+        self.assertEqual((self.server._channels, self.server._secrets), ({}, {}))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
 
@@ -601,7 +601,7 @@ class TurnTests(ServerTestCase):
         channel.dataReceived(b"".join(box) * (2 * COMMANDS_PER_TURN))
         channel.connectionLost()
         self.reactor.settle()
-        self.assertEqual(self.server._clients, set())
+        self.assertEqual(self.server._clients, {})
         self.assertEqual(len(channel._boxes), 0)
 
     def test_oneConnection(self) -> None:
