@@ -129,6 +129,13 @@ class LocalProcess:
         """
         return client.connect(self.reactor, self.path, self._pause)
 
+    def connectedTo(self, reactor: Reactor) -> bool:
+        """
+        Does that process, and no other, have our connections?
+        """
+        ends = [*self.reactor.ends]
+        return bool(ends) and all(end.peer.reactor is reactor for end in ends)
+
     def _pause(self, failures: int) -> float:
         return self._random.uniform(*RETRY_SECONDS)
 
@@ -184,12 +191,15 @@ class Applications:
     _processes: dict[NodeClient, LocalProcess] = field(factory=dict)
     _count: int = 0
 
-    def process(self, nodeid: int, uid: int = 0) -> LocalProcess:
+    def process(
+        self, nodeid: int, uid: int = 0, pid: int | None = None
+    ) -> LocalProcess:
         """
         A process that has just started on the machine of a node.
         """
         self._count += 1
-        who = Credentials(FIRST_APPLICATION + self._count, uid, uid, frozenset({uid}))
+        pid = pid or FIRST_APPLICATION + self._count
+        who = Credentials(pid, uid, uid, frozenset({uid}))
         reactor = Reactor(self.clock, who=who, paths=self.paths[nodeid])
         random = source(self.seed, "application", self._count)
         return LocalProcess(reactor, self.path(nodeid), random, self.clock)

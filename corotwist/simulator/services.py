@@ -17,7 +17,7 @@ from corotwist.node import Node
 from corotwist.simulator.judges.groups import Path
 from corotwist.simulator.judges.judge import Life
 from corotwist.simulator.rounds import Rounds
-from corotwist.totem.membership import Configuration, Guarantee
+from corotwist.totem.membership import Configuration, Guarantee, RingId
 from corotwist.totem.service import TotemService
 
 
@@ -31,6 +31,7 @@ class Services:
     through.
 
     @ivar events: the configurations.
+    @ivar inStep: called when they are in step again, with the ring.
     @ivar path: those since the services were last in step.
     @ivar rounds: sees what goes through, for the judges.
     """
@@ -41,6 +42,8 @@ class Services:
     events: list[Any] = field(factory=list)
     configuration: Configuration | None = None
     path: list[Configuration] = field(factory=list)
+    inStep: Callable[[Life, RingId], None] | None = None
+    _waiting: bool = True
     rounds: Rounds | None = None
 
     @property
@@ -120,6 +123,7 @@ class Services:
             return
         self.events.append(configuration)
         self.path.append(configuration)
+        self._waiting = True
         if not configuration.transitional:
             self.configuration = configuration
         tell = self.manager.configurationChanged
@@ -136,6 +140,10 @@ class Services:
             tell(nodeid, message, byteOrder)
         else:
             self.rounds.messageDelivered(nodeid, message, byteOrder, tell)
+        if self._waiting and not self.manager.synchronizing():
+            self._waiting = False
+            if self.inStep is not None and self.configuration is not None:
+                self.inStep(self.life, self.configuration.ringId)
 
     def tokenPassed(self) -> None:
         if self.life.alive:

@@ -124,7 +124,7 @@ class Disk:
         The machine went down: of what was not synchronized, anything may be
         there.
         """
-        for file in {*self._seen.values()} | {*self._names.values()}:
+        for file in dict.fromkeys([*self._seen.values(), *self._names.values()]):
             if file.seen != file.durable:
                 file.durable = self._leftOf(file)
         if self.random.random() < KEPT_UNSYNCED:

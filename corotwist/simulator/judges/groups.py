@@ -277,15 +277,29 @@ class GroupsJudge(Judge):
         """
         The services of its node are in step on a ring.
         """
+        self.inStep(client.life, ringId)
+        self.ringHeard(client, ringId)
+
+    def inStep(self, life: Life, ringId: RingId) -> None:
+        """
+        The services of a node are in step on a ring; this is how it came
+        there.
+        """
+        if (life, ringId) not in self._paths:
+            self._paths[life, ringId] = self.path(life)
+
+    def ringHeard(self, client: Party, ringId: RingId) -> None:
+        """
+        A client heard, perhaps later, that its node's services were in step.
+        Where nobody knows how the node came there, nothing is compared.
+        """
         before = self._rings.get(client)
         self._rings[client] = ringId
         path = self._paths.get((client.life, ringId))
-        if path is None:
-            path = self._paths[client.life, ringId] = self.path(client.life)
         for (who, group), belonging in self._members.items():
             if who is not client:
                 continue
-            if belonging.whole and before is not None:
+            if belonging.whole and before is not None and path is not None:
                 self._compare(client, (group, before, path), belonging.seen)
             belonging.whole = True
             belonging.seen = Summary()
