@@ -107,11 +107,11 @@ def targets() -> Iterator[Target]:
         "sealed datagrams",
         lambda: _sealed,
         lambda: (
-            [_SEAL_AS_IT_IS + _seal(e.data) for e in examples.ringMessages()]
+            [_SEAL_AS_IT_IS + seal(e.data) for e in examples.ringMessages()]
             + [b"\0" + e.data for e in examples.ringMessages()]
         ),
         (WireError,),
-        growing=lambda size: [_SEAL_AS_IT_IS + _seal(bytes(size))],
+        growing=lambda size: [_SEAL_AS_IT_IS + seal(bytes(size))],
     )
     yield Target(
         "knet",
@@ -137,7 +137,7 @@ def targets() -> Iterator[Target]:
         lambda: (
             [b"\0" + e.data for e in examples.knetPackets()]
             + [
-                b"\1" + _KNET_KEYS.seal(e.data, bytes(16))
+                b"\1" + KNET_KEYS.seal(e.data, bytes(16))
                 for e in examples.knetPackets()
             ]
         ),
@@ -370,7 +370,10 @@ def _view(data: bytes) -> None:
 _SEAL_AS_IT_IS: Final = b"\1"
 
 
-def _seal(message: bytes) -> bytes:
+def seal(message: bytes) -> bytes:
+    """
+    By node 2.
+    """
     return Sealer(KEY, 2, STAMP, bytes(8)).seal(message)
 
 
@@ -381,17 +384,17 @@ def _sealed(data: bytes) -> None:
     opener = Opener([KEY], 1, [1, 2, 3])
     if data[:1] == _SEAL_AS_IT_IS:
         _, message = opener.open(data[1:], 0.0)
-        if _seal(message) != data[1:]:
+        if seal(message) != data[1:]:
             raise Wrong("nobody sealed this")
         return
-    nodeid, message = opener.open(_seal(data[1:]), 0.0)
+    nodeid, message = opener.open(seal(data[1:]), 0.0)
     checkSender(nodeid, message)
     wire.decode(message)
 
 
 # Knet.
 
-_KNET_KEYS: Final = knet.Keys(bytes(range(128)), "aes256", "sha256")
+KNET_KEYS: Final = knet.Keys(bytes(range(128)), "aes256", "sha256")
 
 
 def _knet(data: bytes) -> None:
@@ -429,8 +432,8 @@ def _fragmentSeeds() -> list[bytes]:
 def _knetSealed(data: bytes) -> None:
     datagram = data[1:]
     if data[:1] == b"\0":
-        datagram = _KNET_KEYS.seal(datagram, bytes(16))
-    knet.decode(_KNET_KEYS.open(datagram))
+        datagram = KNET_KEYS.seal(datagram, bytes(16))
+    knet.decode(KNET_KEYS.open(datagram))
 
 
 # Boxes.

@@ -127,7 +127,7 @@ def _plain(order: str) -> Iterator[Example]:
     )
     for message, tail in (
         (token, [wire.Token.REQUESTS[order]] * 2),
-        (wire.MergeDetect(3, 3, RingId(16, 3), byteOrder=order), []),
+        (wire.MergeDetect(4, 4, RingId(16, 4), byteOrder=order), []),
         (join, [Struct(f"{order}4I")]),
         (commit, [Struct(f"{order}3I"), *[wire.CommitToken.ENTRIES[order]] * 3]),
         (wire.HoldCancel(2, RING, byteOrder=order), []),

@@ -149,7 +149,7 @@ class Mutator:
         elif what < 0.25:
             run.insert(self.below(len(run)), run[at])
         elif what < 0.35:
-            run[at] = (self.below(256), data)
+            run[at] = (tag ^ 1 << self.below(8), data)
         else:
             changing = bytearray(data)
             self.damage(changing)

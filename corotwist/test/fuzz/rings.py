@@ -30,30 +30,34 @@ from corotwist.totem.wire import MOST_MEMBERS
 
 # Of one input, datagrams to a ring.
 MOST_FRAMES: Final = 1024
+# Of what others sent: so many before the moment, three times as many after it.
+RUN: Final = 12
 # What one datagram, or the passing of a deadline, may cause.
 MOST_EFFECTS: Final = 1000
 # Tokens to ourselves, after which a ring of one has to rest.
 MOST_ROUNDS: Final = 200
-# How many deadlines have to pass without harm when the lies are over.
-DEADLINES: Final = 6
 # With bits of the tag: what happens before a datagram comes.
-TAG_TIME, TAG_DEADLINE, TAG_DISK = 0x03, 0x04, 0x08
+TAG_TIME, TAG_DEADLINE, TAG_DISK, TAG_LONG = 0x03, 0x04, 0x08, 0x10
+# The longest time that any state waits, and the deadlines on the way.
+LONG_SECONDS: Final = TIMING.consensus + TIMING.token
+LONG_DEADLINES: Final = 60
 _STEPS: Final = (0.0, 0.0002, 0.02, 0.4)
 
 
 def targets() -> Iterator[Target]:
     """
-    One for each state.
+    One for each state, and one for a processor that proposes rings.
     """
-    for state in In:
-        world = RingWorld(state)
+    worlds = {state.value: RingWorld(state) for state in In}
+    worlds["first"] = RingWorld(In.GATHER, nodeid=1)
+    for name, world in worlds.items():
         yield Target(
-            f"ring.{state.value}",
-            f"datagrams to a ring, {state.value}",
+            f"ring.{name}",
+            f"datagrams to a ring, {world.about}",
             world.begin,
             world.seeds,
             session=True,
-            share=0.004,
+            share=0.002,
             # A ring keeps what it gets, in objects with many numbers.
             growing=world.growing,
         )
@@ -77,13 +81,23 @@ class Processor:
         for tag, frame in parts.split(data)[:MOST_FRAMES]:
             self.now += _STEPS[tag & TAG_TIME]
             self.refuses = bool(tag & TAG_DISK)
-            if tag & TAG_DEADLINE:
+            if tag & TAG_LONG:
+                self._timePassed()
+            elif tag & TAG_DEADLINE:
                 self._deadlinePassed()
             self._perform(self.ring.framesReceived([frame], self.now))
         self.refuses = False
-        for _ in range(DEADLINES):
-            self._deadlinePassed()
+        self._timePassed()
         self._check()
+
+    def _timePassed(self) -> None:
+        """
+        Every wait in every state is over.
+        """
+        end = self.now + LONG_SECONDS
+        for _ in range(LONG_DEADLINES):
+            if self.now < end:
+                self._deadlinePassed()
 
     def _deadlinePassed(self) -> None:
         deadline = self.ring.deadline
@@ -141,10 +155,12 @@ class Processor:
 
 class RingWorld:
     """
-    Node 2 of three, just in a state.
+    One of three nodes, at the moment when the second comes to a state.
     """
 
-    def __init__(self, state: In) -> None:
+    def __init__(self, state: In, nodeid: int = 2) -> None:
+        self.about = f"node {nodeid} of three, {state.value}"
+        self._nodeid = nodeid
         self._state = state
         self._frozen = b""
         self._now = 0.0
@@ -163,8 +179,7 @@ class RingWorld:
         What was sent on the way there and afterwards, and one of each kind.
         """
         self._prepare()
-        recent = self._sent[-24:]
-        runs = [recent[at : at + 8] for at in range(0, len(recent), 8)]
+        runs = [self._sent[at:] for at in range(0, len(self._sent), RUN)]
         runs += [[example.data] for example in examples.ringMessages()]
         return [parts.join([(1, frame) for frame in run]) for run in runs]
 
@@ -188,12 +203,14 @@ class RingWorld:
         if self._frozen:
             return
         harness = self._reached()
-        ring = harness.rings[2]
+        ring = harness.rings[self._nodeid]
         self._now = harness.now
         self._frozen = pickle.dumps(ring)
+        moment = len(harness.sent)
         if self._state is not In.STOPPED:
             harness.run(TIMING.token)
-        self._sent = [frame for _, frame in harness.sent if frame]
+        around = harness.sent[max(0, moment - RUN) : moment + 3 * RUN]
+        self._sent = [frame for sender, frame in around if sender != self._nodeid]
 
     def _reached(self) -> Harness:
         ways: dict[In, Callable[[], Harness]] = {

@@ -33,7 +33,7 @@ def targets() -> Iterator[Target]:
         _begin,
         _seeds,
         session=True,
-        share=0.004,
+        share=0.003,
         growing=_growing,
     )
 

@@ -10,12 +10,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.errors import WireError
 from corotwist.test.fuzz import examples, parts
+from corotwist.test.fuzz.bytetargets import KEY, seal
 from corotwist.test.fuzz.examples import Example
 from corotwist.test.fuzz.hunt import Crash, smallest
 from corotwist.test.fuzz.services import TAG_BIG
 from corotwist.test.fuzz.target import Target
 from corotwist.test.fuzz.targets import targets
 from corotwist.totem import wire
+from corotwist.totem.frame import Opener
 
 # Messages of one world; whoever is lied to stays the same for so long.
 RUN: Final = 24
@@ -106,6 +108,25 @@ class MatrixTests(SynchronousTestCase):
         Packets of kronosnet.
         """
         self.tryAll("knet", examples.knetPackets())
+
+    def test_sealedBits(self) -> None:
+        """
+        There is no bit of a sealed datagram that can be changed unnoticed, and
+        no length but its own.
+        """
+        datagram = seal(b"a message of the ring")
+        opener = Opener([KEY], 1, [1, 2, 3])
+        for bit in range(8 * len(datagram)):
+            changed = bytearray(datagram)
+            changed[bit // 8] ^= 1 << bit % 8
+            with self.assertRaises(WireError, msg=f"bit {bit}"):
+                opener.open(bytes(changed), 0.0)
+        for size in range(len(datagram)):
+            with self.assertRaises(WireError):
+                opener.open(datagram[:size], 0.0)
+        with self.assertRaises(WireError):
+            opener.open(datagram + b"\0", 0.0)
+        self.assertEqual(opener.open(datagram, 0.0), (2, b"a message of the ring"))
 
     def test_counts(self) -> None:
         """

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from io import BytesIO, StringIO
 from pathlib import Path
 from struct import pack
@@ -22,6 +22,7 @@ from corotwist.config.host import Machine
 from corotwist.errors import ConfigurationError, StorageRefused, Unreadable, WireError
 from corotwist.test.config.factories import FILE, FakeHost, conf, deriveKey
 from corotwist.test.fuzz import examples
+from corotwist.test.fuzz.bytetargets import KEY, KNET_KEYS, seal
 from corotwist.test.fuzz.mutate import BYTES, TEXT, numeral
 from corotwist.test.fuzz.target import Target, Wrong
 from corotwist.tools import capture, decode
@@ -101,7 +102,6 @@ def targets() -> Iterator[Target]:
         "datagrams that corotwist decode shows",
         lambda: _decoded,
         _datagrams,
-        (WireError,),
         share=0.03,
         growing=lambda size: [e.data + bytes(size) for e in examples.ringMessages()],
     )
@@ -358,6 +358,8 @@ def _growingCaptures(size: int) -> list[bytes]:
 def _datagrams() -> list[bytes]:
     found = [example.data for example in examples.ringMessages()]
     found += [example.data for example in examples.knetPackets()]
+    found += [seal(data) for data in found[:2]]
+    found += [KNET_KEYS.seal(data, bytes(16)) for data in found[-4:-2]]
     for name in ("udpu-2node-cfg-votequorum", "udpu-3node-recovery-encapsulated"):
         found += examples.recorded(name, 12)
     return found
@@ -365,9 +367,13 @@ def _datagrams() -> list[bytes]:
 
 def _decoded(data: bytes) -> None:
     """
-    As the tool does with each datagram of a file.
+    As the tool does with each datagram of a file, without keys and with them.
     """
-    recording = decode.Recording(decode.Unsealer())
+    for unsealer in (decode.Unsealer(), decode.Unsealer(KNET_KEYS, KEY)):
+        _shown(data, decode.Recording(unsealer))
+
+
+def _shown(data: bytes, recording: decode.Recording) -> None:
     whole = capture.Datagram(0.0, "a", "b", 1, 2, data, chosen=True)
     found: dict[str, Any] = {}
     try:
@@ -376,8 +382,7 @@ def _decoded(data: bytes) -> None:
         raise Wrong("it cannot be cut into datagrams") from error
     if b"".join(pieces) != data:
         raise Wrong(f"the pieces are {pieces}")
-    try:
+    with suppress(WireError):
         for piece in pieces:
             recording.received(piece, found)
-    finally:
-        json.dumps(decode._line(whole, found))
+    json.dumps(decode._line(whole, found))
