@@ -190,6 +190,7 @@ def _taskOf(options: SimOptions, plan: Plan, *, keepTrace: bool = False) -> Task
         plan=plan,
         keepTrace=keepTrace,
         factory=options["plan"] or "",
+        replay=f"corotwist sim --story {options['story']}" if options["story"] else "",
     )
 
 

@@ -35,6 +35,7 @@ class Task:
 
     @ivar plan: L{None} to draw one.
     @ivar factory: what makes it, as C{module:name}; L{Swarm} by default.
+    @ivar replay: the command that repeats it, when it is not the seed's.
     """
 
     seed: int
@@ -44,6 +45,7 @@ class Task:
     plan: Plan | None = None
     keepTrace: bool = False
     factory: str = ""
+    replay: str = ""
 
 
 def factoryOf(name: str) -> Any:
@@ -69,6 +71,7 @@ def swarmOf(task: Task) -> Swarm:
     """
     swarm: Swarm = factoryOf(task.factory)(
         task.seed,
+        task.replay,
         mostNodes=task.mostNodes,
         keepTrace=task.keepTrace,
         services=task.services,

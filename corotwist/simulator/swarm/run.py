@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from hashlib import blake2b
 from time import process_time
+from traceback import format_exc
 from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
@@ -319,7 +320,8 @@ def _verdict(swarm: Swarm) -> tuple[str, str]:
     except PromiseBroken as broken:
         return broken.violation.promise, str(broken)
     except Exception as error:  # noqa: BLE001 - Whatever it is, it is reported.
-        return type(error).__name__, f"{type(error).__name__}: {error}"
+        name, text = type(error).__name__, format_exc()
+        return name, f"{text}{swarm.plan}\nreplay: {swarm.replay}"
     return "", ""
 
 

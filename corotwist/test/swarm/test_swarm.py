@@ -19,8 +19,8 @@ from corotwist.simulator.swarm.sometimes import RINGS, SERVICES
 SEEDS: Final = "COROTWIST_SEEDS"
 FIRST_SEED: Final = "COROTWIST_FIRST_SEED"
 # What a run of the whole test suite can afford.
-DEFAULT_SEEDS: Final = 60
-DEFAULT_SERVICE_SEEDS: Final = 40
+DEFAULT_SEEDS: Final = 120
+DEFAULT_SERVICE_SEEDS: Final = 80
 
 
 class SwarmTests(SynchronousTestCase):

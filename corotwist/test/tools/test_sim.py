@@ -162,6 +162,7 @@ class OneRunTests(SynchronousTestCase):
         status, out, _ = command("--story", self.story, "--plan", plan)
         self.assertEqual(status, 1)
         self.assertIn("ValueError: node 1 was killed", out)
+        self.assertIn(f"corotwist sim --story {self.story}", out)
 
     def test_shrink(self) -> None:
         """
