@@ -228,7 +228,7 @@ class Picture extends Traffic {
     context.fillStyle = "#ececec";
     context.fillRect(GUTTER, 4, width, this.mapHeight - 10);
     fill(run.lives, () => "#fff");
-    fill(run.installed, ([, , , ring]) => TINTS[ring % TINTS.length]);
+    fill(run.installed, ([, , , ring]) => TINTS[this.tints[ring]]);
     fill(run.states.filter(([, , , state]) => STATES[state]), ([, , , state]) => STATES[state]);
     for (const [time, node, event] of run.marks) {
       if (event === "store") continue;

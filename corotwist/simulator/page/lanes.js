@@ -39,12 +39,12 @@ class Lanes extends Space {
   drawRing(span, x1, x2) {
     const { context, run, laneHeight, bandHeight } = this, [node, , , ring] = span;
     const y = this.laneTop(node), [name, , members] = run.rings[ring];
-    context.fillStyle = TINTS[ring % TINTS.length];
+    context.fillStyle = TINTS[this.tints[ring]];
     context.fillRect(x1, y + 1, x2 - x1, laneHeight - 3);
     this.area("installed", span, x1, x2, bandHeight, laneHeight - 2);
     if (laneHeight < 30) return;
     const at = y + Math.max(bandHeight, 6) + 11, need = x2 - x1 - 8;
-    const ink = INKS[ring % INKS.length], options = { need };
+    const ink = INKS[this.tints[ring]], options = { need };
     if (laneHeight > 44 && this.labels.place(`ring ${name}: ${members}`, x1 + 5, at, ink, options)) return;
     this.labels.place(name, x1 + 5, at, ink, options);
   }

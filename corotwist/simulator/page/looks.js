@@ -4,9 +4,9 @@
  * What things look like, and labels that leave each other room.
  */
 
-// Light colours of rings, and darker ones of their names.  With full sight and with
-// each kind of colour blindness one differs from the next by at least 20 (CIE 1976);
-// names tell the rest.
+// Light colours of rings, cold and warm in turn, and darker ones of their names.  With
+// full sight and with each kind of colour blindness one differs from the next by at
+// least 20 (CIE 1976); names tell the rest.
 const TINTS = ["#cfe3f5", "#f2c9b4", "#bcd8f2", "#f7d9c9", "#c9c6ea", "#fbe6b8", "#d3f0f5", "#fff2b0"];
 const INKS = ["#1f5f99", "#97431a", "#17507f", "#8a4a2a", "#55489f", "#8a6100", "#0f6f7d", "#6f6200"];
 const STATES = { gather: "#e69f00", commit: "#cc79a7", recovery: "#56b4e9", mute: "#777", idle: "#bbb" };
@@ -38,6 +38,35 @@ const FONT = "11px system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif";
 const CROWD = 2.5, NARROW = 2, MANY = 300;
 const BIN = 3;
 const MOST_PICKS = 30000;
+
+// So far apart, as red, green and blue, is enough.
+const APART = 35, RECENT = 3;
+
+function apart(one, other) {
+  const part = (tint, at) => Number.parseInt(TINTS[tint].slice(at, at + 2), 16);
+  return Math.hypot(...[1, 3, 5].map((at) => part(one, at) - part(other, at)));
+}
+
+/* A tint for each ring: unlike those of the rings around it, and the less used. */
+function tintsOf(run) {
+  const tints = run.rings.map((_, i) => i % TINTS.length), chosen = new Set();
+  const present = new Map(), used = TINTS.map(() => 0);
+  for (const [node, from, to, ring] of run.installed) {
+    if (!chosen.has(ring)) {
+      // Those that end here, are there at other nodes, and were made just before.
+      const around = [...present.values()].filter((one) => one.to >= from).map((one) => one.ring);
+      around.push(...[...chosen].slice(-RECENT));
+      const worth = used.map((count, tint) => (
+        Math.min(APART, ...around.map((one) => apart(tint, tints[one]))) - 6 * count
+      ));
+      tints[ring] = worth.indexOf(Math.max(...worth));
+      chosen.add(ring);
+      used[tints[ring]]++;
+    }
+    present.set(node, { ring, to });
+  }
+  return tints;
+}
 
 /* Labels that must not cover each other: the first come. */
 class Labels {

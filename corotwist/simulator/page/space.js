@@ -15,6 +15,7 @@ class Space {
     this.selected = null;
     this.layerOf = run.kinds.map((kind) => LAYERS.findIndex((l) => (l.kinds || []).includes(kind)));
     this.again = LAYERS.findIndex((layer) => layer.name === "again");
+    this.tints = tintsOf(run);
     this.hatch = this.hatching("rgba(60,60,60,0.35)");
     this.resize();
   }
