@@ -552,6 +552,35 @@ class RecoveryTests(Story):
         told.append(word)
         return method(*args)
 
+    def test_inStepWithTheOldRing(self) -> None:
+        """
+        Where the last deliveries of the old ring put the services in step on
+        it, they are not in step on the new one.  [pitfall D17]
+        """
+        cluster = self.formed()
+        rule = cluster.drop("data", A, B, count=FOREVER)
+        cluster.kill(C)
+        self.assertTrue(
+            cluster.runUntil(lambda: cluster.nodes[B].members == (A, B), within=4)
+        )
+        for number in range(5):
+            cluster.multicast(B, b"%d" % number)
+        core, told = ring(cluster, B), []
+        listener = Listener(cluster, B)
+
+        def configured(changed: Configuration) -> None:
+            apart = core.outbox is core.synchronization
+            told.append((changed.transitional, listener.application.held, apart))
+
+        listener.configured = configured
+        cluster.whenState(In.COMMIT, partial(setattr, rule, "count", 0), B)
+        cluster.boot(C)
+        cluster.settle()
+        # By the second it had sent what waited for the first.
+        self.assertEqual(told, [(True, 0, True), (False, 0, True)])
+        self.assertEqual(cluster.nodes[A].log, [b"%d" % n for n in range(5)])
+        self.assertSame(cluster)
+
     def test_partitionUnderLoad(self) -> None:
         """
         Two sides of a partition go on for themselves, each with the messages
