@@ -274,7 +274,27 @@ class Cluster(Mischief):
             self.jury.ended(life)
             raise
 
-    def _makeProcess(self, node: SimulatedNode, life: Life) -> Process:
+    def double(self, nodeid: int, *, ownDisk: bool = False) -> None:
+        """
+        Try to start a second process on the machine of a node that is up.
+
+        @param ownDisk: with a state directory of its own.
+        @raise CorotwistError: what it says before it ends.
+        @raise OSError: likewise.
+        """
+        node = self.nodes[nodeid]
+        self.running(nodeid)
+        node.lives += 1
+        disk = Disk(source(self.seed, "disk", nodeid, node.lives)) if ownDisk else None
+        process = self._makeProcess(node, Life(nodeid, node.lives, ownDisk), disk)
+        try:
+            process.application.start()
+        finally:
+            process.stopped()
+
+    def _makeProcess(
+        self, node: SimulatedNode, life: Life, disk: Disk | None = None
+    ) -> Process:
         nodeid = node.nodeid
         name = (nodeid, life.number)
         draw = source(self.seed, "drift", *name)
@@ -284,7 +304,7 @@ class Cluster(Mischief):
         clock = Reactor(self.clock, rate, port=port, paths=node.paths)
         storage = Storage(
             clock,
-            node.disk,
+            disk or node.disk,
             lambda sequence, ok: self.jury.record(life, "store", ring=sequence, ok=ok),
             nodeid,
         )

@@ -465,6 +465,26 @@ class MachineFaultTests(SynchronousTestCase):
             self.assertTrue(cluster.nodes[2].down)
             cluster.settle()
 
+    def test_twice(self) -> None:
+        """
+        A second process of a node refuses to start, with a sentence, and the
+        first one and its ring do not notice.
+        """
+        for services in (False, True):
+            cluster = self.formed(services=services)
+            before = [node.configuration for node in cluster.nodes.values()]
+            refusal = self.assertRaises(StorageRefused, cluster.double, 2)
+            self.assertIn("belongs to a node that runs", str(refusal))
+            inUse = self.assertRaises(OSError, cluster.double, 2, ownDisk=True)
+            self.assertEqual(inUse.errno, errno.EADDRINUSE)
+            self.assertIn("cannot bind 10.0.0.2 port 5405", str(inUse))
+            cluster.run(3)
+            after = [node.configuration for node in cluster.nodes.values()]
+            self.assertEqual(after, before)
+            cluster.kill(2)
+            cluster.boot(2)
+            cluster.settle()
+
     def test_pause(self) -> None:
         """
         A pause shorter than the token timeout costs nothing; a longer one a
