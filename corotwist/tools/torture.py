@@ -104,6 +104,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         ground = _ground(options, seed)
     except (LabFailed, OSError) as error:
+        directory.rmdir()
         print(f"corotwist torture: {error}", file=sys.stderr)
         return WRONG
     return _torture(ground, options, seed, directory)

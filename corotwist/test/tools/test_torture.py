@@ -61,6 +61,7 @@ class OptionTests(SynchronousTestCase):
         said = "corotwist torture: no namespaces here: not root\n"
         report = str(Path(self.mktemp()))
         self.assertEqual(self.wrong("--namespaces", "--report", report), said)
+        self.assertFalse(Path(report).exists())
         self.assertEqual(self.wrong("--corosync", "1"), said)
         built: list[int] = []
         self.patch(Loopback, "build", lambda size, *rest: built.append(size))
