@@ -34,7 +34,7 @@ from corotwist.simulator.chance import source
 from corotwist.simulator.clients import Client
 from corotwist.simulator.clock import Clock
 from corotwist.simulator.connected import ConnectedClient
-from corotwist.simulator.demands import Demands
+from corotwist.simulator.demands import CHANGES_OF_BAD_LINKS, Demands
 from corotwist.simulator.faults import CALM, KINDS, Faults, Rule
 from corotwist.simulator.journeys import Journeys
 from corotwist.simulator.judges.groups import Path
@@ -808,6 +808,19 @@ class Cluster(Mischief):
         Demand progress in quiet; see L{Demands.settle}.
         """
         self._demands.settle(within, stay=stay, among=among)
+
+    def reform(self) -> None:
+        """
+        Demand new rings soon after a crash or a partition; see
+        L{Demands.reform}.
+        """
+        self._demands.reform()
+
+    def steady(self, promise: str = "L8", most: int = CHANGES_OF_BAD_LINKS) -> None:
+        """
+        Demand few rings in a bad network; see L{Demands.steady}.
+        """
+        self._demands.steady(promise, most)
 
     def formed(self) -> bool:
         """

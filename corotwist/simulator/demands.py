@@ -4,6 +4,7 @@ accepted delivered.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from math import ceil
 from typing import Final
 
 from attrs import define
@@ -22,6 +23,21 @@ from corotwist.totem.states import In
 FORMING_TOKENS: Final = 6
 # And what was accepted so many more to be ordered, once it has formed.
 ORDERING_TOKENS: Final = 4
+# A crash or a partition has become a new ring after so many token and
+# consensus times.  [EVS L4]
+REFORMING: Final = 3
+# Rings of one node in so many consensus times, in a network that stays as bad
+# as it is, and when a node cannot receive: coming back and going again, once in
+# twenty.  [EVS L7, L8]
+STEADY_CONSENSUSES: Final = 10
+CHANGES_OF_BAD_LINKS: Final = 10
+CHANGES_OF_THE_DEAF: Final = 2
+# In a token time an idle ring's token comes as often as it takes to see that
+# it is idle, and then once in a hold time.  [EVS L6]
+HOLD_SLACK: Final = 8
+HOLD_FACTOR: Final = 2
+# Rotations that the services of a new ring may take.  [EVS L9]
+SYNC_ROTATIONS: Final = 20
 
 
 @define(eq=False)
@@ -62,8 +78,9 @@ class Demands:
         self._among = frozenset(self.nodes if among is None else among)
         # Who could not receive keeps to himself for a while.  [EVS L7]
         within += max(0.0, *(node.solitude for node in self.nodes.values()))
+        began = self.jury.clock.seconds()
         if not self._runUntil(self.formed, within):
-            self._complain("L1", "no common ring formed", within)
+            self._complain(*self._whatFailed("L1"), within)
         patience = ORDERING_TOKENS * self.timing.token
         while not self._runUntil(self._quiet, patience):
             before = self._outstanding()
@@ -76,12 +93,122 @@ class Demands:
         self.jury.groups.agreement(*self._tables(), lives)
         self.jury.sentence()
         if stay:
-            rings = self._rings()
+            rings, visits = self._rings(), self._visits()
             self._run(self.timing.token)
             if self._rings() != rings:
                 self._complain("L1", "the ring did not last", self.timing.token)
+            if self._calm():
+                self._idle(visits)
+                self._inStep(began)
+            self.jury.sentence()
 
-    def formed(self) -> bool:
+    def reform(self) -> None:
+        """
+        Demand that what has just happened, a crash or a partition, has become
+        new configurations within a few token and consensus times; also while
+        up to a twentieth of all datagrams are lost.  [EVS L4]
+        """
+        within = REFORMING * (self.timing.token + self.timing.consensus)
+        self._among = frozenset(self.nodes)
+        if not self._runUntil(self.formed, within):
+            self._complain(*self._whatFailed("L4"), within)
+
+    def steady(self, promise: str = "L8", most: int = CHANGES_OF_BAD_LINKS) -> None:
+        """
+        Whatever the network is like, as long as it stays so: demand that no
+        node installs more than so many rings within ten consensus times.
+        [EVS L7, L8]
+
+        @param promise: L7 for a node that cannot receive, L8 for links that
+            carry one direction only.
+        """
+        before = {n: self._installs(n) for n in self.nodes}
+        seconds = STEADY_CONSENSUSES * self.timing.consensus
+        self._run(seconds)
+        for nodeid, node in self.nodes.items():
+            installs = self._installs(nodeid) - before[nodeid]
+            if node.process is not None and installs > most:
+                text = f"node {nodeid} installed {installs} rings, at most {most}"
+                self._complain(promise, text, seconds)
+
+    def _installs(self, nodeid: int) -> int:
+        node = self.nodes[nodeid]
+        if not node.lives:
+            return 0
+        return sum(not c.transitional for c in node.configurations)
+
+    def _whatFailed(self, promise: str) -> tuple[str, str]:
+        """
+        A ring whose services do not come into step is another promise.
+        """
+        if not self.formed(inStep=False):
+            return promise, "no common ring formed"
+        return "S9", "the services of a ring do not come into step"
+
+    def _calm(self) -> bool:
+        """
+        Does the network carry everything, and nobody take his time?
+        """
+        network = self.network
+        return (
+            network.faults.harmless
+            and not network.rules
+            and all(link.faults is None for link in network.links())
+            and all(
+                not node.process.slowness
+                for node in self._meant()
+                if node.process is not None
+            )
+        )
+
+    def _visits(self) -> dict[Life, tuple[int, int, int]]:
+        """
+        Of each process: how often it had the token, how far its ring is, and
+        how often somebody asked for a token that was held.
+        """
+        visits = {}
+        for node in self._meant():
+            protocol = node.process and node.process.service.protocol
+            if node.process is not None and protocol:
+                ring = protocol.ring
+                done = ring.statistics
+                marks = done.tokens, ring.window.high, done.holdsCancelled
+                visits[node.process.life] = marks
+        return visits
+
+    def _idle(self, before: dict[Life, tuple[int, int, int]]) -> None:
+        """
+        A ring with nothing to do keeps its token.  [EVS L6]
+        """
+        timing = self.timing
+        most = (
+            timing.sequenceUnchanged
+            + HOLD_SLACK
+            + HOLD_FACTOR * ceil(timing.token / timing.hold)
+        )
+        after = self._visits()
+        busy = [life for life in after if after[life][1:] != before[life][1:]]
+        if busy:
+            return
+        for life, (tokens, *_) in after.items():
+            rotations = tokens - before[life][0]
+            if rotations > most:
+                text = f"the token of an idle ring came {rotations} times"
+                details = {"most": most, "seconds": timing.token}
+                self.jury.violated(Violation("L6", text, (life,), details))
+
+    def _inStep(self, began: float) -> None:
+        """
+        Services come into step within a few rotations.  [EVS L9]
+        """
+        for life in self._livesUp():
+            at, rotations = self.jury.sync.lastRound(life)
+            if at > began and rotations > SYNC_ROTATIONS:
+                text = f"the services took {rotations} rotations to come into step"
+                details = {"most": SYNC_ROTATIONS}
+                self.jury.violated(Violation("L9", text, (life,), details))
+
+    def formed(self, *, inStep: bool = True) -> bool:
         """
         Is every part of the network one ring of those who are up there, with
         its services in step?
@@ -99,7 +226,7 @@ class Demands:
                     or ring.members != here
                     or first is None
                     or ring.ringId != first.ringId
-                    or application.synchronizing
+                    or (inStep and application.synchronizing)
                     or self.nodes[nodeid].state is not In.OPERATIONAL
                 ):
                     return False
