@@ -6,6 +6,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from corotwist.simulator import Cluster
 from corotwist.simulator.clock import Clock
 from corotwist.simulator.faults import Faults, Rule
 from corotwist.simulator.journeys import (
@@ -151,3 +152,25 @@ class JourneysTests(SynchronousTestCase):
         self.fates(*(b"%d" % i for i in range(10)))
         self.assertEqual([j.datagram for j in self.journeys], [b"7", b"8", b"9"])
         self.assertEqual(self.journeys.forgotten, 7)
+
+
+class UnnoticedTests(SynchronousTestCase):
+    """
+    A run that is written down.
+    """
+
+    def records(self, *, keepTrace: bool) -> list[str]:
+        cluster = Cluster(3, seed=7, faults=Faults(loss=0.1), keepTrace=keepTrace)
+        cluster.load(20.0, 1.0)
+        cluster.run(1.0)
+        cluster.kill(3)
+        cluster.run(3.0)
+        return [*cluster.trace.lines()][-LAST_RECORDS:]
+
+    def test_same(self) -> None:
+        """
+        It goes the same way as one that is not.
+        """
+        expected = self.records(keepTrace=False)
+        self.assertEqual(len(expected), LAST_RECORDS)
+        self.assertEqual(self.records(keepTrace=True), expected)
