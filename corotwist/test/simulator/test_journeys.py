@@ -25,6 +25,7 @@ from corotwist.simulator.journeys import (
     Journeys,
 )
 from corotwist.simulator.network import Network
+from corotwist.simulator.trace import LAST_RECORDS
 from corotwist.test.simulator.stations import Station
 
 
@@ -161,7 +162,7 @@ class UnnoticedTests(SynchronousTestCase):
 
     def records(self, *, keepTrace: bool) -> list[str]:
         cluster = Cluster(3, seed=7, faults=Faults(loss=0.1), keepTrace=keepTrace)
-        cluster.load(20.0, 1.0)
+        cluster.load(60.0, 4.0)
         cluster.run(1.0)
         cluster.kill(3)
         cluster.run(3.0)
