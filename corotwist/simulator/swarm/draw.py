@@ -52,7 +52,7 @@ SENT_SIZES: Final = (0, 10, 10, 100, 1000, 3000, 50_000)
 CLIENT_DEEDS: Final = ("open", "open", "join", "leave", "close", *["send"] * 8)
 
 _STATES: Final = tuple(
-    s.value for s in (In.GATHER, In.COMMIT, In.RECOVERY, In.OPERATIONAL)
+    s.value for s in (In.GATHER, *[In.COMMIT, In.RECOVERY] * 2, In.OPERATIONAL)
 )
 _DISK_ERRORS: Final = ("", "", "ENOSPC", "EIO", "EROFS")
 # What a kernel says when it does not take a datagram; or nothing.
