@@ -78,7 +78,7 @@ class Link:
 @define(eq=False)
 class _Way:
     """
-    What one datagram takes to one node.
+    What datagrams of one socket take to one node.
     """
 
     port: Port
@@ -200,16 +200,20 @@ class Network:
         """
         See L{Carrier<corotwist.simulator.sockets.Carrier>}.
         """
-        for target in route.targets:
-            link = self.link(port.nodeid, target)
+        if not route.ways:
+            route.ways = tuple(
+                _Way(port, route, target, self.link(port.nodeid, target))
+                for target in route.targets
+            )
+        for way in route.ways:
+            link = way.link
             if link.cut:
                 self.counts["cut"] += len(datagrams)
-                self._note(port, target, datagrams, None, CUT)
+                self._note(port, way.target, datagrams, None, CUT)
                 continue
             faults = link.faults or self.faults
-            if target == port.nodeid:
+            if way.target == port.nodeid:
                 faults = self.reflection
-            way = _Way(port, route, target, link)
             if faults.harmless and not self.rules:
                 self._undisturbed(way, faults, datagrams)
             else:

@@ -12,7 +12,7 @@ from random import Random
 from struct import Struct
 from typing import Any, Final, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.interfaces import IReadDescriptor
 
 from corotwist.totem.sockets import SOL_UDP, UDP_GRO, UDP_SEGMENT, SocketAddress
@@ -43,17 +43,19 @@ def failed(number: int) -> OSError:
     return OSError(number, os.strerror(number))
 
 
-@frozen
+@define(eq=False)
 class Route:
     """
     From a socket to whoever has an address.
 
     @ivar targets: nodes; several for a multicast or broadcast.
+    @ivar ways: the network's own notes on each of them.
     """
 
     source: SocketAddress
     destination: SocketAddress
     targets: tuple[int, ...]
+    ways: tuple[Any, ...] = ()
 
 
 class Carrier(Protocol):
