@@ -220,6 +220,7 @@ class Cluster(Mischief):
 
         @raise PromiseBroken: when a judge saw something.
         """
+        self.jury.sentence()  # What was broken since the last run.
         end = self.clock.seconds() + seconds
         self.clock.runUntil(end)
         while self.clock.stopped and not self.jury.violations:

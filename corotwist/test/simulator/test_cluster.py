@@ -10,7 +10,7 @@ from subprocess import PIPE, Popen
 from twisted.trial.unittest import SynchronousTestCase
 
 import corotwist
-from corotwist.simulator import Cluster, Faults, PromiseBroken, timingFor
+from corotwist.simulator import Cluster, Faults, PromiseBroken, Violation, timingFor
 from corotwist.simulator.process import Delivered
 from corotwist.simulator.swarm.run import Swarm
 from corotwist.totem.membership import Configuration
@@ -135,6 +135,16 @@ class ClusterTests(SynchronousTestCase):
         self.assertEqual(broken.violation.promise, "P1.2")
         self.assertAlmostEqual(cluster.seconds(), 1.25, places=1)
         self.assertRaises(PromiseBroken, cluster.run, 1)
+
+    def test_brokenBetween(self) -> None:
+        """
+        What is broken between two runs is told before time goes on.
+        """
+        cluster = Cluster(size=1)
+        cluster.run(0.5)
+        cluster.jury.violated(Violation("P1.2", "out of nothing", ()))
+        self.assertRaises(PromiseBroken, cluster.run, 1.0)
+        self.assertEqual(cluster.seconds(), 0.5)
 
     def test_brokenCore(self) -> None:
         """
