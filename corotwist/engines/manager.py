@@ -220,7 +220,15 @@ class ServiceManager:
         self._waiting: deque[Callable[[], None]] = deque()
         self._awaiting: list[Deferred[None]] = []
         self._counters = dict.fromkeys(
-            ("unknownGroup", "unknownService", "malformed", "missed", "delivered"), 0
+            (
+                "unknownGroup",
+                "unknownService",
+                "malformed",
+                "missed",
+                "stranger",
+                "delivered",
+            ),
+            0,
         )
 
     # Starting and stopping.
@@ -346,6 +354,10 @@ class ServiceManager:
 
     def messageDelivered(self, nodeid: int, message: bytes, byteOrder: str) -> None:
         if self._stopped:
+            return
+        if nodeid not in self.configuration.members:
+            # Frames name their senders: somebody lies.
+            self._counters["stranger"] += 1
             return
         self._counters["delivered"] += 1
         try:

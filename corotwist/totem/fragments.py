@@ -32,7 +32,7 @@ from corotwist.errors import (
     WireError,
 )
 from corotwist.totem.membership import Guarantee
-from corotwist.totem.wire import BIG, LITTLE, MOST_FRAME_BYTES
+from corotwist.totem.wire import BIG, LITTLE, MOST_FRAME_BYTES, MOST_MEMBERS
 
 # The open message of one sender, the last frame included; a corosync node ends
 # itself when a sender exceeds it.
@@ -337,7 +337,17 @@ class Assembly:
         if frame.fragmented and chunks:
             piece = chunks.pop()
             self._open[nodeid] = _Chain([piece], len(piece), frame.fragmented)
+            self._checkSenders()
         return chunks
+
+    def _checkSenders(self) -> None:
+        """
+        No ring has more.  Frames name their senders, and one who lies could
+        name any number: the oldest is given up then.
+        """
+        if len(self._open) > MOST_MEMBERS:
+            del self._open[next(iter(self._open))]
+            self.dropped += 1
 
     def _discardStart(self, chunks: list[bytes]) -> None:
         """

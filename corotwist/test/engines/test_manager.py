@@ -5,7 +5,7 @@ engine's trouble does to the others.
 
 from typing import Any
 
-from attrs import define
+from attrs import define, evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -271,6 +271,8 @@ class RoutingTests(SynchronousTestCase):
         self.manager = self.net.nodes[1].manager
         self.calls = self.net.calls[1]
         self.calls.clear()
+        # Others are there, of whom nothing else matters here.
+        self.manager.configuration = evolve(self.manager.configuration, members=(1, 5))
 
     def _deliver(self, message: bytes, byteOrder: str = "<") -> None:
         self.manager.messageDelivered(5, message, byteOrder)
@@ -308,6 +310,17 @@ class RoutingTests(SynchronousTestCase):
         self._deliver(address(SERVICES_GROUP, header(77, 0, b"")))
         self.assertEqual(self.calls, [])
         self.assertEqual(self.manager.dump()["counters"]["unknownService"], 1)
+
+    def test_strangers(self) -> None:
+        """
+        What names a sender who is not on the ring is nobody's: services keep
+        something for each node that they hear.
+        """
+        message = address(SERVICES_GROUP, header(2, 9, b"body"))
+        for stranger in (0, 7, 2**32 - 1):
+            self.manager.messageDelivered(stranger, message, "<")
+        self.assertEqual(self.calls, [])
+        self.assertEqual(self.manager.dump()["counters"]["stranger"], 3)
 
     def test_rubbish(self) -> None:
         """

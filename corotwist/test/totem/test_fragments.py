@@ -29,6 +29,7 @@ from corotwist.totem.fragments import (
     Packed,
 )
 from corotwist.totem.membership import Guarantee
+from corotwist.totem.wire import MOST_MEMBERS
 
 # What a datagram of 1500 bytes leaves.
 FRAME: Final = 1410
@@ -571,6 +572,20 @@ class DepartedTests(SynchronousTestCase):
         deliver(assembly, sent[:1], 1)
         assembly.departed([2, 3])
         self.assertEqual(deliver(assembly, sent[1:], 1), [message])
+
+    def test_manySenders(self) -> None:
+        """
+        One who lies about who sends cannot have more open than a ring has
+        senders; whoever began last is not the one given up.
+        """
+        start, rest = packed([content(2000)])
+        assembly = Assembly()
+        for nodeid in range(3 * MOST_MEMBERS):
+            deliver(assembly, [start], nodeid)
+        self.assertEqual(assembly.dropped, 2 * MOST_MEMBERS)
+        self.assertEqual(deliver(assembly, [rest], 2 * MOST_MEMBERS - 1), [])
+        whole = deliver(assembly, [rest], 3 * MOST_MEMBERS - 1)
+        self.assertEqual(whole, [content(2000)])
 
     def test_bothSets(self) -> None:
         """
