@@ -2,6 +2,9 @@
 Clients of process groups inside the simulated nodes.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -14,6 +17,7 @@ from corotwist.engines.interfaces import (
     IProcessGroups,
     Member,
 )
+from corotwist.errors import ServiceError
 from corotwist.simulator.judges.groups import HEADER, GroupsJudge
 from corotwist.simulator.judges.judge import Life
 from corotwist.totem.membership import Guarantee, RingId
@@ -58,7 +62,8 @@ class Client:
 
         @raise ServiceError: as the engine says.
         """
-        self.engine.join(self, group)
+        with self._answered("join", group):
+            self.engine.join(self, group)
 
     def leave(self, group: bytes) -> None:
         """
@@ -66,8 +71,21 @@ class Client:
 
         @raise ServiceError: as the engine says.
         """
-        self.engine.leave(self, group)
+        with self._answered("leave", group):
+            self.engine.leave(self, group)
         self.judge.leaveAsked(self, group)
+
+    @contextmanager
+    def _answered(self, asked: str, group: bytes) -> Iterator[None]:
+        """
+        Show the judge what the engine answers.
+        """
+        try:
+            yield
+        except ServiceError as error:
+            self.judge.answered(self, asked, group, error)
+            raise
+        self.judge.answered(self, asked, group, None)
 
     def send(
         self,
@@ -88,17 +106,23 @@ class Client:
         self.judge.sent(self, group, numbers, payloads)
         packed = batch.pack(messages)
         result = self.engine.send(self, group, packed, len(payloads), guarantee)
+        refused = getattr(result, "result", None)
+        error = refused.value if isinstance(refused, Failure) else None
+        self.judge.answered(self, "send", group, error)
         result.addCallbacks(
             self._accepted,
             self._refused,
             callbackArgs=(group, numbers),
+            errbackArgs=(group, numbers),
         )
         return result
 
     def _accepted(self, result: None, group: bytes, numbers: range) -> None:
         self.judge.accepted(self, group, numbers)
 
-    def _refused(self, failure: Failure) -> Failure:
+    def _refused(self, failure: Failure, group: bytes, numbers: range) -> Failure:
+        if failure.value is not None:
+            self.judge.refused(self, group, numbers, failure.value)
         return failure
 
     def close(self) -> None:

@@ -104,8 +104,8 @@ class Jury:
         self.evs = EvsJudge(self.violated)
         self.messages = MessageJudge(self.violated)
         self.traffic = TrafficJudge(self.violated, self.timing, self.size)
-        self.groups = GroupsJudge(self.violated, self.path)
         self.sync = SyncJudge(self.violated)
+        self.groups = GroupsJudge(self.violated, self.path, self.sync.cameAlong)
         self.votes = VotesJudge(self.violated)
         self.inside = InsideJudge(self.violated, self.timing.token, self.size)
 

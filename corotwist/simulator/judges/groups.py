@@ -2,7 +2,7 @@
 The judge of process groups: what their clients see.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from struct import Struct
 from typing import Final, Protocol
 
@@ -14,6 +14,18 @@ from corotwist.engines.interfaces import (
     IProcessGroups,
     Member,
     Reason,
+)
+from corotwist.errors import (
+    BadHandle,
+    Busy,
+    Exists,
+    Interrupted,
+    InvalidParameter,
+    NameTooLong,
+    NotJoined,
+    ServiceError,
+    TooBig,
+    TryAgain,
 )
 from corotwist.simulator.judges.judge import Judge, Life, Summary
 from corotwist.totem.membership import RingId
@@ -27,6 +39,23 @@ _RING_REASONS: Final = (Reason.NODEDOWN, Reason.NODEUP)
 FIRST_APPLICATION: Final = 10_000
 
 SHOWN: Final = 5
+
+# What the engine answers, by what is asked and where the client stands.
+_ANSWERS: Final[Mapping[str, Mapping[str, type[ServiceError] | None]]] = {
+    "join": {"out": None, "joining": Exists, "in": Exists, "leaving": Busy},
+    "leave": {"out": NotJoined, "joining": Busy, "in": None, "leaving": NotJoined},
+    "send": {
+        "out": NotJoined,
+        "joining": NotJoined,
+        "in": None,
+        "leaving": NotJoined,
+    },
+}
+# Answers that are right whenever there is too much to do, the node stops, or
+# what is asked for cannot be.
+_ANY_TIME: Final = (TryAgain, BadHandle, NameTooLong, TooBig, InvalidParameter)
+# Answers after which nothing was sent.
+_NOT_SENT: Final = (NotJoined, TryAgain, TooBig, InvalidParameter)
 
 Tables = dict[Life, IProcessGroups]
 Path = tuple[tuple[RingId, tuple[int, ...], bool], ...]
@@ -60,6 +89,8 @@ class Belonging:
 
     @ivar whole: it was in the group when the present ring began for it.
     @ivar stages: reasons of views that this change of the ring brought so far.
+    @ivar lost: who was told to be lost with his node, in this change.
+    @ivar constant: who has been in the view since the change before.
     """
 
     view: frozenset[Member]
@@ -68,18 +99,30 @@ class Belonging:
     whole: bool = False
     leaving: bool = False
     stages: list[Reason] = field(factory=list)
+    lost: set[Member] = field(factory=set)
+    constant: set[Member] = field(factory=set)
+
+
+def nobodyKnows(life: Life) -> frozenset[int] | None:
+    """
+    Who came along, where nobody watches the rounds.
+    """
+    return None
 
 
 @define(eq=False)
 class GroupsJudge(Judge):
     """
-    C1 to C12.
+    C0 to C15.
 
     @ivar path: the configurations that a process went through since it was
         last asked.
+    @ivar came: the nodes that came along with a process through every change
+        since its groups were last in step.
     """
 
     path: Callable[[Life], Path]
+    came: Callable[[Life], frozenset[int] | None] = nobodyKnows
     _members: dict[tuple[Party, bytes], Belonging] = field(factory=dict)
     _clients: dict[int, Party] = field(factory=dict)
     _sent: dict[tuple[int, int], tuple[bytes, bytes]] = field(factory=dict)
@@ -89,6 +132,11 @@ class GroupsJudge(Judge):
     _intervals: dict[tuple[bytes, RingId, Path], tuple[Party, tuple[int, int]]] = field(
         factory=dict
     )
+    _fellows: dict[tuple[Life, RingId], frozenset[int] | None] = field(factory=dict)
+    _joining: set[tuple[Party, bytes]] = field(factory=set)
+    _users: dict[tuple[Life, int], Party] = field(factory=dict)
+    _shared: set[tuple[Life, int]] = field(factory=set)
+    _void: dict[tuple[int, int], str] = field(factory=dict)
 
     # Clients.
 
@@ -97,6 +145,9 @@ class GroupsJudge(Judge):
         There is a new client.
         """
         self._clients[client.identity] = client
+        user = client.life, client.member.pid
+        if self._users.setdefault(user, client) is not client:
+            self._shared.add(user)
         self._rings[client] = None
         self._outstanding[client] = {}
 
@@ -108,6 +159,7 @@ class GroupsJudge(Judge):
         self._outstanding.pop(client, None)
         for key in [key for key in self._members if key[0] is client]:
             del self._members[key]
+        self._joining = {key for key in self._joining if key[0] is not client}
 
     def ended(self, life: Life) -> None:
         """
@@ -116,6 +168,39 @@ class GroupsJudge(Judge):
         for client in [c for c in self._rings if c.life is life]:
             client.open = False
             self.closed(client)
+
+    def answered(
+        self, client: Party, asked: str, group: bytes, error: BaseException | None
+    ) -> None:
+        """
+        The engine answered at once: C{join}, C{leave} or C{send}.
+
+        Nothing is known of one of several clients with one number: what the
+        others do counts for it too.
+        """
+        user = client.life, client.member.pid
+        if client not in self._rings or user in self._shared:
+            return
+        where = self._standing(client, group)
+        right = _ANSWERS[asked][where]
+        answer = None if error is None else type(error)
+        if answer is not right and answer not in _ANY_TIME:
+            self._blame(
+                "C0",
+                f"{asked} while {where} was answered wrongly",
+                client,
+                group=group,
+                answer=answer and answer.__name__,
+                right=right and right.__name__,
+            )
+        if asked == "join" and error is None:
+            self._joining.add((client, group))
+
+    def _standing(self, client: Party, group: bytes) -> str:
+        belonging = self._members.get((client, group))
+        if belonging is not None:
+            return "leaving" if belonging.leaving else "in"
+        return "joining" if (client, group) in self._joining else "out"
 
     def leaveAsked(self, client: Party, group: bytes) -> None:
         """
@@ -149,6 +234,23 @@ class GroupsJudge(Judge):
             if number > heard:
                 outstanding[number] = group
 
+    def refused(
+        self, client: Party, group: bytes, numbers: range, error: BaseException
+    ) -> None:
+        """
+        They will not be delivered: an error is an answer.  Of messages that
+        the ring's change interrupted, the last is not; those before it may be.
+        """
+        if not isinstance(error, (*_NOT_SENT, Interrupted)):
+            return
+        promise = "C14" if isinstance(error, Interrupted) else "C15"
+        for number in numbers[-1:] if promise == "C14" else numbers:
+            self._void[client.identity, number] = promise
+            for (who, _), belonging in self._members.items():
+                if belonging.heard.get(client.identity, 0) >= number:
+                    text = "was refused what another had got already"
+                    self._blame(promise, text, client, who, number=number)
+
     def batchDelivered(
         self, client: Party, group: bytes, sender: Member, packed: bytes, count: int
     ) -> None:
@@ -178,6 +280,9 @@ class GroupsJudge(Judge):
             self._blame(
                 "C3", "got a message of one who is not in its view", client, who=sender
             )
+        void = self._void.get((identity, number))
+        if void is not None:
+            self._blame(void, "got what was refused", client, origin, number=number)
         heard = belonging.heard.get(identity, 0)
         if number <= heard:
             self._blame(
@@ -212,6 +317,7 @@ class GroupsJudge(Judge):
             if joined.get(client.member) is not Reason.JOIN:
                 self._blame("C1", "a first view that is not of its own join", client)
             belonging = self._members[key] = Belonging(members)
+            self._joining.discard(key)
             if client.member not in members:
                 self._blame("C1", "is not in its first view", client)
             return
@@ -231,6 +337,8 @@ class GroupsJudge(Judge):
                 right=sorted(right),
             )
         belonging.view = members
+        belonging.constant.difference_update(left)
+        belonging.lost.update(m for m, why in left.items() if why is Reason.NODEDOWN)
         self._stage(client, belonging, {*left.values(), *joined.values()})
         for member in sorted(members):
             belonging.seen.add(member.nodeid, member.pid)
@@ -287,6 +395,7 @@ class GroupsJudge(Judge):
         """
         if (life, ringId) not in self._paths:
             self._paths[life, ringId] = self.path(life)
+            self._fellows[life, ringId] = self.came(life)
 
     def ringHeard(self, client: Party, ringId: RingId) -> None:
         """
@@ -296,14 +405,44 @@ class GroupsJudge(Judge):
         before = self._rings.get(client)
         self._rings[client] = ringId
         path = self._paths.get((client.life, ringId))
+        fellows = self._fellows.get((client.life, ringId))
         for (who, group), belonging in self._members.items():
             if who is not client:
                 continue
             if belonging.whole and before is not None and path is not None:
                 self._compare(client, (group, before, path), belonging.seen)
+            if belonging.whole and fellows is not None:
+                self._rightlyLost(client, group, belonging, fellows)
             belonging.whole = True
             belonging.seen = Summary()
             belonging.stages.clear()
+            belonging.lost.clear()
+            belonging.constant = set(belonging.view)
+
+    def _rightlyLost(
+        self,
+        client: Party,
+        group: bytes,
+        belonging: Belonging,
+        fellows: frozenset[int],
+    ) -> None:
+        """
+        Lost with their nodes are those whose nodes did not come along through
+        every change, and no others; our own node is always here.
+        """
+        fellows |= {client.member.nodeid}
+        wrongly = [m for m in belonging.lost if m.nodeid in fellows]
+        silently = [m for m in belonging.constant if m.nodeid not in fellows]
+        if wrongly or silently:
+            self._blame(
+                "C10",
+                "told of other losses than there were",
+                client,
+                group=group,
+                lost=sorted(wrongly),
+                untold=sorted(silently),
+                came=sorted(fellows),
+            )
 
     def _compare(
         self, client: Party, interval: tuple[bytes, RingId, Path], seen: Summary

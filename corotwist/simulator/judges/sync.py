@@ -11,7 +11,7 @@ from typing import Final
 
 from attrs import define, field
 
-from corotwist.engines.executive import SYNC_GROUP, Barrier, ServiceList, decode
+from corotwist.engines.executive import CPG, SYNC_GROUP, Barrier, ServiceList, decode
 from corotwist.errors import WireError
 from corotwist.simulator.judges.judge import Judge, Life
 from corotwist.totem.membership import NO_RING, Configuration, RingId
@@ -63,12 +63,14 @@ class Process:
     @ivar open: services that were started and have not heard the end of it.
     @ivar along: by service, who came along through every change since it last
         completed.
+    @ivar told: by service, who came along by what it was told last.
     @ivar asked: by service, the rotation at which it was last asked to go on.
     @ivar lastRotations: how many rotations the last round took.
     """
 
     open: dict[int, RingId] = field(factory=dict)
     along: dict[int, frozenset[int]] = field(factory=dict)
+    told: dict[int, frozenset[int]] = field(factory=dict)
     known: set[int] = field(factory=set)
     asked: dict[int, int] = field(factory=dict)
     round: Round | None = None
@@ -113,6 +115,12 @@ class SyncJudge(Judge):
         """
         process = self._process(life)
         return process.lastBegan, process.lastRotations
+
+    def cameAlong(self, life: Life, service: int = CPG) -> frozenset[int] | None:
+        """
+        What a service was told last, by default that of process groups.
+        """
+        return self._process(life).told.get(service)
 
     def synchronizing(self, life: Life) -> bool:
         """
@@ -200,6 +208,7 @@ class SyncJudge(Judge):
             )
         round_.started.add(service)
         process.known.add(service)
+        process.told[service] = frozenset(transitional)
         process.open[service] = ringId
         process.asked.pop(service, None)
 

@@ -2,15 +2,18 @@
 The judge of process groups.
 """
 
+import contextlib
 from collections.abc import Iterable
+from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from corotwist.engines import batch
+from corotwist.engines import batch, cpg
+from corotwist.engines.cpg import GroupsEngine
 from corotwist.engines.interfaces import (
     Change,
     GroupView,
@@ -19,6 +22,15 @@ from corotwist.engines.interfaces import (
     Member,
     Reason,
 )
+from corotwist.errors import (
+    Busy,
+    Exists,
+    Interrupted,
+    NotJoined,
+    ServiceError,
+    TryAgain,
+)
+from corotwist.simulator import Cluster, PromiseBroken
 from corotwist.simulator.clients import Client
 from corotwist.simulator.judges.groups import HEADER, GroupsJudge, Path
 from corotwist.simulator.judges.judge import Life, Violation
@@ -32,16 +44,19 @@ GROUP = b"g"
 @define(eq=False)
 class Engine:
     """
-    Takes everything and does nothing.
+    Takes everything and does nothing, unless it has an answer to everything.
     """
 
     table: dict[bytes, tuple[Member, ...]] = field(factory=dict)
+    answer: ServiceError | None = None
 
     def join(self, subscriber: IGroupSubscriber, group: bytes) -> None:
-        pass
+        if self.answer is not None:
+            raise self.answer
 
     def leave(self, subscriber: IGroupSubscriber, group: bytes) -> None:
-        pass
+        if self.answer is not None:
+            raise self.answer
 
     def send(
         self,
@@ -51,7 +66,7 @@ class Engine:
         count: int,
         guarantee: Guarantee,
     ) -> Deferred[None]:
-        return succeed(None)
+        return succeed(None) if self.answer is None else fail(self.answer)
 
     def members(self, group: bytes) -> tuple[Member, ...]:
         return self.table.get(group, ())
@@ -71,7 +86,10 @@ class GroupsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.violations: list[Violation] = []
         self.path: Path = ()
-        self.judge = GroupsJudge(self.violations.append, lambda life: self.path)
+        self.came: frozenset[int] | None = None
+        self.judge = GroupsJudge(
+            self.violations.append, lambda life: self.path, lambda life: self.came
+        )
         self.engine = Engine()
         self.a, self.b = [
             Client(n, n, Life(n), self.engine, self.judge) for n in (1, 2)
@@ -94,6 +112,19 @@ class GroupsTests(SynchronousTestCase):
                 tuple(Change(c.member, r) for c, r in (joined or {}).items()),
             )
         )
+
+    def asks(self, client: Client, answer: ServiceError | None, asked: str) -> None:
+        """
+        A client asks for something and gets this answer.
+        """
+        self.engine.answer = answer
+        if asked == "send":
+            client.send(GROUP, b"m").addErrback(lambda failure: None)
+        elif answer is None:
+            getattr(client, asked)(GROUP)
+        else:
+            self.assertRaises(type(answer), getattr(client, asked), GROUP)
+        self.engine.answer = None
 
     def both(self) -> None:
         """
@@ -180,7 +211,7 @@ class GroupsTests(SynchronousTestCase):
         self.view(a, [a], {a: Reason.JOIN})
         b.send(GROUP, b"m")
         self.deliver(a, b, 1)
-        self.assertFound("C3")
+        self.assertFound("C0", "C3")
 
     def test_invented(self) -> None:
         """
@@ -192,7 +223,7 @@ class GroupsTests(SynchronousTestCase):
         self.deliver(self.b, self.a, 9)
         self.deliver(self.b, self.a, 2, b"changed")
         self.deliver(self.b, self.a, 1)
-        self.assertFound("C4", "C4", "C4")
+        self.assertFound("C0", "C4", "C4", "C4")
 
     def test_twice(self) -> None:
         """
@@ -224,7 +255,7 @@ class GroupsTests(SynchronousTestCase):
         a.leave(GROUP)
         self.view(a, [], left={a: Reason.LEAVE})
         self.deliver(a, a, 2)
-        self.assertFound("C7", "C6", "C7")
+        self.assertFound("C0", "C7", "C6", "C7")
 
     def test_lost(self) -> None:
         """
@@ -337,3 +368,203 @@ class GroupsTests(SynchronousTestCase):
         self.assertFalse(self.b.open)
         self.judge.agreement({}, [])
         self.assertFound()
+
+    def test_answers(self) -> None:
+        """
+        C0: what the engine answers follows from where a client stands; to try
+        again is always right.
+        """
+        a = self.a
+        self.asks(a, NotJoined("x"), "leave")
+        self.asks(a, NotJoined("x"), "send")
+        self.asks(a, TryAgain("x"), "join")
+        self.asks(a, None, "join")
+        self.asks(a, Exists("x"), "join")
+        self.asks(a, Busy("x"), "leave")
+        self.view(a, [a], {a: Reason.JOIN})
+        self.asks(a, Exists("x"), "join")
+        self.asks(a, TryAgain("x"), "send")
+        self.asks(a, None, "leave")
+        self.asks(a, Busy("x"), "join")
+        self.asks(a, NotJoined("x"), "leave")
+        self.view(a, [], left={a: Reason.LEAVE})
+        self.assertFound()
+
+    def test_wrongAnswers(self) -> None:
+        """
+        C0: each other answer is wrong.
+        """
+        a = self.a
+        self.asks(a, None, "send")
+        self.asks(a, Exists("x"), "join")
+        self.asks(a, None, "join")
+        self.asks(a, None, "join")
+        self.asks(a, NotJoined("x"), "leave")
+        self.view(a, [a], {a: Reason.JOIN})
+        self.asks(a, NotJoined("x"), "send")
+        self.asks(a, Busy("x"), "leave")
+        self.assertFound(*["C0"] * 6)
+
+    def test_oneNumberForTwo(self) -> None:
+        """
+        Of two clients with one number on a node nothing is said.
+        """
+        other = Client(3, self.a.pid, self.a.life, self.engine, self.judge)
+        self.judge.opened(other)
+        self.asks(self.a, Exists("x"), "join")
+        self.asks(other, Busy("x"), "join")
+        self.assertFound()
+
+    def test_lostWithItsNode(self) -> None:
+        """
+        C10: lost are those whose nodes did not come along, and they only.
+        """
+        self.both()
+        self.ring(self.a)
+        self.came = frozenset({1})
+        self.view(self.a, [self.a], left={self.b: Reason.NODEDOWN})
+        self.ring(self.a, ringId=R3)
+        self.assertFound()
+
+    def test_wronglyLost(self) -> None:
+        """
+        C10: told to be lost, but came along.
+        """
+        self.both()
+        self.ring(self.a)
+        self.came = frozenset({1, 2})
+        self.view(self.a, [self.a], left={self.b: Reason.NODEDOWN})
+        self.ring(self.a, ringId=R3)
+        self.assertFound("C10")
+
+    def test_silentlyLost(self) -> None:
+        """
+        C10: did not come along, and is in the view as if nothing had been.
+        """
+        self.both()
+        self.ring(self.a)
+        self.came = frozenset()
+        self.ring(self.a, ringId=R3)
+        self.assertFound("C10")
+
+    def test_refused(self) -> None:
+        """
+        C15: what was refused nobody gets.
+        """
+        self.both()
+        self.asks(self.a, TryAgain("x"), "send")
+        self.deliver(self.b, self.a, 1)
+        self.assertFound("C15")
+
+    def test_interrupted(self) -> None:
+        """
+        C14: nor what was interrupted, before or after.
+        """
+        self.both()
+        self.asks(self.a, Interrupted("x"), "send")
+        self.violations.clear()
+        self.deliver(self.b, self.a, 1)
+        self.assertFound("C14")
+        self.violations.clear()
+        self.deliver(self.b, self.a, 2)
+        self.judge.sent(self.a, GROUP, range(3, 4), (b"m",))
+        self.deliver(self.b, self.a, 3)
+        self.violations.clear()
+        self.judge.refused(self.a, GROUP, range(2, 4), Interrupted("x"))
+        self.assertFound("C14")
+
+
+class AwakeTests(SynchronousTestCase):
+    """
+    Deliberate errors of the engine, in whole clusters.
+    """
+
+    def caught(self) -> str:
+        try:
+            cluster = Cluster(3, 2, services=True)
+            cluster.settle()
+            clients = [cluster.client(nodeid) for nodeid in (1, 2, 3)]
+            for client in clients:
+                client.join(b"g")
+            cluster.run(0.5)
+            for client in clients:
+                client.send(b"g", b"m")
+            cluster.partition({1, 2}, {3})
+            cluster.run(5.0)
+            cluster.heal()
+            cluster.run(5.0)
+            cluster.settle()
+            clients[0].leave(b"g")
+            cluster.run(1.0)
+            with contextlib.suppress(ServiceError):
+                clients[0].leave(b"g")
+        except PromiseBroken as broken:
+            return broken.violation.promise
+        return "nothing"
+
+    def test_sound(self) -> None:
+        """
+        Nothing is wrong with the engine.
+        """
+        self.assertEqual(self.caught(), "nothing")
+
+    def test_nobodyLost(self) -> None:
+        """
+        C10: members whose nodes are gone stay in the view.
+        """
+        self.patch(cpg, "reconcile", lambda *arguments: [])
+        self.assertEqual(self.caught(), "C10")
+
+    def test_everybodyLost(self) -> None:
+        """
+        C10: members of other nodes are lost and gained with each ring.
+        """
+        started = GroupsEngine.synchronizationStarted
+
+        def none(engine: GroupsEngine, came: Any, members: Any, ringId: RingId) -> None:
+            started(engine, (), members, ringId)
+
+        self.patch(GroupsEngine, "synchronizationStarted", none)
+        self.assertEqual(self.caught(), "C10")
+
+    def test_acceptsAll(self) -> None:
+        """
+        C0: joining again is fine.
+        """
+        join = GroupsEngine.join
+
+        def lax(engine: GroupsEngine, subscriber: Any, group: bytes) -> None:
+            join(engine, subscriber, group)
+            with contextlib.suppress(ServiceError):
+                join(engine, subscriber, group)
+                return
+            raise Busy("always")
+
+        self.patch(GroupsEngine, "join", lax)
+        with self.assertRaises(PromiseBroken) as raised:
+            cluster = Cluster(1, 2, services=True)
+            cluster.settle()
+            self.assertRaises(Busy, cluster.client(1).join, b"g")
+            cluster.run(0.1)
+        self.assertEqual(raised.exception.violation.promise, "C0")
+
+    def test_sendsRefused(self) -> None:
+        """
+        C15: a message is refused, and goes all the same.
+        """
+        send = GroupsEngine.send
+
+        def both(engine: GroupsEngine, *arguments: Any) -> Deferred[None]:
+            send(engine, *arguments)
+            return fail(TryAgain("no room, perhaps"))
+
+        self.patch(GroupsEngine, "send", both)
+        with self.assertRaises(PromiseBroken) as raised:
+            cluster = Cluster(1, 2, services=True)
+            cluster.settle()
+            client = cluster.client(1)
+            client.join(b"g")
+            cluster.run(0.5)
+            client.send(b"g", b"m").addErrback(lambda failure: None)
+            cluster.run(0.5)
+        self.assertEqual(raised.exception.violation.promise, "C15")
