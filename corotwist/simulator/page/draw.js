@@ -20,6 +20,7 @@ class Picture extends Traffic {
     context.rect(GUTTER, this.top - 2, width - GUTTER, height);
     context.clip();
     this.drawLanes();
+    if (run.at >= 0) this.drawViolation();
     const far = this.far();
     if (far) this.drawBars(); else this.drawLines();
     this.drawWays(far);
@@ -51,7 +52,6 @@ class Picture extends Traffic {
       if (node) this.drawMark(mark, x, color, label);
       else this.drawMoment(mark, x, color, label);
     }
-    if (run.at >= 0) this.drawViolation();
   }
 
   drawMark(mark, x, color, label) {
