@@ -278,6 +278,9 @@ class Network:
         port, target, random = way.port, way.target, self.random
         for rule in self.rules:
             if rule.applies(port.nodeid, target, datagram):
+                if rule.count <= 0:
+                    # One that is used up would only hold up all others.
+                    self.rules.remove(rule)
                 self._scripted(way, faults, rule, datagram)
                 return
         if faults.clog:
