@@ -298,6 +298,7 @@ async def _start(client: NodeClient) -> NodeClient:
     client.startService()
     try:
         return await client.whenConnected(failAfterFailures=1)
-    except BaseException:
+    except Exception:
+        # Not a GeneratorExit: who throws us away waits for nothing.
         await client.stopService()
         raise

@@ -206,7 +206,7 @@ class SocketRemote:
         except ConnectError as error:
             self.close()
             raise _unreachable(path, error) from error
-        except BaseException:
+        except Exception:
             self.close()
             raise
         self._established = True

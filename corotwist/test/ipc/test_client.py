@@ -27,7 +27,7 @@ from corotwist.errors import (
     TooBig,
     TryAgain,
 )
-from corotwist.ipc import path
+from corotwist.ipc import client, path
 from corotwist.ipc.channel import encode
 from corotwist.ipc.client import NodeClient, connect, embed
 from corotwist.ipc.cpg import Join
@@ -933,6 +933,17 @@ class SocketClientTests(ClientTests):
         self.reactor.settle()
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         self.assertTrue(self.reactor.ends[-1][1].closed)
+
+    def test_thrownAway(self) -> None:
+        """
+        An attempt that nobody holds any more, in a process that forgets all
+        about it, ends without a word.
+        """
+        node = NodeClient(self.reactor, lambda receiver: Deferred())
+        starting = client._start(node)
+        starting.send(None)
+        starting.close()
+        self.assertTrue(node.running)
 
     def test_whenConnected(self) -> None:
         """
