@@ -35,6 +35,8 @@ PATH: Final = "/nowhere/socket"
 # On which connection: ours for requests, ours for dispatch, a stranger's.
 TAG_CONNECTION, TAG_TIME, TAG_BREAK = 3, 4, 8
 MOST_STRANGERS: Final = 8
+# The tag of the first answer that a client waits for: after hello and two joins.
+FIRST_ASKED: Final = 4
 GROUP: Final = b"g"
 _MAKERS: Final = (
     EngineMaker("cmap", 1, "corotwist.engines.cmap.ConfigurationMapEngine"),
@@ -408,9 +410,13 @@ def _eventSeeds() -> list[bytes]:
     ]
     answered = [
         b"".join(encode({amp.ANSWER: b"%x" % tag, **answer}))
-        for tag, answer in enumerate(answers, 3)
+        for tag, answer in enumerate(answers, FIRST_ASKED)
     ]
-    refusal = {amp.ERROR: b"3", amp.ERROR_CODE: b"BUSY", amp.ERROR_DESCRIPTION: b"no"}
+    refusal = {
+        amp.ERROR: b"%x" % FIRST_ASKED,
+        amp.ERROR_CODE: b"BUSY",
+        amp.ERROR_DESCRIPTION: b"no",
+    }
     return [
         parts.join([(1, event) for event in events]),
         parts.join([(1, event) for event in inParts]),

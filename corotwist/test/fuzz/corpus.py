@@ -14,7 +14,7 @@ from corotwist.test.fuzz.target import Target
 
 DIRECTORY: Final = Path(__file__).with_name("corpus")
 # Of one file: a few inputs, no more.
-MOST_FILE_BYTES: Final = 12 << 10
+MOST_FILE_BYTES: Final = 6 << 10
 # A larger input may reach more, but nobody reads it.
 LONGEST: Final = 1024
 
