@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from corotwist.simulator import Cluster
+from corotwist.simulator.faults import Rule
 from corotwist.test.scenarios.story import (
     FOREVER,
     A,
@@ -46,10 +47,19 @@ class CommitTests(Story):
             assert isinstance(token, CommitToken)
             token.ringId = RingId(token.ringId.sequence, B)
             token.index = 2
-            cluster.clock.callLater(0, cluster.inject, A, B, token.encode())
+            # When its own name is stored, and it waits for the second round.
+            cluster.clock.callLater(0.0015, hear, token.encode())
 
+        def hear(datagram: bytes) -> None:
+            self.assertTrue(ring(cluster, B).tokenFrame)
+            cluster.inject(A, B, datagram)
+            heard.append(cluster.nodes[B].state)
+
+        heard: list[In] = []
+        cluster.delay("commit", B, A, by=0.01)
         cluster.whenState(In.COMMIT, forge, B)
         cluster.settle()
+        self.assertEqual(heard, [In.COMMIT])
         self.assertEqual(ring(cluster, B).ringId.representative, A)
         self.assertEqual(ring(cluster, B).statistics.recoveriesEntered, 3)
 
@@ -204,18 +214,36 @@ class CommitTests(Story):
         cluster = self.formed(4)
         tokens = capture(cluster, "commit")
         cluster.kill(D)
-        rule = cluster.drop("token", A, B, count=FOREVER)
-        self.assertTrue(cluster.runUntil(lambda: rule.met > 0, within=4))
+        lost: list[Rule] = []
+        cluster.whenState(
+            In.RECOVERY,
+            lambda: lost.append(cluster.drop("token", A, B, count=FOREVER)),
+            A,
+        )
+        self.assertTrue(
+            cluster.runUntil(lambda: bool(lost) and lost[0].met > 0, within=4)
+        )
         late = [*tokens]
+        self.assertTrue(len(late) >= 6)
         failed = ring(cluster, A).ringId
-        # In all moments of the next attempts the nodes hear the old tokens.
-        for _ in range(150):
-            cluster.run(0.01)
-            if ring(cluster, A).state is not In.RECOVERY:
-                for source, datagram in late:
-                    for target in (A, B, C):
-                        if source != target:
-                            self.hearOfThePast(cluster, source, target, datagram)
+        heard: set[In] = set()
+
+        def hear(target: int) -> None:
+            for source, datagram in late:
+                if source != target:
+                    heard.add(cluster.nodes[target].state)
+                    self.hearOfThePast(cluster, source, target, datagram)
+
+        for state in (In.GATHER, In.COMMIT, In.OPERATIONAL):
+            for target in (A, B, C):
+                eachTime(
+                    cluster,
+                    state,
+                    target,
+                    partial(cluster.clock.callLater, 0, hear, target),
+                )
+        cluster.run(1.5)
+        self.assertTrue({In.GATHER, In.COMMIT} <= heard, heard)
         self.assertTrue(ring(cluster, A).statistics.gathersEntered > 4)
         cluster.forget()
         cluster.settle()

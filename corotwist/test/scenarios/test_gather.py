@@ -614,6 +614,40 @@ class GatherTests(Story):
         cluster.heal()
         cluster.settle()
 
+    def test_callsOverOneWayLinks(self) -> None:
+        """
+        Meanwhile every call of every client is answered: nobody is told to
+        wait, or waits, for ever.  [pitfall B18]
+        """
+        longest = 0.0
+        some = [*PATTERNS[1::9], [(C, A)], [(B, A)]]
+        for cuts in PATTERNS if LONG else some:
+            cluster = self.formed(services=True)
+            clients = [cluster.client(nodeid) for nodeid in cluster.nodes]
+            for client in clients:
+                client.join(b"group")
+            cluster.run(0.1)
+            for source, target in cuts:
+                cluster.cut(source, target)
+            asked: list[float] = []
+            waited: list[float] = []
+            for number in range(20):
+                for client in clients:
+                    asked.append(cluster.seconds())
+                    client.send(b"group", b"%d" % number).addBoth(
+                        self.answered, cluster, cluster.seconds(), waited
+                    )
+                cluster.run(0.3)
+            cluster.run(6)
+            self.assertEqual(len(waited), len(asked), cuts)
+            longest = max(longest, *waited)
+        self.assertTrue(longest < 6, longest)
+
+    def answered(
+        self, result: object, cluster: Cluster, asked: float, waited: list[float]
+    ) -> None:
+        waited.append(cluster.seconds() - asked)
+
     def test_delayedJoins(self) -> None:
         """
         Joins that are sent after a random delay form a ring of forty all the
