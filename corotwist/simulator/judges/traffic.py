@@ -33,18 +33,22 @@ JOIN_FACTOR: Final = 4
 class Sender:
     """
     What one process has sent.
+
+    @ivar namedBefore: the highest ring sequence that earlier processes of this
+        node gave to a ring, while its disk lasts.
     """
 
     durable: Callable[[], int | None]
     joins: deque[float] = field(factory=deque)
     checked: bytes = b""
+    namedBefore: int = -1
 
 
 @define(eq=False)
 class TrafficJudge(Judge):
     """
     I1: one token per ring.  I5: names are durable before they are used.
-    L5: no storm of joins.
+    P2.6: and not given again by a later process.  L5: no storm of joins.
 
     @ivar size: how many nodes there are.
     @ivar mostJoins: the most that any process sent within one consensus time.
@@ -54,6 +58,7 @@ class TrafficJudge(Judge):
     size: int
     mostJoins: int = 0
     _senders: dict[Life, Sender] = field(factory=dict)
+    _named: dict[int, int] = field(factory=dict)
     _tokens: dict[bytes, dict[int, bytes]] = field(factory=dict)
 
     def booted(self, life: Life, durable: Callable[[], int | None]) -> None:
@@ -62,9 +67,11 @@ class TrafficJudge(Judge):
 
         @param durable: tells the ring sequence on its disk.
         """
-        self._senders[life] = Sender(durable)
+        sender = self._senders[life] = Sender(durable)
         if life.fresh:
             self._forgetRingsOf(life.nodeid)
+            self._named.pop(life.nodeid, None)
+        sender.namedBefore = self._named.get(life.nodeid, -1)
 
     def ended(self, life: Life) -> None:
         """
@@ -126,7 +133,19 @@ class TrafficJudge(Judge):
             joins.clear()
 
     def _nameUsed(self, life: Life, sender: Sender, ring: bytes, kind: str) -> None:
-        sequence = RING_ID.unpack(ring)[1]
+        representative, sequence = RING_ID.unpack(ring)
+        if representative == life.nodeid:
+            named = self._named.get(life.nodeid, -1)
+            self._named[life.nodeid] = max(named, sequence)
+            if sequence <= sender.namedBefore:
+                self.blame(
+                    "P2.6",
+                    "gave a ring a name that an earlier process of it gave",
+                    life,
+                    kind=kind,
+                    sequence=sequence,
+                    before=sender.namedBefore,
+                )
         durable = sender.durable()
         if durable is None or sequence > durable:
             self.blame(

@@ -74,6 +74,24 @@ class TrafficTests(SynchronousTestCase):
         self.judge.sent(self.a, token(1), 0.0)
         self.assertFound("I5")
 
+    def test_namedAgain(self) -> None:
+        """
+        P2.6: a process names no ring as an earlier one of its node did, though
+        nobody ever was on that ring; unless the disk is lost.
+        """
+        self.judge.sent(self.a, token(1), 0.0)
+        self.judge.ended(self.a)
+        again = Life(1, 2, fresh=False)
+        self.judge.booted(again, lambda: self.durable)
+        self.judge.sent(again, token(1, ringId=RingId(8, 2)), 1.0)
+        self.assertFound()
+        self.judge.sent(again, token(1), 1.0)
+        self.assertFound("P2.6")
+        fresh = Life(1, 3, fresh=True)
+        self.judge.booted(fresh, lambda: self.durable)
+        self.judge.sent(fresh, token(1), 2.0)
+        self.assertFound("P2.6")
+
     def test_stored(self) -> None:
         """
         What is on disk may be named; joins name no ring in use, and sealed
