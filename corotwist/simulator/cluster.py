@@ -170,7 +170,9 @@ class Cluster(Mischief):
         self._drift = drift
         self._services = services
         self._configure = configure
-        self._makers = [*(discover() if makers is None else makers), *engines]
+        if makers is None:
+            makers = discover() if services else ()
+        self._makers = [*makers, *engines]
         self._makeRing = partial(
             Ring, firstSequence=firstSequence, firstTokenSequence=firstTokenSequence
         )

@@ -11,6 +11,8 @@ from corotwist.config.localnode import IHost
 from corotwist.errors import ConfigurationError
 from corotwist.simulator import Cluster, timingFor
 from corotwist.simulator.machine import Machine, addressOf
+from corotwist.test.engines.orderednet import Maker
+from corotwist.test.test_node import FakeEngine
 
 TEXT = """
 totem {
@@ -96,6 +98,36 @@ class ConfigurationTests(SynchronousTestCase):
         self.assertEqual((settings.quorum.votes, settings.quorum.twoNode), (3, True))
         self.assertEqual(settings.quorum.expectedVotes, 4)
         cluster.settle()
+
+    def test_families(self) -> None:
+        """
+        Nodes may have IPv6 addresses.
+        """
+        text = TEXT.replace("10.9.0.", "fd00::").replace("alpha", "fd00::1")
+        cluster = Cluster(config=text)
+        cluster.settle()
+        cluster.multicast(3, b"m")
+        cluster.settle()
+        self.assertEqual(cluster.nodes[9].log, [b"m"])
+
+    def test_engines(self) -> None:
+        """
+        Whole nodes run engines of others besides those that are installed.
+        """
+        made: list[FakeEngine] = []
+
+        def make() -> FakeEngine:
+            made.append(FakeEngine([]))
+            return made[-1]
+
+        cluster = Cluster(2, services=True, engines=[Maker("fake", make)])
+        cluster.settle()
+        self.assertEqual(len(made), 2)
+        self.assertIn("fake", cluster.services(1).manager.engines)
+        self.assertEqual(made[0].configurations[-1].members, (1, 2))
+        made[1].cluster.multicast(0, b"hello")
+        cluster.run(0.1)
+        self.assertEqual([len(engine.messages) for engine in made], [1, 1])
 
     def test_timing(self) -> None:
         """
