@@ -3,7 +3,9 @@ Applications on simulated machines: production clients and the production
 server, over simulated UNIX sockets.
 """
 
+from collections.abc import Sequence
 from errno import EAGAIN, ECONNREFUSED, ENOENT
+from itertools import pairwise
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -21,7 +23,9 @@ from corotwist.ipc.group import ProcessGroup
 from corotwist.ipc.server import IpcServer
 from corotwist.simulator import Cluster
 from corotwist.simulator.clock import Clock
+from corotwist.simulator.faults import kindOf
 from corotwist.simulator.reactor import Reactor
+from corotwist.simulator.sockets import Port
 from corotwist.simulator.streams import KERNEL_BYTES, Paths
 
 GROUP = b"group"
@@ -241,8 +245,8 @@ class ApplicationsTests(SynchronousTestCase):
 
     def test_flood(self) -> None:
         """
-        Clients that send without waiting do not keep the token, nor each
-        other, from going on.
+        Clients that send without waiting keep neither the token, by a quarter
+        of its timeout, nor each other, from going on.
         """
         cluster = self.formed()
         clients = [cluster.connect(1) for _ in range(10)]
@@ -252,14 +256,24 @@ class ApplicationsTests(SynchronousTestCase):
             for client, log in zip(clients, logs, strict=True)
         ]
         before = cluster.nodes[1].configuration
+        tokens = [cluster.seconds()]
+
+        def watch(port: Port, targets: object, datagrams: Sequence[bytes]) -> None:
+            if any(kindOf(datagram) == "token" for datagram in datagrams):
+                tokens.append(cluster.seconds())
+
+        cluster.network.watchers.append(watch)
         for number, group in enumerate(groups):
-            for _ in range(200):
+            for _ in range(100):
                 group.send(b"%02d" % number + bytes(2000)).addErrback(lambda _: None)
+            group.send(b"%02d" % number + bytes(900_000)).addErrback(lambda _: None)
         cluster.run(3.0)
         senders = {payload[:2] for payload in logs[0]}
         self.assertEqual(len(senders), len(clients))
         self.assertEqual(logs, logs[:1] * len(logs))
         self.assertIs(cluster.nodes[1].configuration, before)
+        waits = [after - at for at, after in pairwise(tokens)]
+        self.assertTrue(max(waits) < cluster.timing.token / 4, max(waits))
 
     def test_files(self) -> None:
         """
