@@ -35,7 +35,7 @@ from corotwist.totem.states import Because, In
 from corotwist.totem.wire import MOST_MEMBERS, Join, MergeDetect, decode
 
 CONSENSUS = 1.2
-SEEDS = 100 if LONG else 12
+SEEDS = 100 if LONG else 9
 # Every set of one-way cuts between three nodes.
 LINKS = [(a, b) for a in (A, B, C) for b in (A, B, C) if a != b]
 PATTERNS = [
@@ -590,9 +590,9 @@ class GatherTests(Story):
         once in a consensus time; with the links whole it is one again.
         [pitfall B18]
         """
-        for cuts in PATTERNS:
+        for cuts in PATTERNS if LONG else PATTERNS[::3]:
             self.flap(3, cuts, 0)
-        for cuts in PATTERNS if LONG else [[(C, B)], [(A, C)]]:
+        for cuts in PATTERNS if LONG else [[(C, B)]]:
             self.flap(3, cuts, 5)
 
     def test_oneWayLinksOfSix(self) -> None:

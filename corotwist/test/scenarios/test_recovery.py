@@ -78,7 +78,7 @@ class RecoveryTests(Story):
         on before all have all, also when much of it is lost again.
         [pitfall D2]
         """
-        for seed in range(8):
+        for seed in range(8 if LONG else 4):
             cluster = self.formed(4, seed=seed, timing=timingFor(missCount=1000))
             lost = cluster.drop("data", count=FOREVER)
             frames = [frameful(cluster, b"%02d" % n) for n in range(30)]
@@ -214,7 +214,7 @@ class RecoveryTests(Story):
         A recovery that ends at any of its messages is followed by another
         that finds the same.  [pitfall D7]
         """
-        for count in range(0, 40, 1 if LONG else 2):
+        for count in range(0, 40, 1 if LONG else 3):
             cluster = self.interrupted(count)
             cluster.settle()
             self.assertSame(cluster, (B, C, D))
