@@ -39,8 +39,8 @@ from corotwist.totem.membership import Configuration, RingId
 RECORDS_SHOWN: Final = 60
 # The judge of what is inside looks at every so manieth sender, and between
 # events after such a share of the token timeout.
-LOOK_EVERY: Final = 64
-REST_SHARE: Final = 0.125
+LOOK_EVERY: Final = 128
+REST_SHARE: Final = 0.25
 
 _DATA: Final = bytes((KINDS.index("data"), 2))
 _REGULAR: Final = Struct("<IIiIQ")
@@ -180,6 +180,7 @@ class Jury:
         self._sendings += 1
         if not self._sendings % LOOK_EVERY:
             self.inside.looked(life)
+            self.inside.weighed(life)
             self.inside.time(now, self.clock.events + self._sendings, life)
 
     def rested(self) -> None:
@@ -258,7 +259,8 @@ class Jury:
         self.evs.configured(life, configuration)
         if self.safe is not None:
             self.safe.configured(life, configuration)
-        self.inside.looked(life)
+        if not configuration.transitional:
+            self.inside.weighed(life)
 
     def _stateChanged(self, life: Life, effect: StateChanged) -> None:
         self.sometimes[f"{effect.before} to {effect.after}: {effect.cause}"] += 1

@@ -348,7 +348,16 @@ class InsideJudge(Judge):
         self._timers(life, ring)
         self._windows(life, inside, ring)
         self._remembers(life, inside, ring)
-        self._bounded(life, RING, ring)
+
+    def weighed(self, life: Life) -> None:
+        """
+        Measure everything in a process that could grow.
+        """
+        inside = self._insides.get(life)
+        protocol = None if inside is None else inside.totem.protocol
+        if inside is None or protocol is None or not life.alive:
+            return
+        self._bounded(life, RING, protocol.ring)
         self._bounded(life, SHELL, protocol)
         if inside.manager is not None:
             self._services(life, inside.manager)
@@ -362,6 +371,7 @@ class InsideJudge(Judge):
         if inside is None or not life.alive:
             return
         self.looked(life)
+        self.weighed(life)
         protocol = inside.totem.protocol
         if protocol is not None and protocol._running:
             self._wakes(life, protocol)
