@@ -270,8 +270,11 @@ def _many(options: SimOptions) -> int:
         for came in outcomes:
             tally.add(came)
             bar.show(_part(options, tally, goal), _progress(options, tally, goal))
-            if came.promise and not options["keep-going"]:
-                break
+            if came.promise:
+                bar.end()
+                print(f"{came.text}\n", file=bar.out, flush=True)
+                if not options["keep-going"]:
+                    break
         outcomes.close()
     except KeyboardInterrupt:
         interrupted = True
@@ -326,8 +329,6 @@ def _progress(options: SimOptions, tally: Tally, goal: int) -> str:
 
 
 def _report(tally: Tally, *, interrupted: bool) -> None:
-    for came in tally.failures:
-        print(came.text + "\n")
     summary = tally.summary()
     seen = "interrupted; so far " if interrupted else ""
     verdict = (

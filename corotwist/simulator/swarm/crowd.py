@@ -60,6 +60,20 @@ class Crowd:
             self.counts[deed.verb] += 1
         except ServiceError as error:
             self.counts[f"refused: {type(error).__name__}"] += 1
+        except Exception:
+            # A process may die of the datagram that this made it send; what
+            # its code does then, without its state, does not happen.
+            if self._lives(deed):
+                raise
+
+    def _lives(self, deed: Deed) -> bool:
+        """
+        Is the process there that did it?
+        """
+        client = self.clients.get(deed.arguments.get("client", 0))
+        if client is not None:
+            return client.life.alive
+        return self.cluster.nodes[deed.arguments["nodeid"]].up
 
     def multicast(self, at: float, nodeid: int, size: int, safe: bool) -> None:
         """

@@ -26,6 +26,9 @@ from corotwist.totem.effects import (
 )
 from corotwist.totem.states import In
 
+# What a process is told, and does not suffer: it hears of it when its present
+# work is done.
+_NEXT_TURN: Final = frozenset({"stop"})
 # What a node finds on its disk when it boots.
 WHOLE: Final = "whole"
 LOST: Final = "lost"
@@ -92,7 +95,7 @@ class Deeds:
             self._do(deed)
 
     def _event(self, deed: Deed) -> None:
-        if deed.when.later:
+        if deed.when.later or deed.verb in _NEXT_TURN:
             self._at(self.cluster.seconds() + deed.when.later, self._do, deed)
         else:
             self._do(deed)

@@ -192,6 +192,21 @@ class RunTests(SynchronousTestCase):
         plan = Plan(1, 3, deeds=(Deed("stop", when, {"nodeid": 1}),), seconds=2.0)
         self.assertEqual(carriedOut(plan).deeds.done, {"stop": 1})
 
+    def test_diesOfIt(self) -> None:
+        """
+        A process can die of what a client made it send: nobody complains. One
+        that is told to leave then does so when it has sent it.
+        """
+        work = tuple(
+            deed("open", 1.0 + i / 10, client=i + 1, nodeid=1, group="red")
+            for i in range(8)
+        )
+        for verb in ("kill", "stop"):
+            when = When(1.0, kind="cancel", nodeid=1)
+            deeds = (Deed(verb, when, {"nodeid": 1}),)
+            plan = Plan(1, 2, services=True, work=work, deeds=deeds, seconds=2.0)
+            self.assertEqual(carriedOut(plan).deeds.done, {verb: 1})
+
     def test_every(self) -> None:
         """
         Each verb can be done, to clusters of every size, and the run goes on
