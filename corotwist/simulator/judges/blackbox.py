@@ -184,12 +184,13 @@ class BlackBoxJudge(Judge):
     C1 to C9, C11 and C12 from logs; P1.2, P2.0, P2.1 and P6 as far as clients
     can see.
 
-    Two things are known of real corosync nodes.  They pack messages tight, also
-    small ones across the border of two frames, and go on in the middle of one
-    when the ring changes: who comes new to the ring lacks its beginning, and may
-    miss it.  And they take for survivors who came along in the last change of
-    the ring, whatever came before: where their clients see other views than
-    ours, they alone are blamed.
+    Three things are known of real corosync nodes.  They pack messages tight,
+    also small ones across the border of two frames, and go on in the middle of
+    one when the ring changes: who comes new to the ring lacks its beginning, and
+    may miss it.  When they are new themselves they discard the whole frame, or
+    frames, and all that is in them.  And they take for survivors who came along
+    in the last change of the ring, whatever came before.  Where their clients
+    lack what was discarded, or see other views than ours, they alone are blamed.
 
     @ivar foreign: nodeids of real corosync nodes.
     @ivar torn: messages that may be missing, by the rings that cut them.
@@ -509,8 +510,10 @@ class BlackBoxJudge(Judge):
             self._compare(stretch, since, *first)
 
     def _compare(self, one: Stretch, since: int, other: Stretch, start: int) -> None:
+        lost = self._discarded(one, other, start)
+        lost |= self._discarded(other, one, since)
         for mine, theirs in zip_longest(
-            self._whole(one, since), self._whole(other, start)
+            self._whole(one, since, lost), self._whole(other, start, lost)
         ):
             if mine is None:
                 self._parted(other, one, theirs, None)
@@ -520,16 +523,42 @@ class BlackBoxJudge(Judge):
                 continue
             return
 
+    def _discarded(self, stretch: Stretch, other: Stretch, start: int) -> set[Number]:
+        """
+        What a foreign client lacks of foreign senders before the first message
+        of each; another got it.
+        """
+        if not self._isForeign(stretch.history):
+            return set()
+        firsts: dict[Member, int] = {}
+        for _, entry in stretch.entries():
+            if isinstance(entry, Heard):
+                firsts.setdefault(entry.sender, entry.number)
+        torn = self.torn.get(self._ringOf(stretch) or _QUIET, ())
+        lost = {
+            (entry.sender, entry.number)
+            for _, entry in other.entries(start)
+            if isinstance(entry, Heard)
+            and entry.sender.nodeid in self.foreign
+            and entry.number < firsts.get(entry.sender, entry.number + 1)
+        }
+        lost -= set(torn)
+        if lost:
+            text = "discarded messages at the beginning of a ring"
+            shown = [f"{m.nodeid}/{m.pid}:{n}" for m, n in sorted(lost)[:SHOWN]]
+            self._once("C2", text, stretch.history, stretch.start, lost=shown)
+        return lost
+
     def _whole(
-        self, stretch: Stretch, since: int
+        self, stretch: Stretch, since: int, lost: set[Number]
     ) -> Iterator[tuple[int, Heard | Viewed]]:
         """
-        What it saw, but for what may be missing.
+        What it saw, but for what may be missing, or is known to be lost.
         """
         ring = self._ringOf(stretch)
-        torn = () if ring is None else self.torn.get(ring, ())
+        without = lost if ring is None else lost | self.torn.get(ring, set())
         for place, entry in stretch.entries(since):
-            if not torn or _numberOf(entry) not in torn:
+            if not without or _numberOf(entry) not in without:
                 yield place, entry
 
     def _ringOf(self, stretch: Stretch) -> RingId | None:
@@ -556,11 +585,24 @@ class BlackBoxJudge(Judge):
         if not missed and len(strange) == 1:
             pairs = strange
         (history, place), *others = pairs
-        if (history, place) in self._told:
-            return
-        self._told.add((history, place))
         them = [other for other, _ in others]
-        self._blame("C2", _PARTED, history, place, *them, **details)
+        self._once("C2", _PARTED, history, place, *them, **details)
+
+    def _once(
+        self,
+        promise: str,
+        text: str,
+        history: History,
+        place: int,
+        *others: History,
+        **details: object,
+    ) -> None:
+        """
+        One difference may show in comparisons with several others.
+        """
+        if (history, place) not in self._told:
+            self._told.add((history, place))
+            self._blame(promise, text, history, place, *others, **details)
 
     def _isForeign(self, history: History) -> bool:
         return history.life.nodeid in self.foreign

@@ -464,6 +464,31 @@ class ForeignTests(SynchronousTestCase):
             found = verdict(logs, foreign=frozenset({3}))
             self.assertIn("C2", [told.promise for told in found])
 
+    def test_discarded(self) -> None:
+        """
+        A foreign client that lacks the first messages of a foreign sender on a
+        ring is blamed alone, and the rest is compared as ever.
+        """
+        everybody = view((A, B, C), joined=(C,))
+        rest: list[Entry] = [message(C, 2), message(A, 0), message(A, 1)]
+        whole: list[Entry] = [ring(OLD, 1, 2, 3), message(C, 0), message(C, 1), *rest]
+        both = view((A, B), joined=(B,))
+        for lost, blamed in (([], [{2}]), ([message(A, 0)], [{2}, {1, 2}])):
+            left = [entry for entry in rest if entry not in lost]
+            logs: dict[Member, list[Entry]] = {
+                A: [view((A,), joined=(A,)), both, everybody, *whole],
+                B: [both, everybody, whole[0], *left],
+                C: [everybody, Sending(0, 3, SIZE), *whole],
+            }
+            logs[A].insert(0, Sending(0, 2, SIZE))
+            found = verdict(logs, foreign=frozenset({2, 3}))
+            lives = [
+                {life.nodeid for life in told.lives}
+                for told in found
+                if told.promise == "C2"
+            ]
+            self.assertEqual([who for who in lives if who != {2, 3}], blamed)
+
     def test_views(self) -> None:
         """
         Where a foreign client sees other views than ours, it is blamed alone;
