@@ -67,7 +67,7 @@ class ITransport(Interface):
 
 class IRingStorage(Interface):
     """
-    The one number that must survive a restart.
+    The numbers that must survive a restart.
     """
 
     def load() -> int | None:
@@ -80,6 +80,15 @@ class IRingStorage(Interface):
     def store(sequence: int) -> Deferred[None]:
         """
         Fires when the number is durable; fails with C{StorageRefused}.
+        """
+
+    def stamp(now: int) -> int:
+        """
+        A number above all that were given to earlier starts: C{now}, unless
+        the clock went back.  It is durable when this returns.
+
+        @param now: nanoseconds since 1970, as the wall clock has it.
+        @raise StorageRefused: when it cannot be kept.
         """
 
 

@@ -214,6 +214,10 @@ class RecordedStorage:
             errbackArgs=(sequence,),
         )
 
+    def stamp(self, now: int) -> int:
+        stamp: int = self._storage.stamp(now)
+        return stamp
+
     def _stored(self, result: None, sequence: int) -> None:
         self._recorder.record("store", sequence=sequence, ok=True)
         self._recorder.flush()

@@ -324,6 +324,9 @@ class Storage:
     def store(self, sequence: int) -> Deferred[None]:
         return self._storage.store(sequence)
 
+    def stamp(self, now: int) -> int:
+        return self._storage.stamp(now)
+
     def _inThread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         result: Deferred[Any] = Deferred()
         self._pending = function, arguments

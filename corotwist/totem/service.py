@@ -117,7 +117,7 @@ class TotemService(Service):
         if key is None:
             return None, None
         nodes = [node.nodeid for node in self._settings.nodes]
-        stamp = self._timeOfDay() % (1 << _STAMP_BITS)
+        stamp = self._storage.stamp(self._timeOfDay()) % (1 << _STAMP_BITS)
         salt = self._random.randbytes(SALT_BYTES)
         others = [nodeid for nodeid in nodes if nodeid != self.nodeid]
         return (

@@ -22,6 +22,8 @@ SEQUENCE_BYTES: Final = 8
 # Sequences only rise.  One so near the end of 64 bits was never reached by
 # counting: the file is not ours, or a peer lied.
 LARGEST_SEQUENCE: Final = (1 << 64) - (1 << 32)
+# Nanoseconds of the year 2262: a stamp beyond it was no time of day.
+LARGEST_STAMP: Final = 1 << 63
 # Stores that wait for the disk: a ring asks again only after it gave up.
 MOST_STORES: Final = 16
 
@@ -82,9 +84,14 @@ class MemoryRingStorage:
 
     def __init__(self, sequence: int | None = None) -> None:
         self.sequence = sequence
+        self._stamp = 0
 
     def load(self) -> int | None:
         return self.sequence
+
+    def stamp(self, now: int) -> int:
+        self._stamp = max(now, self._stamp + 1)
+        return self._stamp
 
     def store(self, sequence: int) -> Deferred[None]:
         self.sequence = sequence
@@ -95,7 +102,9 @@ class MemoryRingStorage:
 class FileRingStorage:
     """
     The file C{ringid_<nodeid>}, as corosync has it: the sequence in 8 bytes of
-    the machine's own order.  A crash leaves the old number or the new one.
+    the machine's own order; and beside it, for the seals of this start, the
+    stamp of the last one in a file of its own.  A crash leaves the old number
+    or the new one.
 
     @param inThread: runs a function that waits for the disk, given with its
         arguments, and returns a Deferred of its result.
@@ -113,7 +122,7 @@ class FileRingStorage:
     ) -> None:
         self._directory = Path(directory)
         self._path = self._directory / f"ringid_{nodeid}"
-        self._temporary = self._directory / f"ringid_{nodeid}.new"
+        self._stampPath = self._directory / f"start_{nodeid}"
         self._claim: int | None = None
         self._inThread = inThread
         self._files = files
@@ -143,7 +152,7 @@ class FileRingStorage:
         try:
             claim = self._files.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise self._refusal("cannot be claimed", error) from error
+            raise _refusal(self._path, "cannot be claimed", error) from error
         try:
             self._files.lockf(claim, os.F_TLOCK, 0)
         except OSError as error:
@@ -156,12 +165,12 @@ class FileRingStorage:
         self._claimFile()
         self._probe()
         try:
-            data = self._read()
+            data = self._read(self._path)
         except FileNotFoundError:
             self._log.info("No ring id is stored yet in {path}", path=self._path)
             return None
         except OSError as error:
-            raise self._refusal("cannot be read", error) from error
+            raise _refusal(self._path, "cannot be read", error) from error
         if len(data) < SEQUENCE_BYTES:
             self._log.warn(
                 "The ring id in {path} is damaged, {size} bytes, and is ignored",
@@ -171,8 +180,22 @@ class FileRingStorage:
             return None
         return self._checked(data)
 
-    def _read(self) -> bytes:
-        descriptor = self._files.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+    def stamp(self, now: int) -> int:
+        self._claimFile()
+        try:
+            last = int.from_bytes(self._read(self._stampPath), sys.byteorder)
+        except FileNotFoundError:
+            last = 0
+        except OSError as error:
+            raise _refusal(self._stampPath, "cannot be read", error) from error
+        # One that is damaged may say anything: beyond the largest it is
+        # no stamp of ours.
+        stamp = max(now, last + 1 if last < LARGEST_STAMP else 0)
+        self._write(stamp, self._stampPath)
+        return stamp
+
+    def _read(self, path: Path) -> bytes:
+        descriptor = self._files.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             return self._files.read(descriptor, SEQUENCE_BYTES + 1)
         finally:
@@ -182,7 +205,7 @@ class FileRingStorage:
         if self._waiting >= MOST_STORES:
             return fail(StorageRefused(f"{self._path}: the disk does not answer"))
         self._waiting += 1
-        stored = self._lock.run(self._inThread, self._write, sequence)
+        stored = self._lock.run(self._inThread, self._write, sequence, self._path)
         return stored.addBoth(self._answered)
 
     def _answered(self, result: Any) -> Any:
@@ -207,31 +230,35 @@ class FileRingStorage:
         Find out now, and not at the first ring, that nothing can be stored.
         """
         try:
-            self._writeTemporary(b"")
-            self._files.unlink(self._temporary)
+            self._files.unlink(self._writeTemporary(self._path, b""))
         except OSError as error:
-            raise self._refusal("cannot be written", error) from error
+            raise _refusal(self._path, "cannot be written", error) from error
 
-    def _write(self, sequence: int) -> None:
+    def _write(self, number: int, path: Path) -> None:
         """
-        In a thread: returns when the number is on the disk.
+        Returns when the number is on the disk: in a thread, or at the start.
         """
+        data = number.to_bytes(SEQUENCE_BYTES, sys.byteorder)
         try:
-            self._writeTemporary(sequence.to_bytes(SEQUENCE_BYTES, sys.byteorder))
-            self._files.replace(self._temporary, self._path)
+            self._files.replace(self._writeTemporary(path, data), path)
             self._synchronize()
         except OSError as error:
-            raise self._refusal("cannot be written", error) from error
+            raise _refusal(path, "cannot be written", error) from error
 
-    def _writeTemporary(self, data: bytes) -> None:
+    def _writeTemporary(self, path: Path, data: bytes) -> Path:
+        """
+        @return: where it is now.
+        """
+        temporary = path.with_name(f"{path.name}.new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = self._files.open(self._temporary, flags, 0o600)
+        descriptor = self._files.open(temporary, flags, 0o600)
         try:
             if self._files.write(descriptor, data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._files.fsync(descriptor)
         finally:
             self._files.close(descriptor)
+        return temporary
 
     def _synchronize(self) -> None:
         """
@@ -244,5 +271,6 @@ class FileRingStorage:
         finally:
             self._files.close(descriptor)
 
-    def _refusal(self, what: str, error: OSError) -> StorageRefused:
-        return StorageRefused(f"{self._path} {what}: {error.strerror}")
+
+def _refusal(path: Path, what: str, error: OSError) -> StorageRefused:
+    return StorageRefused(f"{path} {what}: {error.strerror}")

@@ -291,15 +291,19 @@ class MachineFaultTests(SynchronousTestCase):
 
     def test_clockBetweenLives(self) -> None:
         """
-        A node whose time of day went back while it was down may be taken for
-        a recording of its former self, until that one has been silent for
-        L{FORGET}.
+        A node whose time of day went back while it was down, and who lost its
+        disk too, may be taken for a recording of its former self, until that
+        one has been silent for L{FORGET}.  With its disk it is heard at once.
         """
         cluster = self.formed(3, key=KEY)
         cluster.kill(2)
         cluster.stepClock(2, -3600.0)
         cluster.run(1)
         cluster.boot(2)
+        cluster.settle()
+        cluster.kill(2)
+        cluster.stepClock(2, -3600.0)
+        cluster.boot(2, fresh=True)
         cluster.run(FORGET - 10)
         self.assertEqual(cluster.nodes[1].members, (1, 3))
         cluster.run(15)

@@ -376,6 +376,9 @@ class ServiceTests(SynchronousTestCase):
             def store(self, sequence: int) -> Deferred[None]:
                 raise AssertionError("never loaded")
 
+            def stamp(self, now: int) -> int:
+                raise AssertionError("never loaded")
+
         self.service._storage = NoStorage()
         self.assertRaises(StorageRefused, self.service.startService)
         self.assertFalse(self.service.running)

@@ -69,6 +69,31 @@ class FileRingStorageTests(SynchronousTestCase):
     def makeStorage(self) -> FileRingStorage:
         return FileRingStorage(str(self.directory), 7, execute)
 
+    def test_stamp(self) -> None:
+        """
+        Each start has a higher stamp than all before: the time, or one more
+        than the last where the clock went back.  [pitfall F5]
+        """
+        stamps = [self.makeStorage().stamp(now) for now in (1000, 500, 500, 2000)]
+        self.assertEqual(stamps, [1000, 1001, 1002, 2000])
+        self.assertIsNone(self.makeStorage().load())
+
+    def test_stampDamaged(self) -> None:
+        """
+        What can be no stamp is not counted on from.
+        """
+        for damage in (b"", b"\xff" * 8, b"\xff" * 30):
+            (self.directory / "start_7").write_bytes(damage)
+            self.assertEqual(self.makeStorage().stamp(1000), 1000)
+
+    def test_stampRefused(self) -> None:
+        """
+        A node that cannot keep it is told so.
+        """
+        (self.directory / "start_7").mkdir()
+        error = self.assertRaises(StorageRefused, self.storage.stamp, 1000)
+        self.assertIn("start_7", str(error))
+
     def test_anotherProcess(self) -> None:
         """
         While another process has the file, nobody else uses it; when that is

@@ -170,6 +170,9 @@ class FakeStorage:
         self.stores.append((sequence, stored))
         return stored
 
+    def stamp(self, now: int) -> int:
+        return now
+
 
 @implementer(ITotemListener)
 class Listener:
