@@ -1,0 +1,1 @@
+Real daemons under kills, pauses, lost disks and a network that fails, with the judges of the simulator over what they and their clients wrote down: `corotwist torture`, also with real corosync nodes in the ring; `twistd corosync --record FILE` writes what a ring does ([torture.md](../docs/torture.md)).
