@@ -546,7 +546,8 @@ class BlackBoxJudge(Judge):
         if lost:
             text = "discarded messages at the beginning of a ring"
             shown = [f"{m.nodeid}/{m.pid}:{n}" for m, n in sorted(lost)[:SHOWN]]
-            self._once("C2", text, stretch.history, stretch.start, lost=shown)
+            details = {"count": len(lost), "lost": shown}
+            self._once("C2", text, stretch.history, stretch.start, **details)
         return lost
 
     def _whole(
