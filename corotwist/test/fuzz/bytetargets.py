@@ -10,7 +10,7 @@ from typing import Final
 from twisted.protocols import amp
 
 from corotwist.engines import batch, compact, executive
-from corotwist.engines.compact import Announcement, CompactMcast
+from corotwist.engines.compact import Announcement, CompactMcast, Piece
 from corotwist.engines.executive import SERVICES_GROUP, SYNC_GROUP
 from corotwist.errors import InvalidParameter, WireError
 from corotwist.ipc import cpg
@@ -341,6 +341,8 @@ def _compact(data: bytes) -> None:
     message = CompactMcast.decode(body)
     if message.encode() != body:
         raise Wrong(f"{message} is {message.encode().hex()}")
+    if message.piece is Piece.BATCH and message.count > len(message.payload) // 4:
+        raise Wrong(f"{len(message.payload)} bytes taken for {message.count} messages")
 
 
 def _batch(data: bytes) -> None:

@@ -49,7 +49,8 @@ _MAKERS: Final = (
     EngineMaker("quorum", 1, "corotwist.engines.quorum.QuorumEngine"),
     EngineMaker("votequorum", 1, "corotwist.engines.votequorum.VoteQuorumEngine"),
 )
-_BOXES: Final = (*BYTES[:6], *[boxField] * 20)
+# What is not a box ends a connection, and nothing more is heard there.
+_BOXES: Final = (*BYTES[:2], *[boxField] * 60)
 _WORDS: Final = (
     *(GROUP, b"h", b"request", b"dispatch", b"True", b"cpg", b"services", b"ipc"),
     *(b"node.status", b"cpg.send", b"cpg.join", b"cpg.leave", b"credit", b"hello"),
@@ -69,7 +70,7 @@ def targets() -> Iterator[Target]:
         session=True,
         damages=_BOXES,
         words=_WORDS,
-        share=0.002,
+        share=0.004,
         # The smallest box makes an answer: an error with its text.
         swell=24,
         growing=_growingRequests,
@@ -82,7 +83,7 @@ def targets() -> Iterator[Target]:
         session=True,
         damages=_BOXES,
         words=_WORDS,
-        share=0.002,
+        share=0.004,
         # The same box makes a notification.
         swell=16,
         growing=_growingEvents,

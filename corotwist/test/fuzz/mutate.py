@@ -122,16 +122,19 @@ class Mutator:
 
     def _nextSession(self) -> bytes:
         """
-        Parts of one or two sessions, some of them changed.
+        Pieces of some sessions, some of their parts changed: to build a world
+        costs more than to say a little more in it.
         """
-        run = list(self._runs[self.below(len(self._runs))])
-        if self.chance() < 0.5:
+        run: list[Part] = []
+        wanted = 1 + self.below(MOST_PARTS)
+        while len(run) < wanted and self.chance() < 0.9:
             other = self._runs[self.below(len(self._runs))]
-            run = run[: self.below(len(run) + 1)] + other[self.below(len(other) + 1) :]
+            run += other[self.below(len(other) + 1) // 2 :]
         return self._changedRun(run)
 
     def _changedRun(self, run: list[Part]) -> bytes:
-        for _ in range(_CHANGES[self.below(len(_CHANGES))] * 2):
+        changes = _CHANGES[self.below(len(_CHANGES))] + self.below(len(run) + 1)
+        for _ in range(changes):
             self._changeRun(run)
         return parts.join(
             [(tag, data[: parts.LONGEST]) for tag, data in run[:MOST_PARTS]]

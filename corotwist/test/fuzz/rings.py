@@ -15,7 +15,7 @@ from corotwist.errors import WireError
 from corotwist.test.factories import TIMING, Harness, formed, makeRing
 from corotwist.test.fuzz import examples, parts
 from corotwist.test.fuzz.target import Run, Target, Wrong
-from corotwist.test.totem.test_absurd import reached
+from corotwist.test.totem.test_absurd import Liar, reached
 from corotwist.totem.effects import (
     ConfigurationChanged,
     Deliver,
@@ -25,13 +25,18 @@ from corotwist.totem.effects import (
 )
 from corotwist.totem.fragments import Assembly
 from corotwist.totem.ring import Ring
+from corotwist.totem.sequence import MASK
 from corotwist.totem.states import In
-from corotwist.totem.wire import MOST_MEMBERS
+from corotwist.totem.window import WINDOW
+from corotwist.totem.wire import MOST_MEMBERS, Join
 
 # Of one input, datagrams to a ring.
 MOST_FRAMES: Final = 1024
 # Of what others sent: so many before the moment, three times as many after it.
 RUN: Final = 12
+# Runs of messages that fit the moment, but for one thing or another.
+LIES: Final = 4
+LYING_RUNS: Final = 20
 # What one datagram, or the passing of a deadline, may cause.
 MOST_EFFECTS: Final = 1000
 # Tokens to ourselves, after which a ring of one has to rest.
@@ -58,6 +63,8 @@ def targets() -> Iterator[Target]:
             world.seeds,
             session=True,
             share=0.002,
+            # Sets of as many processors as a ring can have.
+            roomBytes=256 << 10,
             # A ring keeps what it gets, in objects with many numbers.
             growing=world.growing,
         )
@@ -87,6 +94,7 @@ class Processor:
                 self._deadlinePassed()
             self._perform(self.ring.framesReceived([frame], self.now))
         self.refuses = False
+        self._check()
         self._timePassed()
         self._check()
 
@@ -147,10 +155,16 @@ class Processor:
         ring = self.ring
         if ring.state not in (In.IDLE, In.STOPPED) and ring.deadline is None:
             raise Wrong(f"nothing will happen any more, {ring.state.value}")
-        sets = (ring.processors, ring.failed, ring.consensus, set(ring.departures))
-        most = max(map(len, sets))
+        if len(ring.processors) > MOST_MEMBERS:
+            raise Wrong(f"a set of {len(ring.processors)} processors")
+        for window in (ring.window, ring.forming):
+            for sequence in window._frames:
+                if not 0 < (sequence - window.released) & MASK <= WINDOW:
+                    raise Wrong(f"{sequence} is held, {window.released} released")
+        others = (ring.failed, ring.consensus, ring.departures)
+        most = max(map(len, others))
         if most > 2 * MOST_MEMBERS:
-            raise Wrong(f"a set of {most} processors")
+            raise Wrong(f"something about {most} processors")
 
 
 class RingWorld:
@@ -165,6 +179,7 @@ class RingWorld:
         self._frozen = b""
         self._now = 0.0
         self._sent: list[bytes] = []
+        self._lies: list[bytes] = []
 
     def begin(self) -> Run:
         """
@@ -181,6 +196,8 @@ class RingWorld:
         self._prepare()
         runs = [self._sent[at:] for at in range(0, len(self._sent), RUN)]
         runs += [[example.data] for example in examples.ringMessages()]
+        runs.append([_crowd(1), _crowd(1000)])
+        runs += [self._lies[at : at + LIES] for at in range(0, len(self._lies), LIES)]
         return [parts.join([(1, frame) for frame in run]) for run in runs]
 
     def growing(self, size: int) -> list[bytes]:
@@ -206,6 +223,8 @@ class RingWorld:
         ring = harness.rings[self._nodeid]
         self._now = harness.now
         self._frozen = pickle.dumps(ring)
+        liar = Liar(ring, Random(1))
+        self._lies = [liar.message().encode() for _ in range(LIES * LYING_RUNS)]
         moment = len(harness.sent)
         if self._state is not In.STOPPED:
             harness.run(TIMING.token)
@@ -220,6 +239,13 @@ class RingWorld:
         }
         way = ways.get(self._state)
         return reached(self._state, Random(1)) if way is None else way()
+
+
+def _crowd(start: int) -> bytes:
+    """
+    Node 1 has heard of as many as a ring can have.
+    """
+    return Join(1, 1, tuple(range(start, start + MOST_MEMBERS)), (), 4).encode()
 
 
 def _idle() -> Harness:

@@ -54,14 +54,20 @@ class CommandTests(SynchronousTestCase):
         """
         Without atheris damage is drawn, says so, and keeps what leads on.
         """
+        wire = targets()["wire"]
+        self.replaced(
+            Target(
+                "few", "a test", wire.begin, lambda: [b"\x70\xc0\3\0"], wire.refusals
+            )
+        )
         self.patch(command, "find_spec", lambda name: None)
         status, text = self.run_(
-            *("wire", "--seconds", "0", "--seed", "1", "--corpus", self.directory)
+            *("few", "--seconds", "0", "--seed", "1", "--corpus", self.directory)
         )
         self.assertEqual(status, 0)
         self.assertIn("atheris is not installed", text)
         self.assertIn("inputs of seed 1", text)
-        self.assertTrue(list(Path(self.directory, "wire").iterdir()))
+        self.assertTrue(list(Path(self.directory, "few").iterdir()))
 
     def test_harm(self) -> None:
         """
