@@ -24,6 +24,10 @@ MERGE: Final = "merge"
 HEARTBEAT: Final = "heartbeat"
 SETTLING: Final = "settling"
 
+# Visits in a row at which we answer a request, before we leave it to the next
+# who has the frame.
+ANSWERS: Final = 2
+
 
 def acceptable(ring: Ring, token: Token) -> bool:
     """
@@ -111,7 +115,11 @@ def watchIdleness(ring: Ring, token: Token) -> None:
 def retransmissions(ring: Ring, token: Token, allowance: int) -> list[bytes]:
     """
     Frames that others asked for and we have; their requests are done.
+
+    Where the path from us to him who asks is broken, all our answers are in
+    vain, and another's would arrive: now and then it is his turn.
     """
+    answered, ring.answered = ring.answered, {}
     if not token.requests:
         return []
     frames: list[bytes] = []
@@ -124,10 +132,12 @@ def retransmissions(ring: Ring, token: Token, allowance: int) -> list[bytes]:
             # Nobody lacks it; kept, such would take the room of true ones.
             continue
         frame = ring.forming.get(sequence)
-        if frame is None or len(frames) >= allowance:
+        times = answered.get(sequence, 0)
+        if frame is None or len(frames) >= allowance or times == ANSWERS:
             unserved.append(request)
         else:
             frames.append(frame.frame)
+            ring.answered[sequence] = times + 1
     token.requests = unserved
     ring.statistics.framesRetransmitted += len(frames)
     return frames

@@ -101,6 +101,8 @@ class Ring:
     @ivar solitude: whether we keep to ourselves.
     @ivar highestSequence: of any ring we have heard of.
     @ivar proposed: the commit token we have signed.
+    @ivar answered: at how many visits in a row, the last included, we sent a
+        frame again that is still asked for.
     """
 
     def __init__(
@@ -161,6 +163,7 @@ class Ring:
         self.lastAru = firstSequence
         self.aruUnchanged = 0
         self.sequenceUnchanged = 0
+        self.answered: dict[int, int] = {}
         self.tokenFrame = b""
         self.tokenTo = nodeid
         self.idle = False

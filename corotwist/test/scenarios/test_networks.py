@@ -177,16 +177,31 @@ class NetworkStories(Story):
         self.assertIs(cluster.running(A).life, life)
         self.assertEqual(cluster.nodes[B].members, (A, B, C))
 
+    def test_brokenPath(self) -> None:
+        """
+        Large datagrams of one node do not reach another, but those of a third
+        do: it sends them again, and everybody stays.  [pitfall K11]
+        """
+        cluster = self.formed(timing=timingFor(0.2, failReceive=50))
+        before = cluster.nodes[C].configurations[-1]
+        cluster.link(A, C).faults = Faults(largest=1000)
+        for number in range(500):
+            self.assertTrue(cluster.multicast(A, b"%03d" % number * 700))
+            cluster.run(0.02)
+        cluster.settle()
+        self.assertEqual(len(cluster.nodes[C].log), 500)
+        self.assertEqual(cluster.nodes[C].configurations[-1], before)
+
     def test_blackHole(self) -> None:
         """
-        Large datagrams of one node do not reach another, small ones do: it is
-        out as soon as it cannot keep up, and comes back ever more rarely; the
-        others lose nothing, and when the path is whole it is one of them.
-        [pitfall K11]
+        No large datagrams reach a node, small ones do: it is out as soon as it
+        cannot keep up, and comes back ever more rarely; the others lose
+        nothing, and when the paths are whole it is one of them.  [pitfall K11]
         """
         timing = timingFor(0.2, failReceive=50)
         cluster = self.formed(timing=timing)
-        cluster.link(A, C).faults = Faults(largest=1000)
+        for sender in (A, B):
+            cluster.link(sender, C).faults = Faults(largest=1000)
         left: list[float] = []
         inside = True
         accepted = 0
