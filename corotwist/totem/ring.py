@@ -161,8 +161,7 @@ class Ring:
         self.lastTokenSequence = (firstTokenSequence - 1) & MASK
         self.lastSequence = firstSequence
         self.lastAru = firstSequence
-        self.aruUnchanged = 0
-        self.sequenceUnchanged = 0
+        self.aruUnchanged = self.sequenceUnchanged = 0
         self.answered: dict[int, int] = {}
         self.tokenFrame = b""
         self.tokenTo = nodeid
