@@ -13,6 +13,7 @@ from attrs import define, field
 
 from corotwist.simulator.attacker import KINDS
 from corotwist.simulator.chance import source
+from corotwist.simulator.faults import Faults
 from corotwist.simulator.swarm.deeds import DISKS, EFFECTS, WHOLE
 from corotwist.simulator.swarm.network import coin, drawFaults
 from corotwist.simulator.swarm.plan import (
@@ -34,6 +35,13 @@ USUAL_SIZES: Final = (3, 5, 8)
 FIRST_SEQUENCES: Final = (0, 0x7FFFFFF0, 0xFFFFFF00, 0xFFFFFFF8)
 CORE_CHANCE: Final = 0.35
 SEALED_CHANCE: Final = 0.1
+# Runs in fair weather: a ring that changes then is worth nothing.
+FAIR_CHANCE: Final = 0.08
+FAIR_LOSSES: Final = (0.0, 0.005, 0.02)
+FAIR_RATES: Final = (5.0, 50.0, 200.0)
+# Some clusters are one node, and some nobody uses.
+ALONE_CHANCE: Final = 0.04
+SILENT_CHANCE: Final = 0.06
 # Deeds on a node that wait for what a node does, and not for a time.
 TRIGGERED_CHANCE: Final = 0.4
 # A ring is committed to when each member in turn has stored its name: when the
@@ -77,6 +85,8 @@ def draw(
     """
     random = source(seed, "plan", "services" if services else "rings")
     size = _drawSize(random, mostNodes)
+    if random.random() < FAIR_CHANCE:
+        return _drawFair(random, seed, size, services=services)
     length = random.uniform(2.0, 12.0)
     length = seconds if seconds is not None else length
     sealed = random.random() < SEALED_CHANCE
@@ -108,9 +118,32 @@ def draw(
     )
 
 
+def _drawFair(random: Random, seed: int, size: int, *, services: bool) -> Plan:
+    seconds = random.uniform(3.0, 8.0)
+    timing = {"windowSize": random.choice((10, 50, 300))}
+    rate = random.choice(FAIR_RATES)
+    return Plan(
+        seed=seed,
+        size=size,
+        services=services,
+        faults=Faults(loss=random.choice(FAIR_LOSSES)),
+        timing=timing if coin(random) else {},
+        firstSequence=random.choice(FIRST_SEQUENCES),
+        firstTokenSequence=random.choice(FIRST_SEQUENCES),
+        seconds=seconds,
+        work=_drawCrowd(random, size, seconds)
+        if services
+        else _drawMessages(random, size, seconds, rate),
+        fair=True,
+        core=tuple(range(1, size + 1)),
+    )
+
+
 def _drawSize(random: Random, most: int) -> int:
+    if most < TWO or random.random() < ALONE_CHANCE:
+        return 1
     usual = [size for size in USUAL_SIZES if size < most]
-    return random.randint(1, random.choice([*usual, most]))
+    return random.randint(TWO, random.choice([*usual, most]))
 
 
 def _drawCore(random: Random, size: int) -> tuple[tuple[int, ...], str]:
@@ -147,8 +180,12 @@ def _drawQuorum(random: Random, size: int) -> dict[str, Any]:
     }
 
 
-def _drawMessages(random: Random, size: int, seconds: float) -> tuple[Deed, ...]:
-    rate = random.choice((0.0, 2.0, 20.0, 100.0))
+def _drawMessages(
+    random: Random, size: int, seconds: float, rate: float | None = None
+) -> tuple[Deed, ...]:
+    if rate is None:
+        silent = random.random() < SILENT_CHANCE
+        rate = 0.0 if silent else random.choice((2.0, 20.0, 50.0, 100.0))
     sizes = random.choice(MESSAGE_SIZES)
     safe = coin(random)
     return tuple(

@@ -89,6 +89,8 @@ class Plan:
     @ivar seconds: how long the faults last.
     @ivar deeds: what is done to nodes, links and disks meanwhile.
     @ivar work: what applications and clients do.
+    @ivar fair: nothing happens but that a datagram is lost now and then, and
+        no ring may change.
     @ivar core: who must make progress when the faults end.
     @ivar outside: what the others are then: L{DOWN}; L{APART}, whole and on
         the other side of a cut; or L{BROKEN}, on that side with all faults.
@@ -109,6 +111,7 @@ class Plan:
     seconds: float = 5.0
     deeds: tuple[Deed, ...] = ()
     work: tuple[Deed, ...] = ()
+    fair: bool = False
     core: tuple[int, ...] = ()
     outside: str = DOWN
 
