@@ -375,10 +375,7 @@ class IdentityTests(Story):
         """
         What nodes that start from now on are told, and where they are.
         """
-        cluster._blueprint.text = configuration(hosts)
-        read = cluster._blueprint.anybody().totem
-        cluster._entries = {entry.nodeid: entry for entry in read.nodes}
-        cluster.network.hosts = {str(e.addresses[0]): e.nodeid for e in read.nodes}
+        cluster._workshop.rewrite(configuration(hosts))
 
 
 def configuration(hosts: dict[int, int]) -> str:

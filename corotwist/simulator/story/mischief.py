@@ -3,42 +3,23 @@ What a story can do to links, machines and processes, besides cutting and
 killing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from random import Random
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from corotwist.simulator.attacker import KINDS, Attacker
-from corotwist.simulator.clock import Clock
-from corotwist.simulator.faults import CLOG_SECONDS
-from corotwist.simulator.jury import Jury
-from corotwist.simulator.network import Network
-from corotwist.simulator.node import SimulatedNode
-from corotwist.simulator.process import Fuse, Process
+from corotwist.simulator.attacker import KINDS
+from corotwist.simulator.faults import CALM, CLOG_SECONDS
+from corotwist.simulator.process import Fuse
 from corotwist.simulator.sockets import Refusal
+from corotwist.simulator.story.links import Links
 
 # What one node of a swizzle waits for the next, in seconds.
 SWIZZLE_STEP: Final = 0.1
 
 
-class Mischief:
+class Mischief(Links):
     """
     A part of L{Cluster<corotwist.simulator.cluster.Cluster>}.
-
-    @ivar whim: draws what is not said.
     """
-
-    network: Network
-    nodes: Mapping[int, SimulatedNode]
-    clock: Clock
-    jury: Jury
-    whim: Random
-    attacker: Attacker
-
-    def running(self, nodeid: int) -> Process:
-        """
-        The process of a node that is up.
-        """
-        raise NotImplementedError
 
     # Links.
 
@@ -174,3 +155,23 @@ class Mischief:
         """
         self.attacker.attack(rate, seconds, kinds)
         self.jury.note("attack", rate=rate, seconds=seconds, kinds=[*kinds])
+
+    # The end of it.
+
+    def calm(self) -> None:
+        """
+        End every fault of networks and disks, slowness, and pauses.
+        """
+        self.heal()
+        self.faults = CALM
+        self.attacker.stop()
+        self.network.rules.clear()
+        for link in self.network.links():
+            link.faults = None
+            link.cloggedUntil = 0.0
+        for node in self.nodes.values():
+            node.disk.refusing = node.disk.unusable = False
+            if node.process is not None:
+                node.process.slowness = 0.0
+                self.repair(node.nodeid)
+                node.process.resume()

@@ -1,0 +1,3 @@
+"""
+What a story can say of a cluster, by its subjects.
+"""
