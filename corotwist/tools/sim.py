@@ -9,17 +9,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from shlex import quote
 from time import perf_counter
 from typing import IO, Any, Final
 
-from attrs import define
+from attrs import define, evolve
 from twisted.python.usage import Options, UsageError
 
 from corotwist.errors import CorotwistError
 from corotwist.simulator.diagram import page
 from corotwist.simulator.swarm.draw import MOST_SIZE, draw
 from corotwist.simulator.swarm.plan import Plan
-from corotwist.simulator.swarm.run import Outcome, outcome
+from corotwist.simulator.swarm.run import Outcome, outcome, replayOf
 from corotwist.simulator.swarm.shrink import MOST_TRIES, Shrinker
 from corotwist.tools import simrates, simring
 from corotwist.tools.simruns import Tally, Task, factoryOf, perform, performAll, swarmOf
@@ -99,7 +100,10 @@ class SimOptions(Options):
         ["story", None, None, "run a plan that was saved in a file"],
         ["save", None, None, "write the plan of --seed or --shrink to this file"],
         ["diagram", None, None, "draw the run that failed, or --seed, as a page"],
-        ["plan", None, None, "your own runs: module:name of a kind of Swarm"],
+        [
+            *("plan", None, None),
+            "your own runs: module:name of a kind of Swarm; whole nodes unless --rings",
+        ],
         [
             *("ring", None, None, "rings of 2, 4, 8 … so many nodes: time and traffic"),
             _number("ring", 2, LARGEST_CLUSTER),
@@ -120,9 +124,23 @@ class SimOptions(Options):
         """
         Of whole nodes?
         """
-        if self["services"]:
-            return (True,)
-        return (False,) if self["rings"] else (False, True)
+        if self["rings"]:
+            return (False,)
+        # Who brings runs of his own has a service to test.
+        return (True,) if self["services"] or self["plan"] else (False, True)
+
+    def replay(self, seed: int, *, services: bool) -> str:
+        """
+        The command that repeats the run of a seed.
+        """
+        return replayOf(seed, self["nodes"], self["plan"] or "", services=services)
+
+    def retell(self, path: str) -> str:
+        """
+        The command that repeats a run that was saved.
+        """
+        own = f" --plan {self['plan']}" if self["plan"] else ""
+        return f"corotwist sim --story {quote(path)}{own}"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -136,6 +154,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         options.parseOptions(list(argv))
         if options["plan"]:
+            _lookHere()
             factoryOf(options["plan"])
         return _command(options)
     except (UsageError, CorotwistError) as error:
@@ -144,6 +163,16 @@ def run(argv: Sequence[str]) -> int:
     except OSError as error:
         print(f"corotwist sim: {error.filename}: {error.strerror}", file=sys.stderr)
         return WRONG_USE
+
+
+def _lookHere() -> None:
+    """
+    Runs of one's own are mostly in the directory where one is, and a command
+    that is installed does not look there.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
 
 
 def _command(options: SimOptions) -> int:
@@ -175,7 +204,7 @@ def _one(options: SimOptions, plan: Plan) -> int:
         Path(options["save"]).write_text(plan.toJson(), "utf-8")
     came = outcome(swarmOf(_taskOf(options, plan)))
     if came.promise and options["shrink"]:
-        plan = _shrunk(options, plan, came)
+        plan, came = _shrunk(options, plan, came)
     if options["diagram"]:
         _draw(options, plan)
     _tell(options, [came], plan)
@@ -190,7 +219,7 @@ def _taskOf(options: SimOptions, plan: Plan, *, keepTrace: bool = False) -> Task
         plan=plan,
         keepTrace=keepTrace,
         factory=options["plan"] or "",
-        replay=f"corotwist sim --story {options['story']}" if options["story"] else "",
+        replay=options.retell(options["story"]) if options["story"] else "",
     )
 
 
@@ -203,9 +232,9 @@ def _draw(options: SimOptions, plan: Plan) -> None:
         print(f"drawn in {path}")
 
 
-def _shrunk(options: SimOptions, plan: Plan, came: Outcome) -> Plan:
+def _shrunk(options: SimOptions, plan: Plan, came: Outcome) -> tuple[Plan, Outcome]:
     """
-    A smaller plan that fails in the same way, in a file.
+    A smaller plan that fails in the same way, in a file, and how it fails.
     """
     quiet = options["json"]
     bar = Bar(sys.stderr if quiet else sys.stdout)
@@ -232,8 +261,9 @@ def _shrunk(options: SimOptions, plan: Plan, came: Outcome) -> Plan:
         print(f"the smallest run that still breaks {came.promise}: {shrinker.best}")
         for deed in shrinker.best.deeds:
             print(f"  {deed}")
-        print(f"saved; run it again with: corotwist sim --story {path}")
-    return shrinker.best
+        print(f"saved; run it again with: {options.retell(str(path))}\n")
+    task = _taskOf(options, shrinker.best)
+    return shrinker.best, perform(evolve(task, replay=options.retell(str(path))))
 
 
 def _tell(options: SimOptions, outcomes: Sequence[Outcome], plan: Plan) -> None:
@@ -282,7 +312,7 @@ def _many(options: SimOptions) -> int:
     if options["json"]:
         print(json.dumps(tally.summary() | {"interrupted": interrupted}))
     else:
-        _report(tally, interrupted=interrupted)
+        _report(options, tally, interrupted=interrupted)
     if tally.failures and (options["shrink"] or options["diagram"]):
         _afterwards(options, tally.failures[0])
     return FAILED if tally.failures else 0
@@ -328,7 +358,7 @@ def _progress(options: SimOptions, tally: Tally, goal: int) -> str:
     )
 
 
-def _report(tally: Tally, *, interrupted: bool) -> None:
+def _report(options: SimOptions, tally: Tally, *, interrupted: bool) -> None:
     summary = tally.summary()
     seen = "interrupted; so far " if interrupted else ""
     verdict = (
@@ -352,8 +382,8 @@ def _report(tally: Tally, *, interrupted: bool) -> None:
         kind = "services" if came.services else "rings"
         print(
             f"  seed {came.seed}, {kind}, broke {came.promise}: make it smaller and"
-            f" draw it with: corotwist sim --{kind} --seed {came.seed} --shrink"
-            f" --diagram run.html"
+            f" draw it with: {options.replay(came.seed, services=came.services)}"
+            f" --shrink --diagram run.html"
         )
 
 
@@ -363,9 +393,11 @@ def _afterwards(options: SimOptions, came: Outcome) -> None:
     """
     plan = draw(came.seed, options["nodes"], services=came.services)
     if options["shrink"]:
-        plan = _shrunk(options, plan, came)
+        plan, came = _shrunk(options, plan, came)
     if options["diagram"]:
         _draw(options, plan)
+    if options["shrink"] and not options["json"]:
+        print(came.text)
 
 
 @define(eq=False)

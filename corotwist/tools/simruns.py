@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 
 from corotwist.errors import CorotwistError
 from corotwist.simulator.swarm.plan import Plan
-from corotwist.simulator.swarm.run import Outcome, Swarm, outcome
+from corotwist.simulator.swarm.run import Outcome, Swarm, outcome, replayOf
 
 # One run takes seconds; a process that says nothing for so long has died.
 MOST_SECONDS: Final = 1800.0
@@ -71,7 +71,8 @@ def swarmOf(task: Task) -> Swarm:
     """
     swarm: Swarm = factoryOf(task.factory)(
         task.seed,
-        task.replay,
+        task.replay
+        or replayOf(task.seed, task.mostNodes, task.factory, services=task.services),
         mostNodes=task.mostNodes,
         keepTrace=task.keepTrace,
         services=task.services,

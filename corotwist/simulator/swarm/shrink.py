@@ -22,6 +22,8 @@ MOST_TRIES: Final = 400
 SMALL_MESSAGE: Final = 10
 # Faults that end before this are not made to end sooner.
 SHORTEST: Final = 0.5
+# Nor are they when that would gain less: halves of halves have no end.
+LEAST_GAIN: Final = 0.1
 
 # What names one node in a deed, and what names several.
 _NAMES: Final = frozenset({"nodeid", "source", "target"})
@@ -156,7 +158,7 @@ class Shrinker:
             (deed.when.at for deed in (*self.best.deeds, *self.best.work)), default=0.0
         )
         for seconds in (last + SHORTEST, (last + self.best.seconds) / 2):
-            if SHORTEST < seconds < self.best.seconds:
+            if SHORTEST < seconds < self.best.seconds - LEAST_GAIN:
                 self.attempt(evolve(self.best, seconds=seconds))
 
 

@@ -11,7 +11,7 @@ from corotwist.simulator.faults import Faults
 from corotwist.simulator.swarm.draw import draw
 from corotwist.simulator.swarm.plan import DOWN, Deed, Plan, When
 from corotwist.simulator.swarm.run import Outcome, Swarm, outcome
-from corotwist.simulator.swarm.shrink import Shrinker, without
+from corotwist.simulator.swarm.shrink import MOST_TRIES, Shrinker, without
 
 
 class Superstitious(Swarm):
@@ -78,6 +78,16 @@ class ShrinkTests(SynchronousTestCase):
         )
         shrinker.shrink()
         self.assertEqual(told, [2, 1, 0])
+
+    def test_ends(self) -> None:
+        """
+        When nothing more can be left out it ends, and does not go on to gain
+        ever less time.
+        """
+        plan = Plan(1, 2, deeds=RESTARTS, seconds=4.0)
+        shrinker = Shrinker(runIt, plan, runIt(plan))
+        self.assertTrue(shrinker.shrink().seconds < 1.3)
+        self.assertTrue(shrinker.tries > MOST_TRIES - 60, shrinker.tries)
 
     def test_samePromise(self) -> None:
         """

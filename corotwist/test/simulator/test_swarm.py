@@ -27,7 +27,7 @@ from corotwist.simulator.swarm.plan import (
     before,
     ended,
 )
-from corotwist.simulator.swarm.run import Swarm, outcome, replayOf
+from corotwist.simulator.swarm.run import DEMAND, Swarm, outcome, replayOf
 from corotwist.simulator.swarm.sometimes import EVERYWHERE, INSTALLED, RINGS, SERVICES
 
 
@@ -148,10 +148,10 @@ class PlanTests(SynchronousTestCase):
         plan = Plan(7, 2, deeds=(deed("kill", nodeid=2),), seconds=3.0)
         self.assertEqual(str(plan.deeds[0]), "0.500 kill nodeid 2")
         self.assertIn("2 nodes, seed 7: 1 deeds", str(plan))
-        self.assertEqual(replayOf(plan), "corotwist sim --rings --seed 7")
+        self.assertEqual(replayOf(7, services=False), "corotwist sim --rings --seed 7")
         self.assertEqual(
-            replayOf(evolve(plan, services=True), 4),
-            "corotwist sim --services --seed 7 --nodes 4",
+            replayOf(7, 4, "mine:Runs", services=True),
+            "corotwist sim --services --seed 7 --nodes 4 --plan mine:Runs",
         )
 
 
@@ -306,6 +306,30 @@ class RunTests(SynchronousTestCase):
 
         told = outcome(Wrong(5, plan=Plan(5, 1)))
         self.assertEqual(told.promise, "ZeroDivisionError")
+
+    def test_demand(self) -> None:
+        """
+        What the run's own class asserts is a demand of its own; what ours
+        asserts when it is called from there is not.
+        """
+
+        class Picky(Swarm):
+            def finish(self) -> None:
+                assert self.seed == 4, "only four will do"
+
+        class Clumsy(Swarm):
+            def finish(self) -> None:
+                self.cluster.clock.callLater(-1.0, print)
+
+        told = outcome(Picky(5, plan=Plan(5, 1, seconds=1.0)))
+        self.assertEqual(told.promise, DEMAND)
+        first, where, *_ = told.text.splitlines()
+        self.assertEqual(first, f"{DEMAND} was not met: only four will do")
+        self.assertIn("test_swarm.py, line ", where)
+        self.assertIn("in finish: assert self.seed == 4", where)
+        self.assertIn(f"--plan {__name__}:", told.text)
+        told = outcome(Clumsy(5, plan=Plan(5, 1, seconds=1.0)))
+        self.assertEqual(told.promise, "AssertionError")
 
     def test_storm(self) -> None:
         """

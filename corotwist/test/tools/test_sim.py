@@ -3,6 +3,7 @@ C{corotwist sim}.
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
@@ -28,6 +29,16 @@ class Unlucky(Swarm):
     def finish(self) -> None:
         if self.cluster.nodes[1].lives > 1:
             raise ValueError("node 1 was killed")
+
+
+class Demanding(Swarm):
+    """
+    Nobody may ever have been killed.
+    """
+
+    def finish(self) -> None:
+        lives = {n: node.lives for n, node in self.cluster.nodes.items()}
+        assert set(lives.values()) == {1}, f"lives: {lives}"
 
 
 class Impatient(Swarm):
@@ -168,16 +179,22 @@ class OneRunTests(SynchronousTestCase):
         """
         It is made smaller, in a file that fails again.
         """
-        path, plan = self.mktemp(), f"{HERE}:Unlucky"
-        status, out, _ = command(
-            *("--story", self.story, "--plan", plan, "--shrink", "--save", path)
-        )
+        path, plan = self.mktemp(), f"{HERE}:Demanding"
+        argv = ("--story", self.story, "--plan", plan)
+        status, out, _ = command(*argv)
+        self.assertIn("demand was not met: lives: {1: 2, 2: 1, 3: 1}", out)
+        status, out, _ = command(*argv, "--shrink", "--save", path)
         self.assertEqual(status, 1)
         smaller = Plan.fromJson(Path(path).read_text())
         self.assertEqual([deed.verb for deed in smaller.deeds], ["restart"])
-        self.assertIn(f"corotwist sim --story {path}", out)
-        status, _, _ = command("--story", path, "--plan", plan)
-        self.assertEqual(status, 1)
+        _, told = out.split("smallest run that still breaks the test's own demand")
+        again = f"corotwist sim --story {path} --plan {plan}"
+        self.assertIn(f"run it again with: {again}\n", told)
+        self.assertIn("demand was not met: lives: {1: 2}\n", told)
+        self.assertNotIn("1: 2, ", told)
+        self.assertTrue(told.endswith(f"replay: {again}\n"))
+        status, told, _ = command("--story", path, "--plan", plan)
+        self.assertEqual((status, told.count("lives: {1: 2}\n")), (1, 1))
 
     def test_diagram(self) -> None:
         """
@@ -226,7 +243,42 @@ class ManyRunsTests(SynchronousTestCase):
         self.assertTrue(len(found["failures"]) > 1)
         seed = found["failures"][0]["seed"]
         status, out, _ = self.few("--plan", plan, "--rings", "--first", f"{seed}")
-        self.assertIn(f"corotwist sim --rings --seed {seed}", out)
+        again = f"corotwist sim --rings --seed {seed} --nodes 2 --plan {plan}"
+        self.assertIn(f"replay: {again}\n", out)
+        self.assertIn(f"with: {again} --shrink", out)
+
+    def test_services(self) -> None:
+        """
+        Runs of one's own are of whole nodes, unless one says otherwise; what
+        is made smaller is told when it is.
+        """
+        plan, path = f"{HERE}:Demanding", self.mktemp()
+        argv = ("--plan", plan, "--seeds", "20", "--shrink", "--save", path)
+        status, out, _ = self.few(*argv)
+        self.assertEqual(status, 1)
+        self.assertIn("corotwist sim --services --seed ", out)
+        self.assertNotIn("rings", out)
+        self.assertTrue(out.endswith(f"--story {path} --plan {plan}\n"), out)
+        self.assertTrue(Plan.fromJson(Path(path).read_text()).services)
+
+    def test_here(self) -> None:
+        """
+        They may be in the directory where one is.
+        """
+        self.patch(sys, "path", [p for p in sys.path if p != str(Path.cwd())])
+        name = Path(self.mktemp()).name.replace(".", "_")
+        Path(f"{name}.py").write_text(
+            "from corotwist.simulator.swarm.run import Swarm\n"
+            "class Runs(Swarm):\n"
+            "    def finish(self):\n"
+            "        assert not self.plan.services, 'whole nodes'\n"
+        )
+        self.addCleanup(sys.modules.pop, name, None)
+        status, out, _ = self.few("--seeds", "1", "--plan", f"{name}:Runs")
+        self.assertEqual(status, 1)
+        self.assertIn(f"not met: whole nodes\n  {name}.py, line 4, in finish", out)
+        status, _, _ = self.few("--seeds", "1", "--rings", "--plan", f"{name}:Runs")
+        self.assertEqual(status, 0)
 
     def test_minutes(self) -> None:
         """
