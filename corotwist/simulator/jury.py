@@ -16,6 +16,7 @@ from corotwist.config.settings import Timing
 from corotwist.simulator.clock import Clock
 from corotwist.simulator.faults import KINDS
 from corotwist.simulator.judges.evs import EvsJudge
+from corotwist.simulator.judges.flow import FlowJudge
 from corotwist.simulator.judges.groups import GroupsJudge, Path
 from corotwist.simulator.judges.inside import InsideJudge
 from corotwist.simulator.judges.judge import Life, Violation
@@ -32,6 +33,7 @@ from corotwist.totem.effects import (
     Effect,
     Multicast,
     StateChanged,
+    Unicast,
 )
 from corotwist.totem.membership import Configuration, RingId
 
@@ -90,6 +92,7 @@ class Jury:
     evs: EvsJudge = field(init=False)
     messages: MessageJudge = field(init=False)
     traffic: TrafficJudge = field(init=False)
+    flow: FlowJudge = field(init=False)
     groups: GroupsJudge = field(init=False)
     sync: SyncJudge = field(init=False)
     votes: VotesJudge = field(init=False)
@@ -104,6 +107,7 @@ class Jury:
         self.evs = EvsJudge(self.violated)
         self.messages = MessageJudge(self.violated)
         self.traffic = TrafficJudge(self.violated, self.timing, self.size)
+        self.flow = FlowJudge(self.violated, self.timing.windowSize)
         self.sync = SyncJudge(self.violated)
         self.groups = GroupsJudge(self.violated, self.path, self.sync.cameAlong)
         self.votes = VotesJudge(self.violated)
@@ -211,6 +215,7 @@ class Jury:
         it its place.
         """
         last = self._lastSent.get(life, 0)
+        self.flow.multicast(life, effect.frames)
         self.inside.work += self.size * len(effect.frames)
         for frame in effect.frames:
             if frame[3:5] != _DATA:
@@ -227,6 +232,9 @@ class Jury:
             self.evs.sent(life, ringId, sequence, number, payload)
             if self.safe is not None:
                 self.safe.sent(ringId, sequence, safe=frame[_GUARANTEE_AT] == _SAFE)
+
+    def _unicast(self, life: Life, effect: Unicast) -> None:
+        self.flow.unicast(life, effect.frame)
 
     def _deliver(self, life: Life, effect: Deliver) -> None:
         self.record(
@@ -352,6 +360,7 @@ class Jury:
 
 _HANDLERS: Final[dict[type, Callable[[Jury, Life, Any], None]]] = {
     Multicast: Jury._multicast,  # noqa: SLF001
+    Unicast: Jury._unicast,  # noqa: SLF001
     Deliver: Jury._deliver,  # noqa: SLF001
     ConfigurationChanged: Jury._configured,  # noqa: SLF001
     StateChanged: Jury._stateChanged,  # noqa: SLF001
