@@ -4,9 +4,9 @@ The judge of process groups: what their clients see.
 
 from collections.abc import Callable, Collection, Mapping
 from struct import Struct
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from corotwist.engines import batch
 from corotwist.engines.interfaces import (
@@ -103,6 +103,21 @@ class Belonging:
     constant: set[Member] = field(factory=set)
 
 
+@frozen
+class Origin:
+    """
+    What is remembered of a client that may be gone, while others may still
+    hear of it.
+    """
+
+    member: Member
+    life: Life
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
 def nobodyKnows(life: Life) -> frozenset[int] | None:
     """
     Who came along, where nobody watches the rounds.
@@ -124,17 +139,17 @@ class GroupsJudge(Judge):
     path: Callable[[Life], Path]
     came: Callable[[Life], frozenset[int] | None] = nobodyKnows
     _members: dict[tuple[Party, bytes], Belonging] = field(factory=dict)
-    _clients: dict[int, Party] = field(factory=dict)
+    _origins: dict[int, Origin] = field(factory=dict)
     _sent: dict[tuple[int, int], tuple[bytes, bytes]] = field(factory=dict)
     _outstanding: dict[Party, dict[int, bytes]] = field(factory=dict)
     _rings: dict[Party, RingId | None] = field(factory=dict)
     _paths: dict[tuple[Life, RingId], Path] = field(factory=dict)
-    _intervals: dict[tuple[bytes, RingId, Path], tuple[Party, tuple[int, int]]] = field(
-        factory=dict
+    _intervals: dict[tuple[bytes, RingId, Path], tuple[Origin, tuple[int, int]]] = (
+        field(factory=dict)
     )
     _fellows: dict[tuple[Life, RingId], frozenset[int] | None] = field(factory=dict)
     _joining: set[tuple[Party, bytes]] = field(factory=set)
-    _users: dict[tuple[Life, int], Party] = field(factory=dict)
+    _users: dict[tuple[Life, int], int] = field(factory=dict)
     _shared: set[tuple[Life, int]] = field(factory=set)
     _void: dict[tuple[int, int], str] = field(factory=dict)
 
@@ -144,9 +159,10 @@ class GroupsJudge(Judge):
         """
         There is a new client.
         """
-        self._clients[client.identity] = client
+        identity = client.identity
+        self._origins[identity] = Origin(client.member, client.life, str(client))
         user = client.life, client.member.pid
-        if self._users.setdefault(user, client) is not client:
+        if self._users.setdefault(user, identity) != identity:
             self._shared.add(user)
         self._rings[client] = None
         self._outstanding[client] = {}
@@ -168,6 +184,11 @@ class GroupsJudge(Judge):
         for client in [c for c in self._rings if c.life is life]:
             client.open = False
             self.closed(client)
+        self._shared = {user for user in self._shared if user[0] is not life}
+        tables: tuple[dict[Any, Any], ...] = self._users, self._paths, self._fellows
+        for table in tables:
+            for key in [key for key in table if key[0] is life]:
+                del table[key]
 
     def answered(
         self, client: Party, asked: str, group: bytes, error: BaseException | None
@@ -272,7 +293,7 @@ class GroupsJudge(Judge):
         if belonging is None:
             self._blame("C7", "got a message of a group it is not in", client, of=group)
             return
-        origin = self._clients.get(identity)
+        origin = self._origins.get(identity)
         if self._sent.get((identity, number)) != (group, payload) or origin is None:
             self._blame("C4", "got what was not sent so", client, number=number)
             return
@@ -299,7 +320,7 @@ class GroupsJudge(Judge):
         belonging.heard[identity] = max(number, heard)
         belonging.seen.add(identity, number)
         client.log.append((group, sender, payload))
-        if origin is client:
+        if identity == client.identity:
             self._outstanding[client].pop(number, None)
 
     # Views.
@@ -448,7 +469,9 @@ class GroupsJudge(Judge):
         self, client: Party, interval: tuple[bytes, RingId, Path], seen: Summary
     ) -> None:
         here = seen.frozen()
-        other, there = self._intervals.setdefault(interval, (client, here))
+        other, there = self._intervals.setdefault(
+            interval, (self._origins[client.identity], here)
+        )
         if here != there:
             self._blame(
                 "C2",
@@ -552,7 +575,7 @@ class GroupsJudge(Judge):
         promise: str,
         text: str,
         client: Party,
-        *others: Party,
+        *others: Party | Origin,
         **details: object,
     ) -> None:
         lives = [client.life, *(other.life for other in others)]

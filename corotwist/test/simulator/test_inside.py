@@ -3,7 +3,9 @@ The judges who look inside: what is broken by hand there is told by name.
 """
 
 from collections.abc import Callable
+from gc import collect
 from typing import Any
+from weakref import ref
 
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -342,6 +344,28 @@ class LeakTests(SynchronousTestCase):
         ]
         self.assertEqual(grown, [])
         self.assertGreater(sum(last.values()), 100)
+
+    def test_clientsForgotten(self) -> None:
+        """
+        Nobody keeps a client that is gone, nor the engine it was at, whoever
+        still remembers what it sent.
+        """
+        self.patch(globalLogPublisher, "_observers", [])
+        cluster = Cluster(2, 3, services=True)
+        cluster.settle()
+        clients = [cluster.client(nodeid) for nodeid in (1, 2)]
+        for client in clients:
+            client.join(b"g")
+        cluster.run(0.5)
+        clients[0].send(b"g", b"x").addErrback(lambda failure: None)
+        cluster.run(0.5)
+        kept = [ref(thing) for thing in (clients[0], clients[0].engine)]
+        del client, clients[0]
+        cluster.kill(1)
+        cluster.boot(1)
+        cluster.run(100.0)  # Until none of its timers is left.
+        collect()
+        self.assertEqual([each() for each in kept], [None, None])
 
     def _busy(self, cluster: Cluster) -> None:
         clients = [cluster.client(nodeid) for nodeid in (1, 2)]
