@@ -13,7 +13,7 @@ from shlex import quote
 from time import perf_counter
 from typing import IO, Any, Final
 
-from attrs import define, evolve
+from attrs import define
 from twisted.python.usage import Options, UsageError
 
 from corotwist.errors import CorotwistError
@@ -262,8 +262,8 @@ def _shrunk(options: SimOptions, plan: Plan, came: Outcome) -> tuple[Plan, Outco
         for deed in shrinker.best.deeds:
             print(f"  {deed}")
         print(f"saved; run it again with: {options.retell(str(path))}\n")
-    task = _taskOf(options, shrinker.best)
-    return shrinker.best, perform(evolve(task, replay=options.retell(str(path))))
+    options["story"] = str(path)  # From here on this is the run.
+    return shrinker.best, perform(_taskOf(options, shrinker.best))
 
 
 def _tell(options: SimOptions, outcomes: Sequence[Outcome], plan: Plan) -> None:
