@@ -48,7 +48,14 @@ class BadCount(WireError):
 
 class ForgedFrame(WireError):
     """
-    The seal does not fit: another key, or changed on its way.
+    The seal does not fit, another key made it or it was changed on its way; or
+    it says that it is from somebody else than whose key or address it has.
+    """
+
+
+class NodeidTaken(ForgedFrame):
+    """
+    From another machine, but with our own nodeid.
     """
 
 

@@ -4,7 +4,7 @@ Sealed datagrams: authentic, secret, and accepted once.
 What it protects against, and what it does not, is in C{docs/security.md}.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from struct import Struct
 from typing import Final
@@ -59,7 +59,7 @@ LARGEST_KEY_FILE: Final = 4096
 
 # Plain totem messages, as far as a seal has to be compared with them.
 _SWAPPED_MAGIC: Final = b"\xc0\x70"
-_TYPE_AT: Final = 3
+TYPE_AT: Final = 3
 _SENDER_AT: Final = {0: 5, 2: 13, 3: 13, 4: 5, 5: 5}
 
 
@@ -177,6 +177,7 @@ class Sealer:
         higher than at its previous start, or it is not heard for a while.
     @param salt: 8 random bytes; together with the stamp they keep nonces from
         repeating even where clocks do.
+    @ivar start: stamp and salt, as they travel.
     """
 
     def __init__(self, key: bytes, nodeid: int, stamp: int, salt: bytes) -> None:
@@ -185,7 +186,7 @@ class Sealer:
         mark = _mark(key)
         self._header = _HEADER.pack(MAGIC, VERSION, mark, nodeid)
         self._directed = _HEADER.pack(MAGIC, VERSION | DIRECTED, mark, nodeid)
-        self._start = _START.pack(stamp, salt)
+        self.start = _START.pack(stamp, salt)
         self._counter = 0
 
     def seal(self, message: bytes) -> bytes:
@@ -203,7 +204,7 @@ class Sealer:
         return self._sealed(message, header, header + _RECIPIENT.pack(nodeid))
 
     def _sealed(self, message: bytes, header: bytes, associated: bytes) -> bytes:
-        nonce = self._start + self._counter.to_bytes(8, "little")
+        nonce = self.start + self._counter.to_bytes(8, "little")
         self._counter += 1
         sealed = self._cipher.encrypt(message, associated, nonce)
         return b"%b%b%b" % (header, nonce, sealed)
@@ -274,10 +275,16 @@ class Opener:
     @param nodeid: our own: nothing that we sealed may come back to us.
     @param senders: the configured nodes; so many starts are remembered, and no
         more.
+    @param start: of our own sealer: tells what is reflected to us from what
+        another machine says in our name.
     """
 
     def __init__(
-        self, keys: Sequence[bytes], nodeid: int, senders: Iterable[int]
+        self,
+        keys: Sequence[bytes],
+        nodeid: int,
+        senders: Iterable[int],
+        start: bytes = b"",
     ) -> None:
         self._ciphers: dict[int, list[_Cipher]] = {}
         for key in keys:
@@ -285,12 +292,20 @@ class Opener:
         self._nodeid = nodeid
         self._recipient = _RECIPIENT.pack(nodeid)
         self._senders = frozenset(senders)
+        self._start = start
         self._heard: dict[int, _Heard] = {}
 
-    def open(self, datagram: bytes, now: float) -> tuple[int, bytes]:
+    def open(
+        self,
+        datagram: bytes,
+        now: float,
+        check: Callable[[int], None] | None = None,
+    ) -> tuple[int, bytes]:
         """
         Who sealed it, and the totem message inside.
 
+        @param check: called with the nodeid of an authentic datagram before
+            it counts for anything; may raise.
         @raise UnknownFrame: not sealed, another version, or an unlisted node.
         @raise TruncatedFrame: too short to be sealed.
         @raise OversizedFrame: longer than a datagram can be.
@@ -313,6 +328,8 @@ class Opener:
         if version & DIRECTED:
             associated += self._recipient
         message = self._decrypted(datagram, mark, associated)
+        if check is not None and start != self._start:
+            check(nodeid)
         self._once(nodeid, start, counter, now)
         return nodeid, message
 
@@ -340,21 +357,30 @@ class Opener:
         return older and now - heard.at <= FORGET
 
 
+def claimedSender(message: bytes) -> int | None:
+    """
+    Whom a totem message names as the node that sends it.
+
+    @return: L{None} for a data frame, which whoever holds it sends again for
+        its originator, byte by byte; and for what is too short or of an
+        unknown type, which is left for the decoder to refuse.
+    """
+    place = _SENDER_AT.get(message[TYPE_AT]) if len(message) > TYPE_AT else None
+    if place is None or len(message) < place + 4:
+        return None
+    swapped = message[:2] == _SWAPPED_MAGIC
+    return int.from_bytes(message[place : place + 4], "big" if swapped else "little")
+
+
 def checkSender(nodeid: int, message: bytes) -> None:
     """
     Compare who sealed a totem message with whom the message names.
 
     Tokens, commit tokens, merge detections, joins, leaves and hold cancels
-    name the node that sends them.  A data frame does not have to: whoever
-    holds it sends it again for its originator, byte by byte.  What is too
-    short or of an unknown type is left for the decoder to refuse.
+    name the node that sends them.
 
     @raise ForgedFrame: they differ.
     """
-    place = _SENDER_AT.get(message[_TYPE_AT]) if len(message) > _TYPE_AT else None
-    if place is None or len(message) < place + 4:
-        return
-    swapped = message[:2] == _SWAPPED_MAGIC
-    claimed = int.from_bytes(message[place : place + 4], "big" if swapped else "little")
-    if claimed != nodeid:
+    claimed = claimedSender(message)
+    if claimed is not None and claimed != nodeid:
         raise ForgedFrame(f"node {nodeid} sealed what says it is from {claimed}")

@@ -3,6 +3,7 @@ The total order as a Twisted service.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Final
@@ -19,7 +20,9 @@ from corotwist.interfaces import IRingStorage, ITotem, ITotemListener, ITranspor
 from corotwist.totem.effects import Effect
 from corotwist.totem.frame import SALT_BYTES, Opener, Sealer
 from corotwist.totem.membership import Guarantee
+from corotwist.totem.origin import Origins
 from corotwist.totem.ring import Ring
+from corotwist.totem.sockets import socketAddress
 from corotwist.totem.transport import TotemProtocol, frameBytes
 
 _STAMP_BITS: Final = 64
@@ -107,6 +110,7 @@ class TotemService(Service):
             self.listener,
             sealer=sealer,
             opener=opener,
+            origins=_origins(settings),
         )
         if self.onBroken is not None:
             protocol.onBroken = self.onBroken
@@ -120,10 +124,8 @@ class TotemService(Service):
         stamp = self._storage.stamp(self._timeOfDay()) % (1 << _STAMP_BITS)
         salt = self._random.randbytes(SALT_BYTES)
         others = [nodeid for nodeid in nodes if nodeid != self.nodeid]
-        return (
-            Sealer(key, self.nodeid, stamp, salt),
-            Opener((key,), self.nodeid, others),
-        )
+        sealer = Sealer(key, self.nodeid, stamp, salt)
+        return sealer, Opener((key,), self.nodeid, others, sealer.start)
 
     # From the service manager.
 
@@ -152,3 +154,23 @@ class TotemService(Service):
             for kind, count in self.protocol.dropped().items():
                 counters[f"dropped.{kind}"] = count
         return counters
+
+
+def _origins(settings: TotemSettings) -> Origins:
+    """
+    Whose each address is, as far as the node list leaves no doubt: a node with
+    several may speak from any of them.
+
+    With udpu, whether addresses outside the list count is C{block_unlisted_ips},
+    and the transport's affair; with udp nobody has any other.
+    """
+    nodes = [node for node in settings.nodes if len(node.addresses) == 1]
+    hosts = [socketAddress(node.addresses[0], settings.port)[0] for node in nodes]
+    times = Counter(hosts)
+    known = {
+        host: node.nodeid
+        for host, node in zip(hosts, nodes, strict=True)
+        if times[host] == 1
+    }
+    complete = settings.transport == "udp" and len(known) == len(settings.nodes)
+    return Origins(settings.nodeid, known, complete=complete)

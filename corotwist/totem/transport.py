@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from corotwist.config.settings import TotemSettings
-from corotwist.errors import ConfigurationError, Problem, WireError
+from corotwist.errors import ConfigurationError, NodeidTaken, Problem, WireError
 from corotwist.interfaces import (
     IDatagramReceiver,
     IRingStorage,
@@ -39,6 +39,7 @@ from corotwist.totem.effects import (
 from corotwist.totem.fragments import Assembly
 from corotwist.totem.frame import OVERHEAD, Opener, Sealer, checkSender
 from corotwist.totem.membership import Configuration, Guarantee
+from corotwist.totem.origin import Origins
 from corotwist.totem.ring import Ring
 
 # Of an IP packet without options, UDP's own 8 included.
@@ -119,6 +120,7 @@ class TotemProtocol(DatagramProtocol):
         *,
         sealer: Sealer | None = None,
         opener: Opener | None = None,
+        origins: Origins | None = None,
     ) -> None:
         self.ring = ring
         self.network = network
@@ -129,6 +131,7 @@ class TotemProtocol(DatagramProtocol):
         self._listener = listener
         self._sealer = sealer
         self._opener = opener
+        self._origins = origins
         self._assembly = Assembly()
         self._running = False
         self._effects: deque[Effect] = deque()
@@ -179,16 +182,26 @@ class TotemProtocol(DatagramProtocol):
         self.datagramsReceived((datagram,), addr)
 
     def datagramsReceived(self, datagrams: Sequence[bytes], address: object) -> None:
-        opener = self._opener
-        frames = datagrams if opener is None else self._opened(opener, datagrams)
+        opener, origins = self._opener, self._origins
+        frames = datagrams
+        if opener is not None:
+            frames = self._opened(opener, datagrams, address)
+        elif origins is not None and isinstance(address, tuple):
+            now = self._clock.seconds()
+            frames = origins.admitted(datagrams, address[0], now, self._dropped)
         self._tell(self.ring.framesReceived, frames)
 
-    def _opened(self, opener: Opener, datagrams: Iterable[bytes]) -> list[bytes]:
-        now = self._clock.seconds()
+    def _opened(
+        self, opener: Opener, datagrams: Iterable[bytes], address: object
+    ) -> list[bytes]:
+        now, origins = self._clock.seconds(), self._origins
+        check = None
+        if origins is not None and isinstance(address, tuple):
+            check = origins.sealCheck(address[0], now)
         frames = []
         for datagram in datagrams:
             try:
-                nodeid, frame = opener.open(datagram, now)
+                nodeid, frame = opener.open(datagram, now, check)
                 checkSender(nodeid, frame)
             except WireError as error:
                 self._dropped(error)
@@ -409,7 +422,9 @@ class TotemProtocol(DatagramProtocol):
         if now < drops.silentUntil:
             drops.unlogged += 1
             return
-        self._log.warn(
+        # That of a twin is for people, and at once: only they can end it.
+        log = self._log.error if isinstance(error, NodeidTaken) else self._log.warn
+        log(
             "Dropped a datagram, {kind}: {reason}; {more} more like it unlogged",
             kind=kind,
             reason=str(error),

@@ -4,7 +4,15 @@ Stories about numbers, names and disks.  [pitfalls E]
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, cast
+
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    formatEvent,
+    globalLogPublisher,
+)
 
 from corotwist.errors import ConfigurationError, StorageRefused
 from corotwist.ipc.cpg import ringBox
@@ -17,6 +25,7 @@ from corotwist.test.scenarios.story import (
     A,
     B,
     C,
+    D,
     Story,
     capture,
     changes,
@@ -27,12 +36,26 @@ from corotwist.test.scenarios.story import (
     wrappers,
 )
 from corotwist.totem.effects import Multicast, StoreRingId, Unicast
+from corotwist.totem.frame import Opener, Sealer
 from corotwist.totem.membership import RingId
 from corotwist.totem.ring import Ring
 from corotwist.totem.sequence import MASK
 from corotwist.totem.states import In
 from corotwist.totem.storage import LARGEST_SEQUENCE, SEQUENCE_BYTES
 
+KEY = b"k" * 32
+UDP = {"totem": {"transport": "udp"}}
+# How nodes of a cluster that has a twin are told to speak, and the sequence
+# that the twin has stored.
+TWINS: tuple[tuple[dict[str, Any], int], ...] = (
+    ({}, 0),
+    ({}, 1 << 40),
+    (UDP, 1 << 40),
+    ({"key": KEY}, 1 << 40),
+    ({"key": KEY, **UDP}, 1 << 40),
+)
+FORGED, TAKEN = "dropped.ForgedFrame", "dropped.NodeidTaken"
+STRANGER = 99
 WRAPS = (0, 0x7FFFF000, 0x7FFFFFFE, 0xFFFFFE00, 0xFFFFFFFE)
 
 
@@ -317,14 +340,69 @@ class IdentityTests(Story):
 
     def test_twoOfOneName(self) -> None:
         """
-        One elsewhere that has the nodeid of a member: what the others have
-        ordered stays ordered, the ring changes at a bounded rate, and when it
-        is gone all is well.  [pitfall E9]
+        A machine whose list calls it by another node's nodeid, with and
+        without a key, on both transports, is in nobody's ring and ends none;
+        that node and the others say within a second who it is, and the node
+        may come and go.  [pitfall E9]
+        """
+        errors = watchErrors(self)
+        for options, stored in TWINS:
+            cluster = self.formed(4, seed=5, **options)
+            cluster.kill(D)
+            cluster.settle(stay=False)
+            cluster.load(rate=5, seconds=3)
+            before = changes(cluster)
+            del errors[:]
+            double = Double(cluster, B, stored, at=D)
+            cluster.run(1)
+            said = "another machine, 10.0.0.4, uses our nodeid 2"
+            self.assertTrue(any(said in text for text in errors), errors)
+            for nodeid, name in ((A, FORGED), (B, TAKEN), (C, FORGED)):
+                counts = cluster.running(nodeid).service.statistics()
+                self.assertTrue(counts[name] > 0, (nodeid, counts))
+            cluster.run(2 * cluster.timing.consensus)
+            self.assertTrue(double.heard > 0)
+            self.assertEqual(changes(cluster), before)
+            cluster.kill(B)
+            cluster.settle()
+            self.assertEqual(cluster.nodes[A].members, (A, C))
+            cluster.boot(B)
+            cluster.settle()
+            self.assertEqual(cluster.nodes[A].members, (A, B, C))
+            double.gone = True
+            cluster.boot(D)
+            cluster.settle(within=8)
+            self.assertEqual(cluster.nodes[A].members, (A, B, C, D))
+            self.send(cluster, A, b"after")
+            cluster.settle()
+            logs = [node.log[-1] for node in cluster.nodes.values()]
+            self.assertEqual(logs, [b"after"] * 4)
+
+    def test_strangerOfOneName(self) -> None:
+        """
+        So it is with a machine that is in nobody's list.  [pitfall E9]
+        """
+        for transport in ("udp", "udpu"):
+            cluster = self.formed(totem={"transport": transport})
+            double = Double(cluster, B, 1 << 40, at=STRANGER)
+            before = changes(cluster)
+            cluster.load(rate=5, seconds=3)
+            cluster.run(3 * cluster.timing.consensus)
+            self.assertTrue(double.said > 0)
+            self.assertEqual(changes(cluster), before)
+            double.gone = True
+            cluster.settle()
+
+    def test_twoAtOneAddress(self) -> None:
+        """
+        One that cannot be told from a member by its address either: what the
+        others have ordered stays ordered, the ring changes at a bounded rate,
+        and when it is gone all is well.  [pitfall E9]
         """
         for stored in (0, 1 << 40):
             cluster = self.formed(seed=5)
             cluster.load(rate=20, seconds=6)
-            double = Double(cluster, B, stored)
+            double = Double(cluster, B, stored, at=B)
             before = changes(cluster)
             cluster.run(6 * cluster.timing.consensus)
             self.assertTrue(double.heard > 0)
@@ -405,22 +483,48 @@ class RingClient(Client):
         super().ringChanged(ringId, members)
 
 
+def watchErrors(case: Story) -> list[str]:
+    """
+    What nodes log as errors from now on, until the end of the test.
+    """
+    errors: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        if event["log_level"] is LogLevel.error:
+            errors.append(formatEvent(event))
+
+    observer = cast(ILogObserver, observe)
+    globalLogPublisher.addObserver(observer)
+    case.addCleanup(globalLogPublisher.removeObserver, observer)
+    return errors
+
+
 class Double:
     """
-    A processor with the name of a node, on the same network: it hears what the
-    node hears, and speaks as if it were it.
+    A processor with the name of a node, on the same network: it hears what is
+    sent to its address, and speaks as if it were that node.
 
+    @param at: the node whose address it has, that of its name or another.
     @ivar heard: how many datagrams it has heard.
+    @ivar said: how many it has sent, to each.
     @ivar gone: it is there no more.
     """
 
-    def __init__(self, cluster: Cluster, nodeid: int, stored: int) -> None:
+    def __init__(self, cluster: Cluster, nodeid: int, stored: int, at: int) -> None:
         self.heard = 0
+        self.said = 0
         self.gone = False
         self._cluster = cluster
-        self._core = Ring(
-            nodeid, cluster.timing, ring(cluster, nodeid).frameBytes, cluster.whim
-        )
+        self._at = at
+        frameBytes = ring(cluster, nodeid).frameBytes
+        self._core = Ring(nodeid, cluster.timing, frameBytes, cluster.whim)
+        self._sealer: Sealer | None = None
+        self._opener: Opener | None = None
+        key = cluster.running(nodeid).service._settings.key
+        if key is not None:
+            others = [n for n in cluster.nodes if n != nodeid]
+            self._sealer = Sealer(key, nodeid, 1 << 62, b"twintwin")
+            self._opener = Opener((key,), nodeid, others)
         cluster.network.watchers.append(self._watch)
         self._do(self._core.start(stored, cluster.seconds()))
         self._tick()
@@ -431,13 +535,15 @@ class Double:
             self._cluster.clock.callLater(0.005, self._tick)
 
     def _watch(self, port: Port, targets: Iterable[int], datagrams: Any) -> None:
-        if port.nodeid != self._core.nodeid and self._core.nodeid in targets:
+        if port.nodeid != self._core.nodeid and self._at in targets:
             self._cluster.clock.callLater(0.0002, self._hear, [*datagrams])
 
     def _hear(self, datagrams: list[bytes]) -> None:
         if not self.gone:
             self.heard += len(datagrams)
             now = self._cluster.seconds()
+            if self._opener is not None:
+                datagrams = [self._opener.open(d, now)[1] for d in datagrams]
             self._do(self._core.framesReceived(datagrams, now))
 
     def _do(self, effects: Iterable[object]) -> None:
@@ -447,16 +553,21 @@ class Double:
                 for frame in effect.frames:
                     for target in cluster.nodes:
                         self._tell(target, frame)
+            elif isinstance(effect, Unicast) and effect.nodeid == self._core.nodeid:
+                cluster.clock.callLater(0, self._loopBack, effect.frame)
             elif isinstance(effect, Unicast):
                 self._tell(effect.nodeid, effect.frame)
             elif isinstance(effect, StoreRingId):
                 cluster.clock.callLater(0.001, self._stored)
 
     def _tell(self, target: int, frame: bytes) -> None:
-        if target == self._core.nodeid:
-            self._cluster.clock.callLater(0, self._hear, [frame])
-        else:
-            self._cluster.inject(self._core.nodeid, target, frame)
+        sealed = frame if self._sealer is None else self._sealer.seal(frame)
+        self.said += 1
+        self._cluster.inject(self._at, target, sealed)
+
+    def _loopBack(self, frame: bytes) -> None:
+        if not self.gone:
+            self._do(self._core.framesReceived([frame], self._cluster.seconds()))
 
     def _stored(self) -> None:
         if not self.gone:
