@@ -157,7 +157,7 @@ class Blueprint:
     """
 
     text: str
-    key: bytes | None = None
+    key: bytes | None = field(default=None, repr=False)
     timing: Timing | None = None
     hosts: Mapping[str, Address] = field(factory=dict)
 
