@@ -116,12 +116,13 @@ class Clock:
     Simultaneous events happen in the order in which they were asked for, or,
     when given a source of chance, in an order drawn from it.
 
+    @ivar now: the time.
     @ivar events: how many events have happened.
     @ivar stopped: set it from within an event and L{runUntil} returns.
     """
 
     def __init__(self, permutation: Random | None = None) -> None:
-        self._now = 0.0
+        self.now = 0.0
         self._heap: list[_Event] = []
         self._count = 0
         self._litter = 0
@@ -131,7 +132,7 @@ class Clock:
         self.stopped = False
 
     def seconds(self) -> float:
-        return self._now
+        return self.now
 
     def callLater(
         self,
@@ -141,7 +142,7 @@ class Clock:
         **kw: Any,
     ) -> Call:
         assert delay >= 0, f"a call {delay} s from now"
-        call = Call(self, self._now + delay, callable, (args, kw))
+        call = Call(self, self.now + delay, callable, (args, kw))
         self._calls[call] = None
         return call
 
@@ -152,9 +153,10 @@ class Clock:
         """
         Call at a time, without the means to cancel it.
         """
-        self._count += 1
-        tie = 0.0 if self._permutation is None else self._permutation.random()
-        heappush(self._heap, (time, tie, self._count, function, args))
+        self._count = count = self._count + 1
+        permutation = self._permutation
+        tie = 0.0 if permutation is None else permutation.random()
+        heappush(self._heap, (time, tie, count, function, args))
 
     def callDue(self, call: Call) -> None:
         self._calls.pop(call, None)
@@ -178,7 +180,7 @@ class Clock:
         """
         Let so much time go by, with everything that happens in it.
         """
-        self.runUntil(self._now + seconds)
+        self.runUntil(self.now + seconds)
 
     def runUntil(self, end: float) -> None:
         """
@@ -191,7 +193,7 @@ class Clock:
         while self._heap and self._heap[0][0] <= end:
             time, _, _, function, args = heappop(self._heap)
             if time > instant:
-                self._now = max(time, self._now)
+                self.now = max(self.now, time)
                 instant, patience = time, EVENTS_IN_ONE_INSTANT
             patience -= 1
             if not patience:
@@ -200,7 +202,7 @@ class Clock:
             function(*args)
             if self.stopped:
                 return
-        self._now = max(self._now, end)
+        self.now = max(self.now, end)
 
     def nextEvent(self) -> float:
         """
@@ -241,7 +243,9 @@ class NodeClock:
     _stopped: bool = field(default=False, init=False)
 
     def seconds(self) -> float:
-        return max(self._floor, self.clock.seconds() * self.rate + self.offset)
+        # Asked for at every input; so without calls.
+        now = self.clock.now * self.rate + self.offset
+        return max(self._floor, now)
 
     def callLater(
         self,

@@ -15,16 +15,21 @@ KINDS: Final = ("token", "data", "merge", "join", "commit", "cancel")
 OTHER: Final = "other"
 KIND_AT: Final = 3
 MAGIC: Final = (b"\x70\xc0", b"\xc0\x70")
+# By the first four bytes, of any version: the question comes with every
+# datagram.
+_KIND_OF: Final = {
+    bytes((*magic, version, number)): kind
+    for magic in MAGIC
+    for version in range(256)
+    for number, kind in enumerate(KINDS)
+}
 
 
 def kindOf(datagram: bytes) -> str:
     """
     The name of a datagram's type.
     """
-    if datagram[:2] in MAGIC and len(datagram) > KIND_AT:
-        kind = datagram[KIND_AT]
-        return KINDS[kind] if kind < len(KINDS) else OTHER
-    return OTHER
+    return _KIND_OF.get(datagram[: KIND_AT + 1], OTHER)
 
 
 # At least and at most.

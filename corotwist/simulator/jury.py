@@ -159,15 +159,13 @@ class Jury:
         """
         Note something in the trace.
         """
-        self.trace.record(
-            self.clock.seconds(), life.nodeid, life.number, event, **fields
-        )
+        self.trace.add(self.clock.now, life.nodeid, life.number, event, fields)
 
     def note(self, event: str, **fields: Any) -> None:
         """
         Note something that is no node's doing.
         """
-        self.trace.record(self.clock.seconds(), 0, 0, event, **fields)
+        self.trace.add(self.clock.now, 0, 0, event, fields)
 
     def sending(
         self, port: Port, targets: Iterable[int], datagrams: Sequence[bytes]

@@ -119,6 +119,10 @@ class Network:
     _links: dict[tuple[int, int], Link] = field(factory=dict)
     _others: dict[int, tuple[int, ...]] = field(factory=dict)
     _addressesOf: dict[int, SocketAddress] = field(init=False)
+    # What was found out of the faults of the last datagram; the next one's are
+    # hardly ever others.
+    _lastFaults: Faults | None = None
+    _harmless: bool = False
 
     def __attrs_post_init__(self) -> None:
         self._addressesOf = {
@@ -200,12 +204,7 @@ class Network:
         """
         See L{Carrier<corotwist.simulator.sockets.Carrier>}.
         """
-        if not route.ways:
-            route.ways = tuple(
-                _Way(port, route, target, self.link(port.nodeid, target))
-                for target in route.targets
-            )
-        for way in route.ways:
+        for way in route.ways or self._findWays(port, route):
             link = way.link
             if link.cut:
                 self.counts["cut"] += len(datagrams)
@@ -214,16 +213,25 @@ class Network:
             faults = link.faults or self.faults
             if way.target == port.nodeid:
                 faults = self.reflection
-            if faults.harmless and not self.rules:
+            if faults is not self._lastFaults:
+                self._lastFaults, self._harmless = faults, faults.harmless
+            if self._harmless and not self.rules:
                 self._undisturbed(way, faults, datagrams)
             else:
                 for datagram in datagrams:
                     self._perhaps(way, faults, datagram)
 
+    def _findWays(self, port: Port, route: Route) -> tuple["_Way", ...]:
+        ways = route.ways = tuple(
+            _Way(port, route, target, self.link(port.nodeid, target))
+            for target in route.targets
+        )
+        return ways
+
     def _undisturbed(
         self, way: "_Way", faults: Faults, datagrams: Sequence[bytes]
     ) -> None:
-        link, now = way.link, self.clock.seconds()
+        link, now = way.link, self.clock.now
         time = link.busyUntil
         if link.batchLeft == now and link.batchRoute is way.route and time > now:
             link.batch += datagrams
@@ -265,7 +273,8 @@ class Network:
         @return: when they arrive.
         """
         link = way.link
-        time = max(self.clock.seconds() + takes, link.busyUntil + GAP)
+        time = self.clock.now + takes
+        time = max(time, link.busyUntil + GAP)
         if time < link.cloggedUntil:
             self.counts["clogged"] += len(datagrams)
             time = link.cloggedUntil

@@ -253,14 +253,14 @@ class Port:
             made.close()
 
     def _wake(self, made: "Socket") -> None:
-        reader = self._readers.get(made.fileno())
+        reader = self._readers.get(made.number)
         if reader is None or made.beingRead or not self.present:
             return
         made.beingRead = True
         reader.doRead()
         made.beingRead = False
         self.worked()
-        if made.waiting() and self.present:
+        if made.queue and self.present:
             self.network.soon(self._wake, made)
 
 
@@ -269,11 +269,13 @@ class Socket:
     """
     One UDP socket.
 
+    @ivar number: its file descriptor.
     @ivar beingRead: its reader is at work.
+    @ivar queue: what waits to be read, and where it came from.
     """
 
     _port: Port
-    _file: int
+    number: int
     _family: int
     beingRead: bool
     _address: SocketAddress
@@ -281,12 +283,12 @@ class Socket:
     _back: bool
     _offload: bool
     _waitingBytes: int
-    _waiting: deque[tuple[bytes, SocketAddress]]
+    queue: deque[tuple[bytes, SocketAddress]]
     _routes: dict[SocketAddress, Route]
 
     def __init__(self, port: Port, file: int, family: int) -> None:
         self._port = port
-        self._file = file
+        self.number = file
         self._family = family
         self.beingRead = False
         self._address = ()
@@ -294,11 +296,11 @@ class Socket:
         self._back = True
         self._offload = False
         self._waitingBytes = 0
-        self._waiting = deque()
+        self.queue = deque()
         self._routes = {}
 
     def fileno(self) -> int:
-        return self._file
+        return self.number
 
     def setblocking(self, flag: bool) -> None:
         """
@@ -330,7 +332,7 @@ class Socket:
 
     def close(self) -> None:
         self._port.closed(self, self._address)
-        self._waiting.clear()
+        self.queue.clear()
 
     # Receiving.
 
@@ -338,7 +340,7 @@ class Socket:
         """
         Is there something to read?
         """
-        return bool(self._waiting)
+        return bool(self.queue)
 
     def received(self, datagram: bytes, source: SocketAddress) -> bool:
         """
@@ -350,27 +352,23 @@ class Socket:
         if self._waitingBytes + size > self._port.receiveBytes:
             return False
         self._waitingBytes += size
-        self._waiting.append((datagram, source))
+        self.queue.append((datagram, source))
         return True
 
     def recvmsg(self, size: int, ancillarySize: int) -> Any:
-        if not self._waiting:
-            raise BlockingIOError(errno.EAGAIN, "")
-        datagram, source = self._take()
+        if not self.queue:
+            raise BlockingIOError
+        datagram, source = self.queue.popleft()
+        self._waitingBytes -= len(datagram) + BOOKKEEPING_BYTES
         if len(datagram) > size:
             return datagram[:size], [], socket.MSG_TRUNC, source
-        if not self._offload or not self._waiting:
+        if not self.queue or not self._offload:
             return datagram, [], 0, source
         run = [datagram, *self._run(len(datagram), source)]
         if len(run) == 1:
             return datagram, [], 0, source
         ancillary = [(SOL_UDP, UDP_GRO, _RUN.pack(len(datagram)))]
         return b"".join(run), ancillary, 0, source
-
-    def _take(self) -> tuple[bytes, SocketAddress]:
-        datagram, source = self._waiting.popleft()
-        self._waitingBytes -= len(datagram) + BOOKKEEPING_BYTES
-        return datagram, source
 
     def _run(self, size: int, source: SocketAddress) -> Iterator[bytes]:
         """
@@ -381,12 +379,14 @@ class Socket:
             return
         most = min(RUN_DATAGRAMS, RUN_BYTES // size)
         for _ in range(1, most):
-            if not self._waiting:
+            if not self.queue:
                 return
-            following, its = self._waiting[0]
+            following, its = self.queue[0]
             if its != source or not 0 < len(following) <= size:
                 return
-            yield self._take()[0]
+            self.queue.popleft()
+            self._waitingBytes -= len(following) + BOOKKEEPING_BYTES
+            yield following
             if len(following) < size:
                 return
 

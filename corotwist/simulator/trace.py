@@ -50,8 +50,21 @@ class Trace:
         """
         Something happened.
         """
-        self.count += 1
-        self._records.append((self.count, time, node, incarnation, event, fields))
+        self.add(time, node, incarnation, event, fields)
+
+    def add(
+        self,
+        time: float,
+        node: int,
+        incarnation: int,
+        event: str,
+        fields: dict[str, Any],
+    ) -> None:
+        """
+        The same.
+        """
+        self.count = count = self.count + 1
+        self._records.append((count, time, node, incarnation, event, fields))
 
     def __iter__(self) -> Iterator[Record]:
         """

@@ -20,8 +20,7 @@ from corotwist.simulator.judges.judge import Judge, Life
 RING_ID_AT: Final = {"token": 29, "data": 25, "merge": 17, "commit": 17, "cancel": 13}
 RING_ID_BYTES: Final = 12
 RING_ID: Final = Struct("<IQ")
-TOKEN_SEQUENCE: Final = Struct("<I")
-TOKEN_SEQUENCE_AT: Final = 17
+TOKEN_SEQUENCE: Final = slice(17, 21)
 # Tokens of a ring that are remembered to tell a copy from a second token.
 TOKENS_REMEMBERED: Final = 512
 RINGS_REMEMBERED: Final = 64
@@ -59,7 +58,7 @@ class TrafficJudge(Judge):
     mostJoins: int = 0
     _senders: dict[Life, Sender] = field(factory=dict)
     _named: dict[int, int] = field(factory=dict)
-    _tokens: dict[bytes, dict[int, bytes]] = field(factory=dict)
+    _tokens: dict[bytes, dict[bytes, bytes]] = field(factory=dict)
 
     def booted(self, life: Life, durable: Callable[[], int | None]) -> None:
         """
@@ -158,7 +157,7 @@ class TrafficJudge(Judge):
             )
 
     def _tokenSent(self, life: Life, ring: bytes, datagram: bytes) -> None:
-        number = TOKEN_SEQUENCE.unpack_from(datagram, TOKEN_SEQUENCE_AT)[0]
+        number = datagram[TOKEN_SEQUENCE]
         tokens = self._tokens.get(ring)
         if tokens is None:
             tokens = self._tokens[ring] = {}
@@ -171,7 +170,7 @@ class TrafficJudge(Judge):
                 "two tokens in one ring",
                 life,
                 ring="{0[0]}.{0[1]:x}".format(RING_ID.unpack(ring)),
-                token=number,
+                token=int.from_bytes(number, "little"),
             )
         if len(tokens) > TOKENS_REMEMBERED:
             del tokens[next(iter(tokens))]
