@@ -347,7 +347,7 @@ def _part(options: SimOptions, tally: Tally, goal: int) -> float:
 
 def _progress(options: SimOptions, tally: Tally, goal: int) -> str:
     part = _part(options, tally, goal)
-    rest = tally.seconds * (1 - part) / part if part > 0 else 0.0
+    rest = tally.seconds * (1 - min(part, 1.0)) / part if part > 0 else 0.0
     rate = tally.runs / max(tally.seconds, 1e-9) * 60
     broken = len(tally.failures)
     return (

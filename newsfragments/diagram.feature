@@ -1,0 +1,1 @@
+A simulated run can be drawn as one self-contained page, with a lane for each node, datagrams as arrows, rings as colours and the run in sentences: `corotwist sim --diagram FILE`, `corotwist.simulator.diagram`.

@@ -1,0 +1,1 @@
+A service of one's own runs in simulated clusters, with engines, clients and drawn runs (`corotwist sim --plan module:Class`), under trial and under pytest (`corotwist.simulator.fixtures`); docs/testing-your-service.md takes a reader through it.

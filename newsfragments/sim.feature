@@ -1,0 +1,1 @@
+`corotwist sim` runs simulated clusters with drawn faults on all cores until one breaks a promise, repeats a seed, makes a failing run smaller, saves it as JSON, and measures itself and rings of up to 128 nodes ([testing.md](../docs/testing.md)).
