@@ -200,6 +200,8 @@ class Outbox:
         """
         About how many frames wait; 0 only when there is nothing.
         """
+        if not self._waiting:
+            return int(self._outOfStep)
         full = self.frameBytes - _HEADER_BYTES
         return (self._waiting + full - 1) // full + self._outOfStep
 

@@ -68,17 +68,20 @@ def holdToken(ring: Ring, token: Token, state: OnRing) -> None:
         earlier(earlier(token.allReceivedUpTo, ring.lastAru), window.delivered)
     )
     lastAru, ring.lastAru = ring.lastAru, token.allReceivedUpTo
-    allowance = ring.flow.allowance(token, state.waiting(ring))
+    waiting = state.waiting(ring)
+    allowance = ring.flow.allowance(token, waiting)
     frames = retransmissions(ring, token, allowance)
     requestMissing(ring, token)
     if ring.timing.cancelTokenHoldOnRetransmit and (token.requests or frames):
         ring.idle = False
     resent = len(frames)
-    multicastNew(ring, token, state, allowance - resent, frames)
+    if waiting:
+        multicastNew(ring, token, state, allowance - resent, frames)
+        waiting = state.waiting(ring)
     if frames:
         ring.statistics.framesSent += len(frames)
         ring.emit(Multicast(frames))
-    ring.flow.account(token, len(frames), state.waiting(ring))
+    ring.flow.account(token, len(frames), waiting)
     updateAru(ring, token, lastAru)
     ring.lastTokenSequence = token.tokenSequence
     token.tokenSequence = (token.tokenSequence + 1) & MASK

@@ -166,11 +166,12 @@ class DatagramPort:
     def _read(self, reads: int) -> None:
         batch: list[bytes] = []
         sender: SocketAddress = ()
+        receive = self._socket.recvmsg
         for _ in range(reads):
             if not self._open:
                 return
             try:
-                data, ancillary, flags, address = self._socket.recvmsg(
+                data, ancillary, flags, address = receive(
                     RECEIVE_BYTES, _ANCILLARY_BYTES
                 )
             except BlockingIOError:
@@ -227,6 +228,11 @@ class DatagramPort:
         take is lost, and counted.
         """
         if not self._open:
+            return
+        if len(datagrams) == _ALONE:
+            # A token, most often: the shortest way.
+            for address in addresses:
+                self._sendOne(datagrams[0], address)
             return
         runs = list(segmentRuns(datagrams, self._largestSegment))
         for address in addresses:

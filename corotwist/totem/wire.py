@@ -75,8 +75,8 @@ def decode(data: bytes, near: RingId = NO_RING) -> "Message":
     if found is None:
         raise _strange(data)
     kind, byteOrder = found
-    if kind is Regular:
-        return Regular.decode(data, byteOrder, near)
+    if kind is Regular or kind is Token:
+        return kind.decode(data, byteOrder, near)
     return kind.decode(data, byteOrder)
 
 
@@ -274,14 +274,15 @@ class Token:
         """
         The datagram.
         """
+        ringId = self.ringId
         fixed = _encodeFixed(
             self,
             self.sequence,
             self.tokenSequence,
             self.allReceivedUpTo,
             self.aruSetter,
-            self.ringId.representative,
-            self.ringId.sequence,
+            ringId.representative,
+            ringId.sequence,
             self.backlog,
             self.flowCount,
             self.retransmitFlag,
@@ -296,7 +297,7 @@ class Token:
         )
 
     @classmethod
-    def decode(cls, data: bytes, byteOrder: str) -> Self:
+    def decode(cls, data: bytes, byteOrder: str, near: RingId = NO_RING) -> Self:
         """
         Parse a datagram of this type.
         """
@@ -326,14 +327,16 @@ class Token:
             tokenSequence,
             allReceivedUpTo,
             aruSetter,
-            RingId(ringSequence, representative),
+            _nearOrNew(near, ringSequence, representative),
             backlog,
             flowCount,
             retransmitFlag,
             [
-                (RingId(number, owner), wanted)
+                (_nearOrNew(near, number, owner), wanted)
                 for owner, number, wanted in request.iter_unpack(rest)
-            ],
+            ]
+            if count
+            else [],
             target,
             byteOrder,
         )
@@ -598,6 +601,15 @@ class HoldCancel:
 
 Plain = Token | MergeDetect | Join | CommitToken | HoldCancel
 Message = Regular | Plain
+
+
+def _nearOrNew(near: RingId, sequence: int, representative: int) -> RingId:
+    """
+    A ring's name, made only when it is another than the one expected.
+    """
+    if sequence == near.sequence and representative == near.representative:
+        return near
+    return RingId(sequence, representative)
 
 
 def _encodeFixed(message: Plain, *fields: int) -> bytes:
