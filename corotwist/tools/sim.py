@@ -118,6 +118,12 @@ class SimOptions(Options):
         one = self["story"] or self["seed"] is not None
         if one and (self["seeds"] or self["minutes"]):
             raise UsageError("--seeds and --minutes are for many runs, not for one")
+        two = self["seed"] is not None and len(self.kinds) > 1
+        if two and (self["save"] or self["diagram"]):
+            raise UsageError(
+                "--seed is a run of --rings and one of --services, and one of them can"
+                " be written to a file: name it"
+            )
 
     @property
     def kinds(self) -> tuple[bool, ...]:

@@ -104,6 +104,8 @@ class WrongUseTests(SynchronousTestCase):
         self.assertIn("name one", self.refused("--services", "--rings"))
         self.assertIn("name one", self.refused("--seed", "1", "--story", "x"))
         self.assertIn("not for one", self.refused("--seed", "1", "--seeds", "3"))
+        self.assertIn("name it", self.refused("--seed", "1", "--save", "x"))
+        self.assertIn("name it", self.refused("--seed", "1", "--diagram", "x"))
 
     def test_files(self) -> None:
         """
