@@ -284,11 +284,13 @@ class TotemProtocol(DatagramProtocol):
 
     def _performAll(self, quiet: bool) -> None:
         effects = self._effects
-        perform = self._perform if self.observer is None else self._performObserved
         self._performing = True
         try:
             while effects and not (quiet and isinstance(effects[0], _LISTENED)):
-                perform(effects.popleft())
+                effect = effects.popleft()
+                if self.observer is not None:
+                    self.observer(effect)
+                self._perform(effect)
         except Exception:  # noqa: BLE001 - Nothing we know; see onBroken.
             self._broken(Failure())
         finally:
@@ -299,22 +301,18 @@ class TotemProtocol(DatagramProtocol):
         self._postponed = None
         self._tell(_nothing)
 
-    def _performObserved(self, effect: Effect) -> None:
-        if self.observer is not None:
-            self.observer(effect)
-        self._perform(effect)
-
     def _perform(self, effect: Effect) -> None:
         match effect:
+            # The most frequent first.
             case Deliver():
                 self._deliver(effect)
-            case Multicast():
-                if not effect.quiet:
-                    self._multicast(effect.frames)
             case Unicast():
                 self._unicast(effect.nodeid, effect.frame)
             case TokenPassed():
                 self._callListener(self._listener.tokenPassed)
+            case Multicast():
+                if not effect.quiet:
+                    self._multicast(effect.frames)
             case ConfigurationChanged():
                 self._configurationChanged(effect.configuration)
             case StoreRingId():
