@@ -125,6 +125,7 @@ class GroupsEngine(SynchronizedEngine):
         # Local processes.
         self._clients: dict[int, Client] = {}  # By identity.
         self._locals: dict[bytes, dict[int, LocalMember]] = {}
+        self._memberships = 0  # In C{_locals}.
         # Sending.
         self._turns = Turns()
         # What was missed, by its serial: the order of first sending.
@@ -146,6 +147,7 @@ class GroupsEngine(SynchronizedEngine):
                 "sent",
                 "delivered",
                 "strangers",
+                "beyond",
                 "unknown",
                 "missed",
                 "interrupted",
@@ -201,11 +203,14 @@ class GroupsEngine(SynchronizedEngine):
         client = self._clients.get(id(subscriber)) or Client(subscriber, subscriber.pid)
         if len(client.memberships) >= MOST_GROUPS:
             raise TryAgain(f"in {MOST_GROUPS} groups already")
+        if self._memberships >= self._table.most or self._table.isFull(self._here):
+            raise TryAgain(f"{self._table.most} memberships on this node already")
         client.admit(0)
         member = LocalMember(group, client.pid, client, subscriber)
         self._clients[id(subscriber)] = client
         client.memberships[group] = member
         self._locals.setdefault(group, {})[client.pid] = member
+        self._memberships += 1
         self._enqueue(client, Join(member))
 
     def leave(self, subscriber: IGroupSubscriber, group: bytes) -> None:
@@ -303,6 +308,7 @@ class GroupsEngine(SynchronizedEngine):
         here = self._locals.get(member.group, {})
         if here.get(member.pid) is member:
             del here[member.pid]
+            self._memberships -= 1
             if not here:
                 del self._locals[member.group]
 
@@ -598,21 +604,42 @@ class GroupsEngine(SynchronizedEngine):
     def _joinDelivered(self, nodeid: int, body: bytes, byteOrder: str) -> None:
         message = ProcJoin.decode(body, byteOrder)
         joiner = Member(nodeid, message.pid)
-        added = self._table.add(message.group, joiner)
-        if self._round is not None:
-            self._round.joined(message.group, joiner, known=not added)
+        added = self._added(message.group, joiner)
+        there = self._table.find(message.group, nodeid, message.pid) is not None
         if nodeid == self._here:
             member = self._locals.get(message.group, {}).get(message.pid)
             if member is not None and member.state is Membership.JOINING:
-                member.state = Membership.JOINED
+                if there:
+                    member.state = Membership.JOINED
+                else:
+                    self._forget(member)  # Somebody used up what is ours.
         if added:
             self._show(message.group, joined=(Change(joiner, Reason.JOIN),))
+
+    def _added(self, group: bytes, joiner: Member) -> bool:
+        """
+        Add him, if he is not there, and his node does not have too many.
+        """
+        nodeid = joiner.nodeid
+        known = self._table.find(group, nodeid, joiner.pid) is not None
+        fits = known or not self._table.isFull(nodeid)
+        # It counts for the round even where the table is full: of those whom
+        # nobody has heard of in this round some may have gone.
+        if self._round is not None:
+            fits = self._round.joined(group, joiner, known=known) and fits
+        if not fits:
+            self._counters["beyond"] += 1
+            return False
+        return self._table.add(group, joiner)
 
     def _leaveDelivered(self, nodeid: int, body: bytes, byteOrder: str) -> None:
         message = ProcLeave.decode(body, byteOrder)
         leaver = Member(nodeid, message.pid)
-        if self._round is not None:
-            self._round.left(message.group, leaver)
+        counts = self._round is None or self._round.left(message.group, leaver)
+        if not counts:
+            self._counters["beyond"] += 1
+            if nodeid != self._here:
+                return  # Our own are never taken from a round.
         self._assembly.drop((message.group, leaver))
         if self._table.remove(message.group, leaver):
             change = Change(leaver, _reason(message.reason))
@@ -772,7 +799,7 @@ class GroupsEngine(SynchronizedEngine):
     def synchronizationStarted(
         self, transitional: tuple[int, ...], members: tuple[int, ...], ringId: RingId
     ) -> None:
-        self._round = Round()
+        self._round = Round(self._table.most)
         self._roundOf = (transitional, members, ringId)
         lost = [n for n in self._knownNodes if n not in transitional]
         self._steps = [

@@ -3,21 +3,32 @@ Who is in which process group: a table that is the same on every node of a ring,
 and the arithmetic that makes it the same again after a change.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from corotwist.engines.interfaces import Member, Reason
 
 Entry = tuple[bytes, Member]
 ByGroup = dict[bytes, tuple[Member, ...]]
 
+# Memberships of the processes of one node, in all groups together.  What is
+# beyond them everybody ignores alike; a node never gets there by itself, for
+# it refuses the join before it is sent.
+MOST_MEMBERSHIPS: Final = 65_536
+
 
 class GroupTable:
     """
     Groups and their members.  A group without members does not exist.
+
+    @ivar most: memberships of one node.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_MEMBERSHIPS) -> None:
+        self.most = most
         self._groups: dict[bytes, dict[tuple[int, int], Member]] = {}
+        self._counts: dict[int, int] = {}
 
     def add(self, group: bytes, member: Member) -> bool:
         """
@@ -28,6 +39,7 @@ class GroupTable:
         if key in members:
             return False
         members[key] = member
+        self._counts[member.nodeid] = self._counts.get(member.nodeid, 0) + 1
         return True
 
     def remove(self, group: bytes, member: Member) -> bool:
@@ -39,7 +51,22 @@ class GroupTable:
             return False
         if not members:
             del self._groups[group]
+        self._counts[member.nodeid] -= 1
+        if not self._counts[member.nodeid]:
+            del self._counts[member.nodeid]
         return True
+
+    def isFull(self, nodeid: int) -> bool:
+        """
+        Has this node as many memberships as one may have?
+        """
+        return self._counts.get(nodeid, 0) >= self.most
+
+    def largestNode(self) -> int:
+        """
+        The most memberships that one node has.
+        """
+        return max(self._counts.values(), default=0)
 
     def find(self, group: bytes, nodeid: int, pid: int) -> Member | None:
         """
@@ -76,35 +103,60 @@ class Round:
 
     A process may come or go between its node's list and the end of the round;
     what the total order says last holds.
+
+    Nodes that did not come along together hold different tables until the
+    end, and have to come to the same one: what counts of a node that says too
+    much follows from the order of this round alone.
+
+    @param most: memberships of one node; it lists no more, changes no more of
+        them in one round, and has no more in the end.
     """
 
-    def __init__(self) -> None:
-        self._listed: set[Entry] = set()
-        self._since: dict[Entry, bool] = {}
+    def __init__(self, most: int = MOST_MEMBERSHIPS) -> None:
+        self._most = most
+        self._listed = defaultdict[int, set[Entry]](set)
+        self._since = defaultdict[int, dict[Entry, bool]](dict)
         self._fresh: set[Entry] = set()
 
     def listed(self, nodeid: int, entries: Iterable[tuple[int, bytes]]) -> None:
         """
         A node's list, or a part of it: pids and groups.
         """
-        self._listed.update((group, Member(nodeid, pid)) for pid, group in entries)
+        listed = self._listed[nodeid]
+        for pid, group in entries:
+            if len(listed) < self._most:
+                listed.add((group, Member(nodeid, pid)))
 
-    def joined(self, group: bytes, member: Member, *, known: bool) -> None:
+    def joined(self, group: bytes, member: Member, *, known: bool) -> bool:
         """
         A join in the middle of the round.
 
         @param known: the table had it already, from before the change.
+        @return: L{False} when it does not count.
         """
-        self._since[group, member] = True
+        if not self._changed((group, member), there=True):
+            return False
         if not known:
             self._fresh.add((group, member))
+        return True
 
-    def left(self, group: bytes, member: Member) -> None:
+    def left(self, group: bytes, member: Member) -> bool:
         """
         A leave in the middle of the round.
+
+        @return: L{False} when it does not count.
         """
-        self._since[group, member] = False
+        if not self._changed((group, member), there=False):
+            return False
         self._fresh.discard((group, member))
+        return True
+
+    def _changed(self, entry: Entry, *, there: bool) -> bool:
+        since = self._since[entry[1].nodeid]
+        if entry not in since and len(since) >= self._most:
+            return False
+        since[entry] = there
+        return True
 
     def isFresh(self, entry: Entry) -> bool:
         """
@@ -116,8 +168,18 @@ class Round:
         """
         Everybody who is there, by the word of his own node.
         """
-        present = {entry for entry in self._listed if self._since.get(entry, True)}
-        return present | {entry for entry, there in self._since.items() if there}
+        present = set[Entry]()
+        for nodeid in {**self._listed, **self._since}:
+            present |= self._presentOf(nodeid)
+        return present
+
+    def _presentOf(self, nodeid: int) -> set[Entry]:
+        since = self._since[nodeid]
+        present = {entry for entry in self._listed[nodeid] if since.get(entry, True)}
+        present |= {entry for entry, there in since.items() if there}
+        if len(present) > self._most:
+            return set(sorted(present)[: self._most])
+        return present
 
 
 def reconcile(

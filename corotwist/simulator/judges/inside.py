@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
+from corotwist.engines.assembly import OPEN_BYTES, OPEN_MESSAGES
 from corotwist.engines.context import LARGEST_TOTEM_MESSAGE
 from corotwist.engines.cpg import IN_FLIGHT_BYTES, MOST_GROUPS, GroupsEngine
 from corotwist.engines.executive import MOST_SERVICES
@@ -24,6 +25,7 @@ from corotwist.engines.interfaces import (
     GroupView,
     Member,
 )
+from corotwist.engines.joinlist import MOST_MEMBERSHIPS
 from corotwist.engines.manager import ServiceManager
 from corotwist.engines.outgoing import ENTRY_BYTES, WAITING_BYTES, WAITING_ENTRIES
 from corotwist.simulator.judges.judge import Judge, Life
@@ -240,6 +242,22 @@ def _groupsBounds() -> tuple[Bound, ...]:
             ),
             LARGEST_MESSAGE_BYTES,
         ),
+        Bound(
+            "messages in pieces of a node",
+            lambda g: g._assembly.largestNode()[0],
+            OPEN_MESSAGES,
+        ),
+        Bound(
+            "bytes in pieces of a node",
+            lambda g: g._assembly.largestNode()[1],
+            OPEN_BYTES,
+        ),
+        Bound(
+            "memberships of a node",
+            lambda g: g._table.largestNode(),
+            MOST_MEMBERSHIPS,
+        ),
+        Bound("own memberships", lambda g: g._memberships, MOST_MEMBERSHIPS),
         Bound(
             "messages in pieces without a sender",
             lambda g: sum(

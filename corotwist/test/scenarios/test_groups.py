@@ -25,7 +25,7 @@ from corotwist.engines.executive import (
 )
 from corotwist.engines.executive import whole as executive
 from corotwist.engines.interfaces import GroupView, Member, Reason
-from corotwist.errors import Busy, Exists, Interrupted, NotJoined
+from corotwist.errors import Busy, Exists, Interrupted, NotJoined, TryAgain
 from corotwist.ipc import cpg as locators
 from corotwist.ipc.cpg import GroupsLocator
 from corotwist.simulator import Cluster, Faults, timingFor
@@ -518,6 +518,37 @@ class GroupStories(Story):
         cluster.settle()
         lost = [v.group for v in here.history if v.left]
         self.assertEqual(sorted(lost), sorted(names))
+
+    def test_fullNodes(self) -> None:
+        """
+        Nodes whose clients ask for more memberships than there may be refuse
+        them in time: through a partition, nothing they send is ever ignored
+        for want of a place.  [pitfall I19]
+        """
+        for seed in range(2):
+            cluster = self.formed(seed=seed, services=True)
+            engines = [cluster.services(n).manager.engines["cpg"] for n in (A, B, C)]
+            for engine in engines:
+                engine._table.most = 6
+            clients = [cluster.client(n) for n in (A, B, C) for _ in range(4)]
+            whim, refused = Random(seed), 0
+            for step in range(120):
+                if step == 30:
+                    cluster.partition((A, B), (C,))
+                elif step == 75:
+                    cluster.heal()
+                client, group = whim.choice(clients), b"%d" % whim.randrange(4)
+                leaves = whim.random() < 0.3
+                with suppressed(Busy, Exists, NotJoined):
+                    try:
+                        (client.leave if leaves else client.join)(group)
+                    except TryAgain as error:
+                        self.assertIn("6 memberships", str(error))
+                        refused += 1
+                cluster.run(0.05)
+            cluster.settle(within=8)
+            self.assertTrue(refused > 0)
+            self.assertEqual([engine.dump()["beyond"] for engine in engines], [0] * 3)
 
     def test_flood(self) -> None:
         """
