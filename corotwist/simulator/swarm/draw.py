@@ -86,7 +86,7 @@ def draw(
     random = source(seed, "plan", "services" if services else "rings")
     size = _drawSize(random, mostNodes)
     if random.random() < FAIR_CHANCE:
-        return _drawFair(random, seed, size, services=services)
+        return _drawFair(random, seed, size, seconds, services=services)
     length = random.uniform(2.0, 12.0)
     length = seconds if seconds is not None else length
     sealed = random.random() < SEALED_CHANCE
@@ -118,8 +118,11 @@ def draw(
     )
 
 
-def _drawFair(random: Random, seed: int, size: int, *, services: bool) -> Plan:
-    seconds = random.uniform(3.0, 8.0)
+def _drawFair(
+    random: Random, seed: int, size: int, seconds: float | None, *, services: bool
+) -> Plan:
+    length = random.uniform(3.0, 8.0)
+    length = seconds if seconds is not None else length
     timing = {"windowSize": random.choice((10, 50, 300))}
     rate = random.choice(FAIR_RATES)
     return Plan(
@@ -130,10 +133,10 @@ def _drawFair(random: Random, seed: int, size: int, *, services: bool) -> Plan:
         timing=timing if coin(random) else {},
         firstSequence=random.choice(FIRST_SEQUENCES),
         firstTokenSequence=random.choice(FIRST_SEQUENCES),
-        seconds=seconds,
-        work=_drawCrowd(random, size, seconds)
+        seconds=length,
+        work=_drawCrowd(random, size, length)
         if services
-        else _drawMessages(random, size, seconds, rate),
+        else _drawMessages(random, size, length, rate),
         fair=True,
         core=tuple(range(1, size + 1)),
     )

@@ -57,7 +57,7 @@ class PlanTests(SynchronousTestCase):
         Seeds draw different plans, of all sizes, with and without each kind
         of deed and of fault, and with every fate of those outside the core.
         """
-        plans = [draw(seed) for seed in range(300)]
+        plans = [draw(seed) for seed in range(600)]
         self.assertEqual(draw(7), plans[7])
         self.assertEqual({plan.size for plan in plans}, set(range(1, 17)))
         verbs = [{deed.verb for deed in plan.deeds} for plan in plans]
