@@ -26,6 +26,7 @@ MODULES: Final = {
     "test_fixture": "def test_everywhere(makeCluster)",
     "tally_runs": "class TallyRuns",
     "test_small": "def test_parted",
+    "some_seeds": "in seeds(5)",
 }
 WRONG: Final = "self.counts.update(self._heard)"
 RIGHT: Final = "self.counts = self._heard"
@@ -56,6 +57,8 @@ class PageTests(SynchronousTestCase):
         self.python = blocks("python")
         for name, word in MODULES.items():
             (text,) = (each for each in self.python if word in each)
+            if name == "some_seeds":
+                text = f"from test_tally import TALLY, Cluster\n{text}"
             self.write(f"{name}.py", text)
         (small,) = blocks("json")
         self.write("small.json", small)
@@ -107,6 +110,7 @@ class PageTests(SynchronousTestCase):
         suite.run(result)
         self.assertEqual(result.testsRun, 2)
         import_module("test_fixture").test_everywhere(partial(Cluster, seed=3))
+        self.assertIn("FIRST_SEED=4", import_module("some_seeds").again)
         return [text for _, text in (*result.failures, *result.errors)]
 
     def test_stories(self) -> None:
