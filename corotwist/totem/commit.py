@@ -63,15 +63,21 @@ class Commit(State):
         Only a member that has given this ring up ends it early: an older
         join, or one from outside, can wait.  [pitfalls B14, C9]
 
-        But a member that has heard of somebody whom we have not will not sign
-        what we propose, and we need not lose a token time to find out.
+        But a member that has heard of somebody whom we have not, or has given
+        up one of those who are to be in it, will not sign what we propose, and
+        we need not lose a token time to find out.  Each of its sets only
+        grows: it can say so, and then agree with us again, only after another
+        ring of its own.  [pitfall B15]
         """
         hear(ring, join)
         proposed = ring.proposed
         if (
             proposed is not None
             and join.origin in proposed.members
-            and set(join.processors) - ring.processors
+            and (
+                set(join.processors) - ring.processors
+                or set(join.failed) & set(proposed.members)
+            )
             and not ring.joinIsStale(join)
         ):
             absorb(ring, join)

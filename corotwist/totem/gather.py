@@ -28,6 +28,9 @@ from corotwist.totem.wire import CommitToken, Join, MergeDetect, Regular
 if TYPE_CHECKING:
     from corotwist.totem.ring import Ring
 
+# So many rounds more, from one ring to the next, for those who do not agree and
+# can be heard.
+MOST_WAITS: Final = 2
 # So many rounds in which all agreed and no ring came, and the operator hears.
 LASTING_GATHERS: Final = 3
 
@@ -44,6 +47,7 @@ class Gather(State):
         ring.holding = ring.idle = False
         ring.processors.add(ring.nodeid)
         ring.consensus = {ring.nodeid}
+        ring.audible = set()
         ring.arm(JOIN, ring.timing.join)
         ring.arm(CONSENSUS, ring.timing.consensus)
         sendJoin(ring)
@@ -55,6 +59,8 @@ class Gather(State):
         if ring.joinIsStale(join):
             return
         hear(ring, join)
+        if join.origin in ring.processors:
+            ring.audible.add(join.origin)
         if absorb(ring, join):
             ring.become(Because.LEAVE_HEARD if join.leave else Because.SETS_GREW)
             ring.dispatch(join)
@@ -114,19 +120,49 @@ class Gather(State):
 
     def _consensusExpired(self, ring: Ring) -> None:
         """
-        Who has not agreed by now is given up.  If all did, somebody should
-        have proposed a ring: agree once more within a token time.  [SRP 5.4]
+        Who has not agreed by now is given up, or waited for.  If all did,
+        somebody should have proposed a ring: agree once more within a token
+        time.  [SRP 5.4]
         """
         ring.statistics.consensusTimeouts += 1
-        silent = ring.processors - ring.failed - ring.consensus
-        if silent:
-            for nodeid in sorted(silent):
-                ring.departures[nodeid] = "did not answer"
-            ring.failed |= silent
+        late = ring.processors - ring.failed - ring.consensus
+        if self._giveUp(ring, late):
             ring.become(Because.NO_CONSENSUS)
+            return
+        ring.audible = set()
+        if late:
+            ring.arm(CONSENSUS, ring.timing.consensus)
         else:
             ring.consensus = {ring.nodeid}
             ring.arm(TOKEN_LOSS, ring.timing.token)
+
+    def _giveUp(self, ring: Ring, late: set[int]) -> bool:
+        """
+        Give up those who do not agree: at once the silent ones, and those whom
+        we hear a few rounds later, as long as we hear nobody whom we gave up.
+
+        They may be at the end of a quarrel with others, and agree with us when
+        it is over; if we quarrel too, we are what others wait for.
+        [pitfall B15]
+
+        This ends: there are L{MOST_WAITS} such rounds from one ring to the
+        next, and only our own ears count, not what is said of the dead.
+        [pitfall B13]
+
+        @return: whether anybody was given up.
+        """
+        silent = late
+        if (
+            late & ring.audible
+            and not ring.failed & ring.audible
+            and ring.waits < MOST_WAITS
+        ):
+            ring.waits += 1
+            silent = late - ring.audible
+        for nodeid in sorted(silent):
+            ring.departures[nodeid] = "did not answer"
+        ring.failed |= silent
+        return bool(silent)
 
     def _roundFailed(self, ring: Ring) -> None:
         ring.lastingGathers += 1
@@ -137,6 +173,6 @@ class Gather(State):
                     "is a firewall in the way?"
                 )
             )
-        silent = ring.processors - ring.failed - ring.consensus
-        ring.failed |= silent
-        ring.become(Because.NO_CONSENSUS if silent else Because.ROUND_FAILED)
+        late = ring.processors - ring.failed - ring.consensus
+        gaveUp = self._giveUp(ring, late)
+        ring.become(Because.NO_CONSENSUS if gaveUp else Because.ROUND_FAILED)

@@ -89,7 +89,10 @@ def absorb(ring: Ring, join: Join) -> bool:
     Take what is new in a join into our own sets.  [SRP 5.3]
 
     The opinion of a processor that is not of our ring about who failed is
-    not taken over: it may be of an old conflict.  [pitfall B5]
+    not taken over: it may be of an old conflict.  [pitfall B5]  Nor is it
+    answered: where each gives up whom it hears calling it failed, he who comes
+    back with an open mind is infected by those who are about to, and many
+    rings give each other up in turn, for ever.  [pitfall B15]
 
     @return: whether our sets grew; only then is there something to gather
         again for.  [pitfall B6]
@@ -102,12 +105,14 @@ def absorb(ring: Ring, join: Join) -> bool:
     ):
         return False
     before = len(ring.processors) + len(ring.failed)
+    # What a member said before it came to this ring is old as well.
+    fellow = origin in ring.members and join.ringSequence >= ring.window.ringId.sequence
     if len(ring.processors | processors) <= MOST_MEMBERS:
         ring.processors |= processors
     if ring.nodeid in failed:
-        if origin != ring.nodeid and origin in ring.processors:
+        if origin != ring.nodeid and fellow:
             ring.failed.add(origin)
-    elif origin in ring.members:
+    elif fellow:
         for nodeid in sorted(failed & ring.processors - ring.failed):
             ring.departures.setdefault(nodeid, f"was given up by {origin}")
             ring.failed.add(nodeid)

@@ -252,7 +252,7 @@ def install(ring: Ring) -> None:
     ring.processors = set(members)
     ring.failed = set()
     ring.failedToReceive = False
-    ring.lastingGathers = 0
+    ring.lastingGathers = ring.waits = 0
     ring.departures = {}
     ring.become(Because.RECOVERED)
 

@@ -98,6 +98,8 @@ class Ring:
     @ivar processors: whom we have heard of, ourselves included, while
         gathering; the members while operational.
     @ivar failed: those of them who we, or others, gave up.
+    @ivar audible: of whom we ourselves heard a join in this round of gather.
+    @ivar waits: how often we waited for such since our last ring.
     @ivar solitude: whether we keep to ourselves.
     @ivar highestSequence: of any ring we have heard of.
     @ivar proposed: the commit token we have signed.
@@ -146,10 +148,10 @@ class Ring:
         self.processors: set[int] = {nodeid}
         self.failed: set[int] = set()
         self.consensus: set[int] = set()
-        self.failedToReceive = False
+        self.audible: set[int] = set()
+        self.failedToReceive = self.forgetful = False
         self.solitude = Solitude()
-        self.forgetful = False
-        self.lastingGathers = 0
+        self.lastingGathers = self.waits = 0
         self.cause = Because.STARTED
         self.departures: dict[int, str] = {}
         # Committing and recovering.

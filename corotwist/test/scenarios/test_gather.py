@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import product
+from random import Random
 from typing import Any
 
 from attrs import evolve
@@ -36,6 +37,7 @@ from corotwist.totem.wire import MOST_MEMBERS, Join, MergeDetect, decode
 
 CONSENSUS = 1.2
 SEEDS = 100 if LONG else 9
+SHATTERED = 40 if LONG else 3
 # Every set of one-way cuts between three nodes.
 LINKS = [(a, b) for a in (A, B, C) for b in (A, B, C) if a != b]
 PATTERNS = [
@@ -518,6 +520,28 @@ class GatherTests(Story):
             cluster.heal()
             cluster.settle()
             self.assertTrue(installs(cluster, before) <= 3)
+
+    def test_shatteredRingsMerge(self) -> None:
+        """
+        Twelve whose network fell apart again and again, each in the middle of
+        another gather when it is whole, are one ring soon: they do not give
+        each other up in turn.  [pitfall B15]
+        """
+        longest = 0.0
+        for seed in range(SHATTERED):
+            cluster = self.cluster(12, seed=seed, timing=timingFor(sendJoin=0.02))
+            random = Random(seed)
+            for _ in range(12):
+                sides: list[set[int]] = [set() for _ in range(4)]
+                for nodeid in cluster.nodes:
+                    random.choice(sides).add(nodeid)
+                cluster.partition(*filter(None, sides))
+                cluster.run(random.uniform(0.3, 1.5))
+            cluster.heal()
+            healed = cluster.seconds()
+            cluster.settle(stay=False)
+            longest = max(longest, cluster.seconds() - healed)
+        self.assertTrue(longest < 3 * CONSENSUS, longest)
 
     def test_largeSets(self) -> None:
         """

@@ -30,6 +30,7 @@ from corotwist.totem.effects import (
     Warned,
 )
 from corotwist.totem.fragments import NOTHING
+from corotwist.totem.gather import MOST_WAITS
 from corotwist.totem.joining import FRESH_SEQUENCES, HIGHEST_SEQUENCE
 from corotwist.totem.membership import Guarantee, RingId
 from corotwist.totem.ring import Ring
@@ -581,6 +582,82 @@ class JoinTests(SynchronousTestCase):
         self.assertEqual(ring.state, In.GATHER)
         self.assertEqual((ring.processors, ring.failed), ({1, 2, 9}, set()))
 
+    def test_strangerGaveUsUp(self) -> None:
+        """
+        A stranger that calls us failed is not given up for it: we may be of
+        one opinion when its quarrel is over. [pitfall B15]
+        """
+        harness = formed(2)
+        self.join(harness, 1, Join(9, 9, (1, 2, 9), (), 900))
+        ring = self.join(harness, 1, Join(9, 9, (1, 2, 9), (1, 2), 900))
+        self.assertEqual((ring.processors, ring.failed), ({1, 2, 9}, set()))
+        sequence = ring.ringId.sequence
+        self.join(harness, 1, Join(2, 2, (1, 2, 9), (1,), sequence))
+        self.assertEqual(ring.failed, {2})
+
+    def test_whatMembersOnceSaid(self) -> None:
+        """
+        Whom a member gave up before this ring was formed, is not given up
+        when the join comes late. [pitfall B15]
+        """
+        harness = formed(3)
+        ring = self.join(harness, 1, Join(9, 9, (1, 2, 3, 9), (), 900))
+        before = ring.window.ringId.sequence - 1
+        for failed in ((2,), (1,)):
+            self.join(harness, 1, Join(3, 3, (1, 2, 3, 9), failed, before))
+            self.assertEqual((ring.state, ring.failed), (In.GATHER, set()))
+        self.join(harness, 1, Join(3, 3, (1, 2, 3, 9), (2,), before + 1))
+        self.assertEqual(ring.failed, {2})
+
+    def disagreeing(self, silent: tuple[int, ...] = ()) -> tuple[Harness, Ring]:
+        """
+        A processor of a ring of two, gathering, where the other is silent
+        and a stranger calls it failed again and again.
+        """
+        harness = formed(2)
+        harness.lost = lambda a, b, frame: True
+        everybody = (1, 2, 9, *silent)
+        return harness, self.join(harness, 1, Join(9, 9, everybody, (2,), 900))
+
+    def rounds(self, harness: Harness, ring: Ring, seconds: float) -> set[int]:
+        """
+        Let time pass; who is given up at its end?
+        """
+        end = harness.now + seconds
+        while harness.now < end:
+            again = Join(9, 9, tuple(sorted(ring.processors)), (1,), 900)
+            self.join(harness, 1, again)
+            harness.run(TIMING.join)
+        return set(ring.failed)
+
+    def test_waitsForTheAudible(self) -> None:
+        """
+        Who is silent is given up when the consensus time is over; who can be
+        heard and disagrees, so many consensus times later, and not one more.
+        [pitfalls B13, B15]
+        """
+        harness, ring = self.disagreeing(silent=(8,))
+        slack = 3 * TIMING.join
+        self.assertEqual(self.rounds(harness, ring, TIMING.consensus + slack), {2, 8})
+        rest = (MOST_WAITS - 1) * TIMING.consensus
+        self.assertEqual(self.rounds(harness, ring, rest), {2, 8})
+        self.assertEqual(ring.waits, MOST_WAITS)
+        self.rounds(harness, ring, TIMING.consensus + slack)
+        self.assertEqual(ring.members, (1,))
+
+    def test_quarrelIsShort(self) -> None:
+        """
+        Who hears somebody whom he gave up does not wait for anybody: others
+        wait for him. [pitfall B15]
+        """
+        harness, ring = self.disagreeing()
+        ring.processors.add(7)
+        ring.failed.add(7)
+        self.join(harness, 1, Join(7, 7, (1, 2, 7, 9), (), 900))
+        self.assertEqual(ring.audible & ring.failed, {7})
+        self.rounds(harness, ring, TIMING.consensus + 3 * TIMING.join)
+        self.assertEqual((ring.waits, ring.members), (0, (1,)))
+
     def test_growthOnly(self) -> None:
         """
         A join that tells us nothing new neither restarts the consensus timer
@@ -824,6 +901,18 @@ class CommittedTests(SynchronousTestCase):
         ring = self.proposing()
         ring.framesReceived([Join(2, 2, (1, 2, 3), (), 1).encode()], 3.03)
         self.assertEqual((ring.state, ring.processors), (In.GATHER, {1, 2, 3}))
+
+    def test_memberGaveUpAnother(self) -> None:
+        """
+        Nor will one that gave up another member, or us; whom else it gave up
+        is its own affair. [pitfall B15]
+        """
+        for failed, state in (((3,), In.COMMIT), ((1,), In.GATHER)):
+            ring = self.proposing()
+            ring.failed.add(3)
+            ring.processors.add(3)
+            ring.framesReceived([Join(2, 2, (1, 2, 3), failed, 1).encode()], 3.03)
+            self.assertEqual((ring.state, ring.failed), (state, {3}))
 
     def test_nothingNew(self) -> None:
         """
