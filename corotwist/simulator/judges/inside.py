@@ -136,6 +136,11 @@ def _ringBounds() -> tuple[Bound, ...]:
             QUEUE_BYTES + LARGEST_TOTEM_MESSAGE,
         ),
         Bound(
+            "bytes to send beyond some rotations",
+            lambda r: max(0, r.ordinary._waiting - r.queueFrames * r.frameBytes),
+            LARGEST_TOTEM_MESSAGE,
+        ),
+        Bound(
             "messages to send",
             lambda r: len(r.ordinary._queue),
             QUEUE_BYTES // LEAST_MESSAGE_BYTES,
