@@ -227,10 +227,11 @@ class Port:
         if made is None or self.down:
             self.counts["unheard"] += len(datagrams)
             return
+        source = route.source
         for datagram in datagrams:
-            if not made.received(datagram, route.source):
+            if not made.received(datagram, source):
                 self.counts["overflow"] += 1
-                self.network.overflown(self, route.source, datagram)
+                self.network.overflown(self, source, datagram)
         self._wake(made)
 
     def readWaiting(self) -> bool:

@@ -26,6 +26,7 @@ SEEDS: Final = 12
 FAULT_SECONDS: Final = 60.0
 NODES: Final = 6
 LOSS: Final = 0.05
+LOADED_SECONDS: Final = 60.0
 # Of so many seeds the runs are repeated, in another process and with another
 # hash seed, and must leave the same trace.
 REPEATED: Final = 6
@@ -96,10 +97,10 @@ def measure() -> Iterator[Rate]:
 
 def _events(key: bytes | None) -> float:
     cluster = Cluster(5, 1, Faults(loss=LOSS), key=key)
-    cluster.load(20.0, 5.0)
+    cluster.load(20.0, LOADED_SECONDS)
     cluster.run(2.0)
     began, before = process_time(), cluster.clock.events
-    cluster.run(3.0)
+    cluster.run(LOADED_SECONDS - 2.0)
     return (cluster.clock.events - before) / (process_time() - began)
 
 
