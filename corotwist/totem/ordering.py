@@ -24,6 +24,8 @@ MERGE: Final = "merge"
 HEARTBEAT: Final = "heartbeat"
 SETTLING: Final = "settling"
 
+# Visits in a row of an idle ring's token that counts what nobody sent.
+MISCOUNTS: Final = 3
 # Visits in a row at which we answer a request, before we leave it to the next
 # who has the frame.
 ANSWERS: Final = 2
@@ -109,9 +111,13 @@ def watchIdleness(ring: Ring, token: Token) -> None:
         ring.idle = ring.sequenceUnchanged > threshold
     else:
         ring.idle = ring.sequenceUnchanged >= threshold
-    if ring.idle:
-        # Whatever the token says, nothing was sent for so many rotations: a
-        # wrong count would keep us from sending for ever.
+    if not ring.idle or token.flowCount == ring.flow.sentLast:
+        ring.miscounts = 0
+        return
+    # On an idle ring a frame that was sent again counts for one rotation.  A
+    # count that stays is wrong, and would keep us from sending for ever.
+    ring.miscounts += 1
+    if ring.miscounts == MISCOUNTS:
         token.flowCount = ring.flow.sentLast
 
 

@@ -163,7 +163,7 @@ class Ring:
         self.lastTokenSequence = (firstTokenSequence - 1) & MASK
         self.lastSequence = firstSequence
         self.lastAru = firstSequence
-        self.aruUnchanged = self.sequenceUnchanged = 0
+        self.aruUnchanged = self.sequenceUnchanged = self.miscounts = 0
         self.answered: dict[int, int] = {}
         self.tokenFrame = b""
         self.tokenTo = nodeid
