@@ -668,7 +668,7 @@ class GroupsEngine(SynchronizedEngine):
 
     def _joinListDelivered(self, nodeid: int, body: bytes, byteOrder: str) -> None:
         message = JoinList.decode(body, byteOrder)
-        if self._round is not None and nodeid in self._roundOf[1]:
+        if self._round is not None:
             self._round.listed(nodeid, message.entries)
 
     def _downListDelivered(self, nodeid: int, body: bytes, byteOrder: str) -> None:
