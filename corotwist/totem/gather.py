@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # So many rounds more, from one ring to the next, for those who do not agree and
 # can be heard.
-MOST_WAITS: Final = 2
+MOST_WAITS: Final = 3
 # So many rounds in which all agreed and no ring came, and the operator hears.
 LASTING_GATHERS: Final = 3
 
