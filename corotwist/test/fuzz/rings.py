@@ -63,8 +63,9 @@ def targets() -> Iterator[Target]:
             world.seeds,
             session=True,
             share=0.002,
-            # Sets of as many processors as a ring can have.
-            roomBytes=256 << 10,
+            # Sets of as many processors as a ring can have, and commit tokens
+            # with an entry for each: as they came, signed, and of two rounds.
+            roomBytes=2 << 20,
             # A ring keeps what it gets, in objects with many numbers.
             growing=world.growing,
         )
