@@ -33,6 +33,7 @@ from corotwist.totem.fragments import NOTHING
 from corotwist.totem.gather import MOST_WAITS
 from corotwist.totem.joining import FRESH_SEQUENCES, HIGHEST_SEQUENCE
 from corotwist.totem.membership import Guarantee, RingId
+from corotwist.totem.ordering import SETTLING, TOKEN_LOSS
 from corotwist.totem.ring import Ring
 from corotwist.totem.sequence import MASK
 from corotwist.totem.states import Because, In
@@ -542,6 +543,31 @@ class JoinTests(SynchronousTestCase):
         ring = self.join(harness, 1, Join(9, 9, (1, 9), (1,), 900))
         self.assertEqual(ring.state, In.OPERATIONAL)
         self.assertEqual(ring.highestSequence, 900)
+
+    def test_strangersWait(self) -> None:
+        """
+        A new ring hears strangers when its services are in step, or after a
+        token time: else they could end each ring before.  [pitfall B18]
+        """
+        stranger = MergeDetect(9, 9, RingId(1 << 20, 9)).encode()
+        asks = Join(9, 9, (9,), (), 1 << 20).encode()
+        for message in (stranger, asks):
+            for inStep in (True, False):
+                harness = formed(2)
+                ring = harness.rings[2]
+                now = harness.now
+                ring.arm(SETTLING, TIMING.token)
+                ring.framesReceived([message], now)
+                self.assertEqual(ring.state, In.OPERATIONAL)
+                if inStep:
+                    ring.synchronized(now)
+                else:
+                    ring.disarm(TOKEN_LOSS)
+                    for _ in range(4):  # Not all at once: that were a pause.
+                        now += TIMING.token / 4
+                        ring.advance(now)
+                ring.framesReceived([message], now)
+                self.assertEqual(ring.state, In.GATHER)
 
     def test_strangerOnItsWayOut(self) -> None:
         """
