@@ -1,0 +1,3 @@
+"""
+Deliberate errors in the production code, for the judges to find.
+"""
