@@ -2,7 +2,7 @@
 Clients of process groups inside the simulated nodes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from attrs import define, field
@@ -23,9 +23,54 @@ from corotwist.simulator.judges.judge import Life
 from corotwist.totem.membership import Guarantee, RingId
 
 
+class Writer:
+    """
+    What the judge of groups needs of any client: a name, and messages that
+    say whose they are and its how manieth.
+    """
+
+    identity: int
+    pid: int
+    life: Life
+    views: dict[bytes, GroupView]
+    _number: int
+
+    def __str__(self) -> str:
+        return f"{self.pid}@{self.life}"
+
+    @property
+    def member(self) -> Member:
+        """
+        How others see it.
+        """
+        return Member(self.life.nodeid, self.pid)
+
+    def _numbered(self, payloads: Sequence[bytes]) -> tuple[range, list[bytes]]:
+        """
+        The messages that carry these payloads, and their numbers.
+        """
+        first = self._number + 1
+        self._number += len(payloads)
+        numbers = range(first, first + len(payloads))
+        messages = [
+            HEADER.pack(self.identity, number) + payload
+            for number, payload in zip(numbers, payloads, strict=True)
+        ]
+        return numbers, messages
+
+    def _keep(self, view: GroupView) -> None:
+        """
+        How it sees the group from now on; not at all, once it is out.
+        """
+        if self.member in view.members:
+            self.views[view.group] = view
+        else:
+            self.views.pop(view.group, None)
+
+
 @implementer(IGroupSubscriber)
 @define(eq=False)
-class Client:
+class Client(Writer):
     """
     One process that uses groups.
 
@@ -45,16 +90,6 @@ class Client:
     history: list[GroupView] = field(factory=list)
     open: bool = True
     _number: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.pid}@{self.life}"
-
-    @property
-    def member(self) -> Member:
-        """
-        How others see it.
-        """
-        return Member(self.life.nodeid, self.pid)
 
     def join(self, group: bytes) -> None:
         """
@@ -98,11 +133,7 @@ class Client:
 
         @return: as the engine says.
         """
-        messages = []
-        for payload in payloads:
-            self._number += 1
-            messages.append(HEADER.pack(self.identity, self._number) + payload)
-        numbers = range(self._number - len(payloads) + 1, self._number + 1)
+        numbers, messages = self._numbered(payloads)
         self.judge.sent(self, group, numbers, payloads)
         packed = batch.pack(messages)
         result = self.engine.send(self, group, packed, len(payloads), guarantee)
@@ -143,10 +174,7 @@ class Client:
         if self.life.alive:
             self.history.append(view)
             self.judge.viewed(self, view)
-            if self.member in view.members:
-                self.views[view.group] = view
-            else:
-                self.views.pop(view.group, None)
+            self._keep(view)
 
     def ringChanged(self, ringId: RingId, members: tuple[int, ...]) -> None:
         if self.life.alive:

@@ -17,13 +17,14 @@ from corotwist.ipc.client import NodeClient
 from corotwist.ipc.events import Gap
 from corotwist.ipc.group import ProcessGroup
 from corotwist.ipc.groups import Ring
-from corotwist.simulator.judges.groups import HEADER, GroupsJudge
+from corotwist.simulator.clients import Writer
+from corotwist.simulator.judges.groups import GroupsJudge
 from corotwist.simulator.judges.judge import Life
 from corotwist.totem.membership import Guarantee
 
 
 @define(eq=False)
-class ConnectedClient:
+class ConnectedClient(Writer):
     """
     One process that uses groups through the production client.
 
@@ -55,16 +56,6 @@ class ConnectedClient:
     _groups: dict[bytes, ProcessGroup] = field(factory=dict)
     _number: int = 0
     _ended: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.pid}@{self.life}"
-
-    @property
-    def member(self) -> Member:
-        """
-        How others see it.
-        """
-        return Member(self.life.nodeid, self.pid)
 
     def connected(self, node: NodeClient) -> None:
         """
@@ -129,11 +120,7 @@ class ConnectedClient:
         joined = self._groups.get(group)
         if joined is None:
             return fail(NotJoined(f"not a member of {group!r}"))
-        messages = []
-        for payload in payloads:
-            self._number += 1
-            messages.append(HEADER.pack(self.identity, self._number) + payload)
-        numbers = range(self._number - len(payloads) + 1, self._number + 1)
+        numbers, messages = self._numbered(payloads)
         self.judge.sent(self, group, numbers, payloads)
         result = joined.sendAll(messages, guarantee)
         accepted = partial(self._accepted, self.identity, group, numbers)
@@ -169,10 +156,7 @@ class ConnectedClient:
             return
         self.history.append(view)
         self.judge.viewed(self, view)
-        if self.member in view.members:
-            self.views[view.group] = view
-        else:
-            self.views.pop(view.group, None)
+        self._keep(view)
 
     def _ringChanged(self, ring: Ring) -> None:
         if self._heard():
