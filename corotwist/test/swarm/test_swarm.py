@@ -6,18 +6,16 @@ where on.  C{corotwist sim} does the same, on all cores, for as long as one
 likes.
 """
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from corotwist.simulator.seeds import seeds
 from corotwist.simulator.swarm.run import Swarm
 from corotwist.simulator.swarm.sometimes import RINGS, SERVICES
 
-SEEDS: Final = "COROTWIST_SEEDS"
-FIRST_SEED: Final = "COROTWIST_FIRST_SEED"
 # What a run of the whole test suite can afford.
 DEFAULT_SEEDS: Final = 120
 DEFAULT_SERVICE_SEEDS: Final = 80
@@ -47,10 +45,9 @@ class SwarmTests(SynchronousTestCase):
         """
         So many runs; and what is interesting happened in some of them.
         """
-        first = int(os.environ.get(FIRST_SEED, "0"))
-        count = int(os.environ.get(SEEDS, usual))
         seen: Counter[str] = Counter()
-        for seed in range(first, first + count):
-            seen += Swarm(seed, services=services).run().sometimes
-        if count >= usual:
+        drawn = [*seeds(usual)]
+        for seed in drawn:
+            seen += Swarm(seed.number, services=services).run().sometimes
+        if len(drawn) >= usual:
             self.assertEqual([what for what in sometimes if not seen[what]], [])
