@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address
 from posixpath import dirname, join
-from typing import Final, cast
+from typing import Any, Final, cast
 
-from attrs import frozen
+from attrs import field, frozen
 
 from corotwist.config.check import Checked, Group, check
 from corotwist.config.corosyncconf import Reading, read
@@ -80,11 +80,13 @@ class Built:
 
     @ivar settings: L{None} when there are problems.
     @ivar problems: all of them, in the order of the file.
+    @ivar keys: what the file says, by corosync's key names, typed.
     """
 
     settings: NodeSettings | None
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
+    keys: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
 
     def usable(self) -> NodeSettings:
         """

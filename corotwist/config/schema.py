@@ -8,6 +8,7 @@ with the thing to do about it.
 """
 
 from difflib import get_close_matches
+from enum import Enum
 from typing import Final
 
 from attrs import frozen
@@ -49,6 +50,17 @@ _OTHER_RULE: Final = (
 )
 
 
+class Change(Enum):
+    """
+    When a value that changed in the file takes effect.
+    """
+
+    RUNTIME = "at once"
+    RESTART = "after a restart"
+    IDENTITY = "never: it would be another node or link"
+    NEVER = "never: it has no effect in this release"
+
+
 @frozen
 class Row:
     """
@@ -60,6 +72,7 @@ class Row:
     @ivar acts: does this release do anything with it?
     @ivar refused: what to do instead, where going on with another value than
         the default would not be safe.
+    @ivar change: when a new value takes effect on a node that runs.
     """
 
     name: str
@@ -68,6 +81,7 @@ class Row:
     meaning: str
     acts: bool = True
     refused: str = ""
+    change: Change = Change.RESTART
 
     @property
     def section(self) -> str:
@@ -78,21 +92,27 @@ class Row:
 
 
 def _time(name: str, default: int | None, meaning: str, low: int = LEAST_TIME) -> Row:
-    return Row(f"totem.{name}", Whole(low, LONGEST_TIME, "ms"), default, meaning)
+    kind = Whole(low, LONGEST_TIME, "ms")
+    return _running(f"totem.{name}", kind, default, meaning)
 
 
 def _count(name: str, default: int, meaning: str, low: int = 0, high: int = U32) -> Row:
-    return Row(f"totem.{name}", Whole(low, high), default, meaning)
+    return _running(f"totem.{name}", Whole(low, high), default, meaning)
+
+
+def _running(name: str, kind: Kind, default: Value | None, meaning: str) -> Row:
+    return Row(name, kind, default, meaning, change=Change.RUNTIME)
 
 
 def _idle(name: str, kind: Kind, default: Value | None, meaning: str) -> Row:
-    return Row(name, kind, default, meaning, acts=False)
+    return Row(name, kind, default, meaning, acts=False, change=Change.NEVER)
 
 
 def _unsafe(
     name: str, kind: Kind, default: Value | None, meaning: str, refused: str
 ) -> Row:
-    return Row(name, kind, default, meaning, acts=False, refused=refused)
+    change = Change.NEVER
+    return Row(name, kind, default, meaning, False, refused, change)
 
 
 _TOTEM: Final = (
@@ -103,7 +123,7 @@ _TOTEM: Final = (
         None,
         "label; `mcastaddr` and the sealing key derive from it",
     ),
-    Row("totem.config_version", Whole(0, (1 << 64) - 1), 0, "number of this file"),
+    _running("totem.config_version", Whole(0, (1 << 64) - 1), 0, "number of this file"),
     Row(
         "totem.transport",
         Choice(("udpu", "udp", "knet")),
@@ -172,7 +192,7 @@ _TOTEM: Final = (
     _idle("totem.threads", Whole(0, U32), None, "of Corosync 1"),
     _time("token", 3000, "base time of token loss"),
     _time("token_coefficient", 650, "added to `token` per node above two", 0),
-    Row(
+    _running(
         "totem.token_warning",
         Whole(0, 100, "%"),
         75,
@@ -221,7 +241,7 @@ _TOTEM: Final = (
         True,
         "drop what comes from addresses outside the node list",
     ),
-    Row(
+    _running(
         "totem.cancel_token_hold_on_retransmit",
         Switch(),
         False,
@@ -294,6 +314,7 @@ _NODES: Final = (
         Whole(1, LARGEST_NODEID),
         None,
         "unique; derives from an IPv4 address",
+        change=Change.IDENTITY,
     ),
     Row(
         "nodelist.node.name",
@@ -301,7 +322,7 @@ _NODES: Final = (
         None,
         "of the node; also finds our own entry",
     ),
-    Row("nodelist.node.quorum_votes", Whole(0, U32), 1, "votes of the node"),
+    _running("nodelist.node.quorum_votes", Whole(0, U32), 1, "votes of the node"),
 )
 
 _QUORUM: Final = (
@@ -312,14 +333,14 @@ _QUORUM: Final = (
         "`corosync_votequorum`; without one the node is always quorate;"
         " `corosync_quorum_ykd` is refused",
     ),
-    Row(
+    _running(
         "quorum.expected_votes",
         Whole(1, U32),
         None,
         "votes planned; the sum of the node list",
     ),
-    Row("quorum.votes", Whole(0, U32), 1, "of this node where its entry has none"),
-    Row("quorum.two_node", Switch(), False, "one of two votes is enough"),
+    _running("quorum.votes", Whole(0, U32), 1, "of this node where its entry has none"),
+    _running("quorum.two_node", Switch(), False, "one of two votes is enough"),
     Row(
         "quorum.wait_for_all",
         Switch(),
@@ -402,10 +423,10 @@ _SUBSYSTEMS: Final = Choice(
 )
 
 _LOGGING: Final = (
-    Row("logging.to_logfile", Switch(), False, "write lines to `logfile`"),
-    Row("logging.logfile", Text("path"), None, "the file of `to_logfile`"),
-    Row("logging.to_stderr", Switch(), True, "write lines to the terminal (`-n`)"),
-    Row("logging.debug", _DEBUG, "off", "more lines; `trace` counts as `on`"),
+    _running("logging.to_logfile", Switch(), False, "write lines to `logfile`"),
+    _running("logging.logfile", Text("path"), None, "the file of `to_logfile`"),
+    _running("logging.to_stderr", Switch(), True, "write lines to the terminal (`-n`)"),
+    _running("logging.debug", _DEBUG, "off", "more lines; `trace` counts as `on`"),
     _idle("logging.to_syslog", Switch(), True, "use twistd's `--syslog`"),
     _idle("logging.timestamp", Choice(("hires", "on", "off")), "hires", "always hires"),
     _idle("logging.fileline", Switch(), False, "source line"),
@@ -474,8 +495,8 @@ _RESOURCES: Final = (
 )
 
 _OTHERS: Final = (
-    Row("uidgid.uid", Text("number or name"), None, "this user may be a client"),
-    Row("uidgid.gid", Text("number or name"), None, "this group may be a client"),
+    _running("uidgid.uid", Text("number or name"), None, "this user may be a client"),
+    _running("uidgid.gid", Text("number or name"), None, "this group may be a client"),
     _idle("nozzle.name", Text(), None, "of knet"),
     _idle("nozzle.ipaddr", Text(), None, "of knet"),
     _idle("nozzle.ipprefix", Text(), None, "of knet"),
@@ -493,9 +514,10 @@ _OURS: Final = (
         Text("name or nodeid"),
         None,
         "which entry of the node list we are, instead of looking for it",
+        change=Change.IDENTITY,
     ),
     Row("corotwist.ipc_socket", Text("path"), None, "UNIX socket for clients"),
-    Row(
+    _running(
         "corotwist.strict",
         Switch(),
         True,

@@ -4,6 +4,7 @@ twice.  L{corotwist.config.schema} builds them from a configuration file.
 """
 
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 from attrs import field, frozen
 
@@ -141,6 +142,8 @@ class NodeSettings:
     One whole node.
 
     @ivar configVersion: C{totem.config_version}, 0 when absent.
+    @ivar keys: what the file says, by corosync's key names, typed.
+    @ivar sources: the files, in the order in which they were read.
     """
 
     totem: TotemSettings
@@ -148,3 +151,5 @@ class NodeSettings:
     quorum: QuorumSettings = QuorumSettings()
     log: LogSettings = LogSettings()
     configVersion: int = 0
+    keys: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
+    sources: tuple[str, ...] = ()
