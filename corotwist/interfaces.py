@@ -167,6 +167,7 @@ class ICluster(Interface):
     """
 
     nodeid = Attribute("Our own nodeid.")
+    database = Attribute("The node's configuration and statistics: a C{Database}.")
 
     def multicast(
         function: int, body: bytes, guarantee: Guarantee = Guarantee.AGREED
@@ -381,6 +382,50 @@ class IServiceEngine(Interface):
         A message of ours in the short form waited in the send queue while the
         ring changed, and came out on a ring that it does not name: no node
         has used it.  Send it again, in the form that is right now.
+        """
+
+
+class IReplaceable(Interface):
+    """
+    An engine that can give its work to another version of itself while the
+    node runs.  [ARCH Live Component Replacement]
+
+    Both calls are made between two deliveries, one directly after the other.
+    """
+
+    def handOver() -> Any:
+        """
+        Everything the successor needs: clients, state, what waits to be sent.
+        From here on this engine does nothing more, unless it gets all of it
+        back through L{takeOver}, because the successor failed.
+        """
+
+    def takeOver(state: Any, version: int) -> None:
+        """
+        Go on where another engine stopped.  Called after C{initialize}.
+
+        @param state: as its L{handOver} returned it.
+        @param version: of the engine that it is from.
+        @raise Exception: we cannot; nothing of the state was changed.
+        """
+
+
+class IReconfigurable(Interface):
+    """
+    An engine that takes changed settings while the node runs.
+    """
+
+    def reconfigurationProposed(settings: Any) -> None:
+        """
+        Look at a C{NodeSettings}; nothing changes yet.
+
+        @raise ConfigurationError: it cannot be used; nothing of it is applied
+            then, by anybody.
+        """
+
+    def reconfigured(settings: Any) -> None:
+        """
+        Everybody agreed: use it.
         """
 
 

@@ -33,6 +33,7 @@ class Home(Protocol):
     timeOfDay: Callable[[], int]
     totem: ITotem
     configuration: Configuration
+    database: Any
 
     def compactAllowed(self) -> bool: ...
     def synchronizing(self) -> bool: ...
@@ -84,6 +85,7 @@ class Cluster:
         self._prefixRing = NO_RING
         self._prefix = b""
         self.nodeid: int = home.totem.nodeid
+        self.database = home.database
 
     # The total order.
 

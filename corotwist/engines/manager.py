@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -30,33 +30,23 @@ from corotwist.engines.executive import (
     decode,
     split,
 )
+from corotwist.engines.place import Place
+from corotwist.engines.roster import Roster
 from corotwist.engines.sync import Synchronization
 from corotwist.errors import (
     BadHandle,
-    ConfigurationError,
-    NotExist,
-    PluginClash,
-    Problem,
-    TryAgain,
     WireError,
 )
 from corotwist.interfaces import (
     IConnection,
     IEngineMaker,
-    ISynchronized,
     ITotem,
     ITotemListener,
 )
-from corotwist.plugin import newest
-from corotwist.totem.membership import NO_RING, Configuration, Guarantee, RingId
+from corotwist.totem.membership import NO_RING, Configuration, Guarantee
 
-# Exceptions of one engine before it is taken out of service.
-FAILURES_TOLERATED: Final = 10
 # Callbacks for room at one passing of the token.
 CALLBACKS_PER_PASS: Final = 128
-# An engine that is busy is asked again to stop, so often and for so long.
-SHUTDOWN_RETRY_SECONDS: Final = 0.01
-SHUTDOWN_SECONDS: Final = 0.5
 # A stage of synchronization is reported after so many token timeouts.
 PATIENCE_TOKENS: Final = 10
 # The service in whose stage of synchronization features are announced.
@@ -70,116 +60,13 @@ _SERVICES: Final = address(SERVICES_GROUP, b"")
 _KNOWN: Final = frozenset({compact.GROUP, SERVICES_GROUP, SYNC_GROUP})
 
 
-class Place:
-    """
-    An engine's place at the node: who it is, and how it has behaved.
-
-    As a participant of synchronization it does nothing for an engine that has
-    failed, so that the others go on.
-
-    @ivar failures: exceptions so far.
-    @ivar failed: out of service.
-    """
-
-    def __init__(self, engine: Any, log: Logger) -> None:
-        self.engine = engine
-        self.name: str = engine.name
-        self.serviceId: int = engine.serviceId
-        self.synchronized = ISynchronized.providedBy(engine)
-        self.failures = 0
-        self.failed = False
-        self.malformed = 0
-        self.prepare: Callable[[], bool] | None = None
-        self._log = log
-
-    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """
-        Call into the engine.
-
-        @return: what it returned; L{None} when it failed.
-        """
-        if self.failed:
-            return None
-        try:
-            return function(*arguments)
-        except WireError as error:
-            self.malformed += 1
-            self._log.warn(
-                "Service {name}: message refused: {error}", name=self.name, error=error
-            )
-        except Exception:  # noqa: BLE001 - Whatever it is, it stays here.
-            self._blame()
-        return None
-
-    def _blame(self) -> None:
-        self.failures += 1
-        self.failed = self.failures >= FAILURES_TOLERATED
-        self._log.failure(
-            "Service {name} raised (number {failures} of {tolerated})",
-            name=self.name,
-            failures=self.failures,
-            tolerated=FAILURES_TOLERATED,
-        )
-        if self.failed:
-            self._retire()
-
-    def _retire(self) -> None:
-        """
-        Out of service, and its clients are told if it still can.
-        """
-        self._log.critical("Service {name} is out of service", name=self.name)
-        try:
-            self.engine.shutdown()
-        except Exception:  # noqa: BLE001 - It is out of service already.
-            self._log.failure("Service {name} does not even stop", name=self.name)
-
-    # In a round of synchronization.
-
-    def started(
-        self, transitional: tuple[int, ...], members: tuple[int, ...], ringId: RingId
-    ) -> None:
-        self.call(self.engine.synchronizationStarted, transitional, members, ringId)
-
-    def process(self) -> bool:
-        """
-        Is everything sent?  A failure counts as done.
-        """
-        if self.prepare is not None and not self.prepare():
-            return False
-        return self.call(self._process) is not False
-
-    def _process(self) -> bool:
-        try:
-            return bool(self.engine.synchronize())
-        except TryAgain:
-            return False
-
-    def completed(self) -> None:
-        self.call(self.engine.synchronizationCompleted)
-
-    def aborted(self) -> None:
-        self.call(self.engine.synchronizationAborted)
-
-    def status(self) -> dict[str, Any]:
-        """
-        For people.
-        """
-        return {
-            "serviceId": self.serviceId,
-            "version": self.engine.version,
-            "failed": self.failed,
-            "failures": self.failures,
-            "malformed": self.malformed,
-        }
-
-
 @implementer(ITotemListener)
 class ServiceManager:
     """
     All engines of one node.
 
-    @ivar engines: by name.
-    @ivar makers: those of the loaded engines, by name.
+    @ivar roster: the engines, each in its place.
+    @ivar database: the node's configuration and statistics.
     @ivar configuration: the regular configuration in force.
     @ivar shutdown: fires with the reason when an engine asks the node to stop;
         the node replaces it or adds callbacks.
@@ -192,8 +79,11 @@ class ServiceManager:
         settings: NodeSettings,
         makers: Iterable[IEngineMaker],
         timeOfDay: Callable[[], int] | None = None,
+        *,
+        database: Any = None,
     ) -> None:
         """
+        @param database: the node's, for its engines.
         @param timeOfDay: nanoseconds since 1970; by default the clock is
             asked, which suits a real reactor and a simulated one.
         """
@@ -201,19 +91,14 @@ class ServiceManager:
         self.clock = clock
         self.totem = totem
         self.settings = settings
+        self.database = database
         self.timeOfDay = timeOfDay or (lambda: int(clock.seconds() * 1_000_000_000))
-        self.makers: dict[str, IEngineMaker] = {}
-        self.engines: dict[str, Any] = {}
         self.configuration = Configuration(NO_RING, (), transitional=False)
         self.shutdown: Deferred[str] = Deferred()
         self.synchronization = Synchronization(
             self, clock, PATIENCE_TOKENS * settings.totem.timing.token
         )
-        self._offered = list(makers)
-        self._byId: dict[int, Place] = {}
-        self._started: list[Place] = []
-        self._stopped = False
-        self._ending: list[Deferred[None]] = []
+        self.roster = Roster(clock, settings, makers, self._context)
         self._announced = Announced()
         self._announcementSent = False
         self._compact = False
@@ -236,109 +121,53 @@ class ServiceManager:
     @inlineCallbacks
     def start(self) -> Generator[Any, Any, None]:
         """
-        Load every wanted engine, show them the configuration, and initialize
-        them by ascending priority.
-
-        @return: fires when all have started.  Fails with a
-            L{ConfigurationError} of all that is wrong for any of them, before
-            one has started; later with what the first
-            failing engine raised, after those before it were stopped.
+        Load every wanted engine, and start all: see L{Roster.start}.
         """
-        self._load()
-        places = sorted(
-            self._byId.values(), key=lambda p: (p.engine.priority, p.serviceId)
-        )
-        self._configure(places)
-        for place in places:
-            cluster = Cluster(self, place, place.name, place.serviceId)
-            try:
-                yield maybeDeferred(place.engine.initialize, cluster, self.settings)
-            except Exception:
-                yield self.stop()
-                raise
-            self._started.append(place)
-            if self._stopped:  # While this one took its time.
-                yield self.stop()
-                return
-        self._log.info(
-            "Services {names}", names=", ".join(place.name for place in places)
-        )
-
-    def _configure(self, places: Iterable[Place]) -> None:
-        problems: list[Problem] = []
-        for place in places:
-            try:
-                place.engine.configure(self.settings)
-            except ConfigurationError as error:
-                problems += error.problems
-        if problems:
-            raise ConfigurationError(*problems)
-
-    def _load(self) -> None:
-        wanted = [m for m in self._offered if m.wanted(self.settings)]
-        for name, maker in newest(wanted).items():
-            engine = maker.load()
-            place = Place(engine, self._log)
-            other = self._byId.get(engine.serviceId)
-            if other is not None:
-                raise PluginClash(
-                    f"engines {other.name!r} and {name!r} "
-                    f"both have service id {engine.serviceId}"
-                )
-            self._byId[engine.serviceId] = place
-            self.makers[name] = maker
-            self.engines[name] = engine
-        # The order of configurations and of synchronization.
-        self._byId = dict(sorted(self._byId.items()))
-        announcer = self._byId.get(ANNOUNCED_WITH)
+        self.roster.load()
+        announcer = self.roster.places.get(ANNOUNCED_WITH)
         if announcer is not None:
             announcer.prepare = self._announce
+        try:
+            yield self.roster.start()
+        except Exception:
+            self._enginesStopped(None)
+            raise
 
     def stop(self) -> Deferred[None]:
         """
         Shut the engines down by descending priority, while the ring still
         runs: they have things to say.
 
-        @return: fires when all have stopped, or had L{SHUTDOWN_SECONDS} each.
+        @return: fires when all have stopped: see L{Roster.stop}.
         """
-        ends: Deferred[None] = Deferred()
-        self._ending.append(ends)
-        if len(self._ending) == 1:
-            self._stopEngines().addCallback(self._enginesStopped)
-        return ends
+        return self.roster.stop().addCallback(self._enginesStopped)
 
     def _enginesStopped(self, _: None) -> None:
-        """
-        Tell everybody who asked.
-        """
-        ending, self._ending = self._ending, []
-        for ends in ending:
-            ends.callback(None)
-
-    @inlineCallbacks
-    def _stopEngines(self) -> Generator[Any, Any, None]:
-        while self._started:
-            yield self._stopEngine(self._started.pop())
-        self._stopped = True
         self.synchronization.stop()
         self._waiting.clear()
         self._answerWaiting(lambda waits: waits.errback(BadHandle("the node stops")))
 
-    @inlineCallbacks
-    def _stopEngine(self, place: Place) -> Generator[Any, Any, None]:
-        patience = self.clock.seconds() + SHUTDOWN_SECONDS
-        while place.call(place.engine.shutdown) is False:
-            if self.clock.seconds() >= patience:
-                self._log.warn("Service {name} does not stop", name=place.name)
-                return
-            pause: Deferred[None] = Deferred()
-            self.clock.callLater(SHUTDOWN_RETRY_SECONDS, pause.callback, None)
-            yield pause
+    def _context(self, place: Place) -> Cluster:
+        return Cluster(self, place, place.name, place.serviceId)
+
+    @property
+    def engines(self) -> Mapping[str, Any]:
+        """
+        The loaded engines, by name.
+        """
+        return self.roster.engines
+
+    @property
+    def makers(self) -> Mapping[str, IEngineMaker]:
+        """
+        Those of the loaded engines, by name.
+        """
+        return self.roster.makers
 
     # From the total order.
 
     def configurationChanged(self, configuration: Configuration) -> None:
-        if self._stopped:
+        if self.roster.stopped:
             return  # The ring goes on a little longer than its services.
         self._compact = False
         if not configuration.transitional:
@@ -347,13 +176,13 @@ class ServiceManager:
             self._announcementSent = False
         else:
             self.synchronization.configurationChanged(configuration)
-        for place in self._byId.values():
+        for place in self.roster.places.values():
             place.call(place.engine.configurationChanged, configuration)
         if not configuration.transitional:
             self.synchronization.configurationChanged(configuration)
 
     def messageDelivered(self, nodeid: int, message: bytes, byteOrder: str) -> None:
-        if self._stopped:
+        if self.roster.stopped:
             return
         if nodeid not in self.configuration.members:
             # Frames name their senders: somebody lies.
@@ -374,7 +203,7 @@ class ServiceManager:
             )
 
     def tokenPassed(self) -> None:
-        if self._stopped:
+        if self.roster.stopped:
             return
         self.synchronization.tokenPassed()
         self._runWaiting()
@@ -397,7 +226,7 @@ class ServiceManager:
 
     def _serviceDelivered(self, nodeid: int, body: bytes, byteOrder: str) -> None:
         service, function, rest = split(body, byteOrder)
-        place = self._byId.get(service)
+        place = self.roster.places.get(service)
         if place is None:
             self._counters["unknownService"] += 1
         else:
@@ -408,7 +237,7 @@ class ServiceManager:
         if header.kind == Kind.ANNOUNCEMENT:
             self._announcementDelivered(nodeid, Announcement.decode(header, body))
             return
-        place = self._byId.get(header.service)
+        place = self.roster.places.get(header.service)
         if header.kind != Kind.ENGINE or place is None:
             self._counters["unknownService"] += 1
         elif header.ringId == self.configuration.ringId:
@@ -461,7 +290,7 @@ class ServiceManager:
         """
         return [
             place
-            for place in self._byId.values()
+            for place in self.roster.places.values()
             if place.synchronized and not place.failed
         ]
 
@@ -526,10 +355,7 @@ class ServiceManager:
         """
         @raise NotExist: when it is not loaded.
         """
-        try:
-            return self.engines[name]
-        except KeyError:
-            raise NotExist(f"no engine {name!r} on this node") from None
+        return self.roster.named(name)
 
     def whenRoom(self, callback: Callable[[], None]) -> None:
         """
@@ -574,14 +400,14 @@ class ServiceManager:
         """
         connection.private = {
             place.name: place.call(place.engine.privateData, connection)
-            for place in self._byId.values()
+            for place in self.roster.places.values()
         }
 
     def connectionClosed(self, connection: IConnection) -> None:
         """
         Every engine hears that the client is gone.
         """
-        for place in self._byId.values():
+        for place in self.roster.places.values():
             place.call(place.engine.connectionClosed, connection)
 
     # For people.
@@ -595,11 +421,5 @@ class ServiceManager:
             "compact": self._compact,
             "waiting": len(self._waiting),
             "counters": dict(self._counters),
-            "engines": {
-                place.name: {
-                    **place.status(),
-                    "state": place.call(place.engine.dump),
-                }
-                for place in self._byId.values()
-            },
+            "engines": self.roster.dump(),
         }

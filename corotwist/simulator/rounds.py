@@ -22,7 +22,8 @@ from corotwist.engines.executive import (
     Reconfigure,
     address,
 )
-from corotwist.engines.manager import Place, ServiceManager
+from corotwist.engines.manager import ServiceManager
+from corotwist.engines.place import Place
 from corotwist.simulator.clock import Clock
 from corotwist.simulator.judges.judge import Life
 from corotwist.simulator.judges.sync import SyncJudge
@@ -66,9 +67,7 @@ class Rounds:
         """
         self._watched = True
         self._places = [
-            place
-            for place in self.manager._byId.values()  # noqa: SLF001  Only to look.
-            if place.synchronized
+            place for place in self.manager.roster.places.values() if place.synchronized
         ]
         for place in self._places:
             _stand(place, self)

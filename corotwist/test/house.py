@@ -35,6 +35,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     **{f"totem.{name}": ("totem", *VALUES) for name in SHELL},
     "engines": VALUES,
     "engines.manager": (*VALUES, "engines", "plugin"),
+    "engines.roster": (*VALUES, "engines", "plugin"),
     "ipc": (*VALUES, "engines.interfaces", "engines.batch"),
     "node": (*VALUES, "plugin", "logs", "totem", "engines", "ipc"),
     "recording": (*VALUES, "totem"),

@@ -820,7 +820,7 @@ class SendingTests(NetCase):
         Of an engine that is out of service a client gets an error, not
         silence.
         """
-        self.node(1).manager._byId[2].failed = True
+        self.node(1).manager.roster.places[2].failed = True
         self.failureResultOf(self.send(1, b"x"), NotSupported)
 
     def test_manyClients(self) -> None:

@@ -14,12 +14,9 @@ from zope.interface import implementer, verify
 from corotwist.engines import compact
 from corotwist.engines.compact import Announcement, Feature
 from corotwist.engines.executive import SERVICES_GROUP, SYNC_GROUP, address, header
-from corotwist.engines.manager import (
-    CALLBACKS_PER_PASS,
-    FAILURES_TOLERATED,
-    SHUTDOWN_SECONDS,
-    ServiceManager,
-)
+from corotwist.engines.manager import CALLBACKS_PER_PASS, ServiceManager
+from corotwist.engines.place import FAILURES_TOLERATED
+from corotwist.engines.roster import SHUTDOWN_SECONDS
 from corotwist.errors import (
     BadCount,
     BadHandle,

@@ -402,7 +402,7 @@ class TroubleTests(SynchronousTestCase):
         for _ in range(4):
             net.rotate()
         self.assertEqual(net.phase(2), Phase.BARRIER)
-        net.nodes[1].manager._byId[2].failed = True
+        net.nodes[1].manager.roster.places[2].failed = True
         net.run()
         self.assertEqual(net.phase(2), Phase.DONE)
         self.assertNotIn((2, "completed"), net.names(1))

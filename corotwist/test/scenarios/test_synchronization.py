@@ -19,7 +19,7 @@ from corotwist.engines.executive import (
     whole,
 )
 from corotwist.engines.interfaces import Reason
-from corotwist.engines.manager import FAILURES_TOLERATED
+from corotwist.engines.place import FAILURES_TOLERATED
 from corotwist.simulator import Cluster, timingFor
 from corotwist.simulator.clients import Client
 from corotwist.test.engines.orderednet import OrderedNet, formed
