@@ -2,18 +2,14 @@
 Every row of C{docs/pitfalls.md} is played by a test that names it.
 """
 
-import ast
 import re
-from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Final
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-import corotwist
+from corotwist.test.docstrings import DOCS, TESTS, named, proved
 
-TESTS: Final = Path(corotwist.__file__).parent / "test"
-TABLE: Final = TESTS.parents[1] / "docs" / "pitfalls.md"
+TABLE: Final = DOCS / "pitfalls.md"
 ROW: Final = re.compile(
     r"^\| ([A-Z]\d+(?:, [A-Z]\d+)*) \|[^|]*\| ([^|]*) \|$", re.MULTILINE
 )
@@ -33,27 +29,6 @@ def rows(table: str) -> dict[str, bool]:
     }
 
 
-def named(docstring: str) -> Iterator[str]:
-    """
-    The rows that the docstring of a test names.
-    """
-    for names in KEY.findall(docstring):
-        yield from re.split(r",\s+", names)
-
-
-def played(paths: Iterable[Path]) -> dict[str, list[str]]:
-    """
-    The rows that tests name, and which tests those are.
-    """
-    found: dict[str, list[str]] = {}
-    for path in paths:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                for name in named(ast.get_docstring(node) or ""):
-                    found.setdefault(name, []).append(f"{path.stem}.{node.name}")
-    return found
-
-
 class PitfallsTests(SynchronousTestCase):
     def test_parsing(self) -> None:
         """
@@ -69,7 +44,7 @@ class PitfallsTests(SynchronousTestCase):
         expected = {"A1": True, "E1": True, "E2": True, "K2": False}
         self.assertEqual(rows(table), expected)
         text = "It is so.  [pitfall A1] [EVS P1.2], [pitfalls B2,\n        C13]"
-        self.assertEqual([*named(text)], ["A1", "B2", "C13"])
+        self.assertEqual([*named(KEY, text)], ["A1", "B2", "C13"])
 
     def test_everyRow(self) -> None:
         """
@@ -79,7 +54,7 @@ class PitfallsTests(SynchronousTestCase):
         if not TABLE.exists():
             raise SkipTest("not a checkout: there is no docs directory")
         table = rows(TABLE.read_text())
-        tests = played(TESTS.rglob("test_*.py"))
+        tests = proved(KEY, TESTS.rglob("test_*.py"))
         self.assertIn("A1", table)
         told = [f"no test plays {n}" for n, can in table.items() if can > (n in tests)]
         told += [
