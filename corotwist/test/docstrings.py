@@ -22,9 +22,10 @@ def docstrings(paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
     """
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                if node.name.startswith("test_"):
-                    yield f"{path.stem}.{node.name}", ast.get_docstring(node) or ""
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if node.name.startswith("test_"):
+                yield f"{path.stem}.{node.name}", ast.get_docstring(node) or ""
 
 
 def named(key: re.Pattern[str], docstring: str) -> Iterator[str]:
