@@ -150,7 +150,7 @@ class NotJoined(NotExist):
 
 class NameTooLong(ServiceError):
     """
-    A group name longer than 128 bytes.
+    A group name longer than 128 bytes, or a key that cannot be one.
     """
 
     code = 13
@@ -164,6 +164,15 @@ class Exists(ServiceError):
 
     code = 14
     ampCode = b"EXIST"
+
+
+class NoSpace(ServiceError):
+    """
+    A bound on how much is kept has been reached; the text says which.
+    """
+
+    code = 15
+    ampCode = b"NO_SPACE"
 
 
 class Interrupted(ServiceError):
@@ -213,15 +222,18 @@ class Problem:
     @ivar file: the path as the operator named it.
     @ivar line: counted from 1; 0 when no line is to blame (a missing key).
     @ivar key: the dotted path, C{totem.token}.
+    @ivar column: in characters, counted from 1; 0 for the whole line.
     """
 
     file: str
     line: int
     key: str
     text: str
+    column: int = 0
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
+        place += f":{self.column}" if self.column else ""
         return f"{place}: {self.key}: {self.text}"
 
 
