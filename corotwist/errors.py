@@ -189,7 +189,7 @@ class NotSupported(ServiceError):
     This node has no such service or call.
     """
 
-    code = 20
+    code = 19
     ampCode = b"NOT_SUPPORTED"
 
 

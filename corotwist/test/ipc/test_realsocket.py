@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator, Coroutine
 from hashlib import sha256
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from twisted.internet import reactor
@@ -17,19 +16,14 @@ from twisted.internet.defer import Deferred, DeferredQueue
 from twisted.internet.error import ProcessDone
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
-from twisted.trial.unittest import TestCase
 
-from corotwist.config.settings import IpcSettings
 from corotwist.engines.batch import pack
 from corotwist.engines.interfaces import GroupView, Member, Reason
-from corotwist.engines.manager import ServiceManager
 from corotwist.ipc.client import NodeClient, connect
 from corotwist.ipc.events import Gap, Message
 from corotwist.ipc.group import ProcessGroup
-from corotwist.ipc.server import IpcServer
-from corotwist.plugin import discover
-from corotwist.test.engines.orderednet import nodeSettings
-from corotwist.test.ipc.fakes import NODEID, LoneTotem
+from corotwist.test.ipc.fakes import NODEID
+from corotwist.test.ipc.realnode import RealNodeCase
 
 NODE = shutil.which("node")
 PROGRAM = Path(__file__).with_name("client.js")
@@ -72,29 +66,12 @@ class JavaScript(ProcessProtocol):
         self.transport.write(line.encode() + b"\n")
 
 
-class RealSocketTests(TestCase):
+class RealSocketTests(RealNodeCase):
     """
     One node without a ring, all else as in a daemon.
     """
 
     timeout = SECONDS
-
-    async def start(self) -> None:
-        # Short, which the path of a socket must be.
-        self.directory = Path(mkdtemp())
-        self.addCleanup(shutil.rmtree, self.directory)
-        self.path = str(self.directory / "s")
-        totem = LoneTotem(reactor)
-        self.manager = ServiceManager(
-            reactor, totem, nodeSettings(NODEID, NODEID), discover()
-        )
-        totem.listener = self.manager
-        await self.manager.start()
-        totem.start()
-        self.server = IpcServer(reactor, IpcSettings(self.path), self.manager)
-        self.server.startService()
-        self.addCleanup(self.manager.stop)
-        self.addCleanup(self.server.stopService)
 
     async def client(self) -> NodeClient:
         client = await connect(reactor, self.path)

@@ -1,0 +1,298 @@
+"""
+Tests of process groups under their C names, against a real socket.
+
+The calls wait, so they are made in a thread.
+"""
+
+import os
+import select
+from collections.abc import Callable, Sequence
+from threading import Thread
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+
+from corotwist.cstyle.cpg import (
+    CPG_ITERATION_ALL,
+    CPG_ITERATION_NAME_ONLY,
+    CPG_ITERATION_ONE_GROUP,
+    CPG_TYPE_AGREED,
+    CPG_TYPE_SAFE,
+    CpgAddress,
+    CpgCallbacks,
+    CpgHandle,
+    CpgModelV1Data,
+    cpg_context_get,
+    cpg_dispatch,
+    cpg_fd_get,
+    cpg_finalize,
+    cpg_initialize,
+    cpg_iteration_finalize,
+    cpg_iteration_initialize,
+    cpg_iteration_next,
+    cpg_join,
+    cpg_leave,
+    cpg_local_get,
+    cpg_mcast_joined,
+    cpg_membership_get,
+    cpg_model_initialize,
+    cpg_zcb_alloc,
+    cpg_zcb_free,
+    cpg_zcb_mcast_joined,
+)
+from corotwist.cstyle.types import (
+    CS_DISPATCH_ALL,
+    CS_DISPATCH_BLOCKING,
+    CS_DISPATCH_ONE,
+    CS_DISPATCH_ONE_NONBLOCKING,
+    CsError,
+)
+from corotwist.test.ipc.fakes import NODEID
+from corotwist.test.ipc.realnode import RealNodeCase
+
+OK = CsError.CS_OK
+SECONDS = 30
+EVENT_SECONDS = 10
+
+
+class Program:
+    """
+    What a C program has for callbacks, and the handle.
+
+    @ivar told: every callback, by its name and what it got.
+    """
+
+    def __init__(self, path: str, flags: int = 0) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        data = CpgModelV1Data(self.deliver, self.confchg, self.ring, flags)
+        error, handle = cpg_model_initialize(1, data, self, path)
+        assert error == OK, error
+        assert handle is not None, "no error, and no handle"
+        self.handle = handle
+
+    def deliver(
+        self, handle: CpgHandle, group: bytes, nodeid: int, pid: int, message: bytes
+    ) -> None:
+        assert handle is self.handle
+        self.told.append(("deliver", group, nodeid, pid, message))
+
+    def confchg(
+        self,
+        handle: CpgHandle,
+        group: bytes,
+        *lists: Sequence[CpgAddress],
+    ) -> None:
+        self.told.append(
+            ("confchg", group, *[[(a.pid, a.reason) for a in one] for one in lists])
+        )
+
+    def ring(self, handle: CpgHandle, ringId: Any, members: Sequence[int]) -> None:
+        self.told.append(("ring", ringId.nodeid, tuple(members)))
+
+    def until(self, what: str, count: int = 1) -> list[tuple[Any, ...]]:
+        """
+        Dispatch until so many callbacks of a kind came.
+        """
+        while sum(told[0] == what for told in self.told) < count:
+            error = cpg_dispatch(self.handle, CS_DISPATCH_ONE)
+            assert error == OK, error
+        return [told for told in self.told if told[0] == what]
+
+
+class CpgTests(RealNodeCase):
+    timeout = SECONDS
+
+    def story(self, told: Callable[[], None]) -> Deferred[None]:
+        """
+        Start a node and run a program in a thread.
+        """
+
+        async def run() -> None:
+            await self.start()
+            await deferToThread(told)
+
+        return Deferred.fromCoroutine(run())
+
+    def test_program(self) -> Deferred[None]:
+        """
+        A program ported line by line joins, sends, gets its messages and
+        changes in order from dispatch, and leaves (A91, A92).
+        """
+        return self.story(self._program)
+
+    def _program(self) -> None:
+        program = Program(self.path)
+        handle, me = program.handle, (os.getpid(), 1)
+        self.assertEqual(cpg_local_get(handle), (OK, NODEID))
+        self.assertEqual(cpg_context_get(handle), (OK, program))
+        self.assertEqual(cpg_join(handle, b"demo"), OK)
+        views = program.until("confchg")
+        self.assertEqual(views[0][1:], (b"demo", [(me[0], 0)], [], [me]))
+        self.assertEqual(cpg_mcast_joined(handle, CPG_TYPE_AGREED, [b"a", b"b"]), OK)
+        self.assertEqual(cpg_mcast_joined(handle, CPG_TYPE_SAFE, [b""]), OK)
+        error, buffer = cpg_zcb_alloc(handle, 2 << 20)
+        self.assertEqual(error, OK)
+        buffer[:5] = b"large"
+        self.assertEqual(program.until("deliver", 2)[1][4], b"")
+        self.assertEqual(
+            cpg_zcb_mcast_joined(handle, CPG_TYPE_AGREED, buffer, len(buffer)), OK
+        )
+        third = program.until("deliver", 3)[2]
+        self.assertEqual(third[1:4], (b"demo", NODEID, me[0]))
+        self.assertEqual(third[4], bytes(buffer))
+        self.assertEqual(cpg_zcb_free(handle, buffer), OK)
+        error, members = cpg_membership_get(handle, b"demo")
+        self.assertEqual([(m.nodeid, m.pid) for m in members], [(NODEID, me[0])])
+        self.assertEqual(cpg_leave(handle, b"demo"), OK)
+        self.assertEqual(program.until("confchg", 2)[1][2:], ([], [(me[0], 2)], []))
+        self.assertEqual(cpg_finalize(handle), OK)
+
+    def test_errors(self) -> Deferred[None]:
+        """
+        Wrong calls have corosync's numbers, and the handle goes on (A92, A93).
+        """
+        return self.story(self._errors)
+
+    def _errors(self) -> None:
+        program = Program(self.path)
+        handle = program.handle
+        self.assertEqual(cpg_mcast_joined(handle, 2, [b"x"]), 12)
+        self.assertEqual(cpg_leave(handle, b"demo"), 12)
+        self.assertEqual(cpg_join(handle, b"x" * 129), 13)
+        self.assertEqual(cpg_join(handle, b"demo"), OK)
+        self.assertEqual(cpg_join(handle, b"other"), 14)
+        self.assertIn(cpg_mcast_joined(handle, 2, [b"x"]), [6])
+        program.until("confchg")
+        self.assertEqual(cpg_mcast_joined(handle, 4, [b"x"]), 7)
+        self.assertEqual(cpg_mcast_joined(handle, 2, [bytes((16 << 20) + 1)]), 26)
+        self.assertEqual(cpg_dispatch(handle, 9), 7)
+        self.assertEqual(cpg_dispatch(handle, CS_DISPATCH_ALL), OK)
+        self.assertEqual(cpg_dispatch(handle, CS_DISPATCH_ONE_NONBLOCKING), 6)
+        self.assertEqual(cpg_mcast_joined(handle, 2, [b"fine"]), OK)
+        self.assertEqual(program.until("deliver")[0][4], b"fine")
+        self.assertEqual(cpg_leave(handle, b"demo"), OK)
+        self.assertEqual(cpg_leave(handle, b"demo"), 12)
+        self.assertEqual(cpg_zcb_alloc(handle, -1), (7, None))
+        self.assertEqual(cpg_finalize(handle), OK)
+        self.assertEqual(cpg_finalize(handle), 9)
+        self.assertEqual(cpg_dispatch(handle, CS_DISPATCH_ALL), 9)
+        self.assertEqual(cpg_mcast_joined(handle, 2, [b"x"]), 9)
+        self.assertEqual(cpg_local_get(handle), (9, None))
+        self.assertEqual(cpg_fd_get(handle), (9, None))
+        self.assertEqual(cpg_membership_get(handle, b"demo"), (9, None))
+        self.assertEqual(cpg_initialize(CpgCallbacks(), self.path + "x"), (2, None))
+        data = CpgModelV1Data(flags=2)
+        self.assertEqual(cpg_model_initialize(1, data, None, self.path), (7, None))
+        self.assertEqual(cpg_model_initialize(2, data, None, self.path), (7, None))
+
+    def test_descriptor(self) -> Deferred[None]:
+        """
+        The descriptor can be read from as long as there is something to
+        dispatch, also what was read from the socket already, and not longer
+        (A91).
+        """
+        return self.story(self._descriptor)
+
+    def _descriptor(self) -> None:
+        program = Program(self.path)
+        handle = program.handle
+        _, descriptor = cpg_fd_get(handle)
+        self.assertEqual(cpg_join(handle, b"demo"), OK)
+        program.until("confchg")
+        for number in range(20):
+            self.assertEqual(cpg_mcast_joined(handle, 2, [b"%d" % number]), OK)
+        while sum(told[0] == "deliver" for told in program.told) < 20:
+            ready, _, _ = select.select([descriptor], [], [], EVENT_SECONDS)
+            self.assertEqual(ready, [descriptor])
+            self.assertEqual(cpg_dispatch(handle, CS_DISPATCH_ONE), OK)
+        self.assertEqual(cpg_dispatch(handle, CS_DISPATCH_ALL), OK)
+        self.assertEqual(select.select([descriptor], [], [], 0)[0], [])
+        payloads = [told[4] for told in program.told if told[0] == "deliver"]
+        self.assertEqual(payloads, [b"%d" % number for number in range(20)])
+        cpg_finalize(handle)
+
+    def test_flood(self) -> Deferred[None]:
+        """
+        Who sends without dispatching is told to try again, and loses nothing
+        (A91).
+        """
+        return self.story(self._flood)
+
+    def _flood(self) -> None:
+        program = Program(self.path)
+        handle = program.handle
+        cpg_join(handle, b"demo")
+        program.until("confchg")
+        sent = told = 0
+        while sent < 100:
+            error = cpg_mcast_joined(handle, 2, [b"%d" % sent, bytes(50_000)])
+            if error == CsError.CS_ERR_TRY_AGAIN:
+                told += 1
+                cpg_dispatch(handle, CS_DISPATCH_ONE)
+            else:
+                self.assertEqual(error, OK)
+                sent += 1
+        self.assertGreater(told, 0)
+        payloads = [m[4].rstrip(b"\0") for m in program.until("deliver", sent)]
+        self.assertEqual(payloads, [b"%d" % number for number in range(sent)])
+        cpg_finalize(handle)
+
+    def test_finalizeEndsDispatch(self) -> Deferred[None]:
+        """
+        A dispatch that waits ends when another thread finalizes the handle,
+        or a callback does (A92).
+        """
+        return self.story(self._finalize)
+
+    def _finalize(self) -> None:
+        program = Program(self.path)
+        ends: list[int] = []
+        thread = Thread(
+            target=lambda: ends.append(
+                cpg_dispatch(program.handle, CS_DISPATCH_BLOCKING)
+            )
+        )
+        thread.start()
+        self.assertEqual(cpg_finalize(program.handle), OK)
+        thread.join(EVENT_SECONDS)
+        self.assertIn(ends, [[OK], [CsError.CS_ERR_BAD_HANDLE]])
+        callbacks = CpgCallbacks(None, lambda handle, *_: cpg_finalize(handle))
+        _, handle = cpg_initialize(callbacks, self.path)
+        assert handle is not None, "no handle"
+        cpg_join(handle, b"demo")
+        self.assertEqual(cpg_dispatch(handle, CS_DISPATCH_BLOCKING), OK)
+
+    def test_iteration(self) -> Deferred[None]:
+        """
+        Groups are looked at by name, one, or all (A92).
+        """
+        return self.story(self._iteration)
+
+    def _iteration(self) -> None:
+        programs = [Program(self.path) for _ in range(2)]
+        for program, name in zip(programs, (b"one", b"two"), strict=True):
+            self.assertEqual(cpg_join(program.handle, name), OK)
+            program.until("confchg")
+        handle = programs[0].handle
+
+        def seen(kind: int, group: bytes | None = None) -> list[tuple[bytes, int]]:
+            error, where = cpg_iteration_initialize(handle, kind, group)
+            self.assertEqual(error, OK)
+            found = []
+            error, description = cpg_iteration_next(where)
+            while description is not None:
+                found.append((description.group, description.pid))
+                error, description = cpg_iteration_next(where)
+            self.assertEqual(error, CsError.CS_ERR_NO_SECTIONS)
+            self.assertEqual(cpg_iteration_finalize(where), OK)
+            self.assertEqual(cpg_iteration_next(where), (9, None))
+            return found
+
+        pid = os.getpid()
+        self.assertEqual(seen(CPG_ITERATION_NAME_ONLY), [(b"one", 0), (b"two", 0)])
+        self.assertEqual(seen(CPG_ITERATION_ONE_GROUP, b"two"), [(b"two", pid)])
+        self.assertEqual(seen(CPG_ITERATION_ALL), [(b"one", pid), (b"two", pid)])
+        self.assertEqual(cpg_iteration_initialize(handle, 4), (7, None))
+        for program in programs:
+            cpg_finalize(program.handle)
