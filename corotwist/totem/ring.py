@@ -126,7 +126,6 @@ class Ring:
         @param firstTokenSequence: likewise, for tokens.
         """
         self.nodeid = nodeid
-        self.timing = timing
         self.frameBytes = frameBytes
         self.random = random
         self.firstSequence = firstSequence
@@ -141,8 +140,8 @@ class Ring:
         self.ordinary = Outbox(frameBytes, QUEUE_BYTES)
         self.synchronization = Outbox(frameBytes, SYNCHRONIZATION_QUEUE_BYTES)
         self.outbox = self.synchronization
-        self.queueFrames = timing.windowSize * QUEUE_ROTATIONS
         self.flow = Flow(timing.windowSize, timing.maxMessages)
+        self.retime(timing)
         self.senderSequence = 0
         # Gathering.
         self.processors: set[int] = {nodeid}
@@ -178,6 +177,16 @@ class Ring:
         self._lastInput = 0.0
         self._deafUntil = 0.0
         self.now = 0.0
+
+    def retime(self, timing: Timing) -> None:
+        """
+        Use other timers and counters from now on.  Deadlines that are set
+        already stay as they are: each visit of the token sets them anew.
+        """
+        self.timing = timing
+        self.queueFrames = timing.windowSize * QUEUE_ROTATIONS
+        self.flow.windowSize = timing.windowSize
+        self.flow.maxMessages = timing.maxMessages
 
     # What a shell asks.
 

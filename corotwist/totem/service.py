@@ -8,15 +8,21 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from attrs import asdict
+from attrs import asdict, evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from corotwist.config.settings import TotemSettings
-from corotwist.interfaces import IRingStorage, ITotem, ITotemListener, ITransport
+from corotwist.config.settings import NodeSettings, TotemSettings
+from corotwist.interfaces import (
+    IReconfigurable,
+    IRingStorage,
+    ITotem,
+    ITotemListener,
+    ITransport,
+)
 from corotwist.totem.effects import Effect
 from corotwist.totem.frame import SALT_BYTES, Opener, Sealer
 from corotwist.totem.membership import Guarantee
@@ -28,7 +34,7 @@ from corotwist.totem.transport import TotemProtocol, frameBytes
 _STAMP_BITS: Final = 64
 
 
-@implementer(ITotem)
+@implementer(ITotem, IReconfigurable)
 class TotemService(Service):
     """
     One processor from start to stop.
@@ -126,6 +132,23 @@ class TotemService(Service):
         others = [nodeid for nodeid in nodes if nodeid != self.nodeid]
         sealer = Sealer(key, self.nodeid, stamp, salt)
         return sealer, Opener((key,), self.nodeid, others, sealer.start)
+
+    # From an operator.
+
+    def reconfigurationProposed(self, settings: NodeSettings) -> None:
+        """
+        The ring lives with any timers that a configuration can have.
+        """
+
+    def reconfigured(self, settings: NodeSettings) -> None:
+        """
+        Other timers, for this start and later ones; all else waits for a
+        restart of the process.
+        """
+        timing = settings.totem.timing
+        self._settings = evolve(self._settings, timing=timing)
+        if self.protocol is not None:
+            self.protocol.ring.retime(timing)
 
     # From the service manager.
 

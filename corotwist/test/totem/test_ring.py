@@ -459,6 +459,55 @@ class TokenTests(SynchronousTestCase):
         frames = [f for effect in of(Multicast, effects) for f in effect.frames]
         self.assertEqual(len(frames), TIMING.maxMessages)
 
+    def test_retimed(self) -> None:
+        """
+        Other timers and counters hold from the next visit of the token on; a
+        deadline that is set already stays. (A28)
+        """
+        harness = formed(2)
+        ring = harness.rings[2]
+        ring.framesReceived([tokenOf(harness).encode()], harness.now)
+        ring.retime(evolve(TIMING, token=3.0, maxMessages=2, windowSize=5))
+        ring.submit(b"x" * 100_000, Guarantee.AGREED, harness.now)
+        effects = ring.framesReceived([tokenOf(harness).encode()], harness.now)
+        frames = [f for effect in of(Multicast, effects) for f in effect.frames]
+        self.assertEqual(len(frames), 2)
+        self.assertEqual(ring.queueFrames, 10)
+        ring.advance(harness.now + TIMING.token)
+        self.assertEqual(ring.state, In.OPERATIONAL)
+        ring.advance(harness.now + 3.0)
+        self.assertEqual(ring.state, In.GATHER)
+
+    def test_retimedTooLate(self) -> None:
+        """
+        The token that is awaited by the old timers is lost by them. (A28)
+        """
+        harness = formed(2)
+        ring = harness.rings[2]
+        ring.framesReceived([tokenOf(harness).encode()], harness.now)
+        ring.retime(evolve(TIMING, token=3.0))
+        ring.advance(harness.now + TIMING.token)
+        self.assertEqual(ring.state, In.GATHER)
+
+    def test_retimedTogether(self) -> None:
+        """
+        Rings that are given other timers one after the other stay together,
+        and lose a member as fast as the new ones say. (A28)
+        """
+        harness = formed(3)
+        before = harness.rings[1].ringId
+        faster = evolve(
+            TIMING, token=0.3, tokenRetransmit=0.07, hold=0.05, consensus=0.4
+        )
+        for ring in harness.rings.values():
+            ring.retime(faster)
+            harness.run(0.3)
+        harness.run(5.0)
+        self.assertEqual({ring.ringId for ring in harness.rings.values()}, {before})
+        harness.silent.add(3)
+        harness.run(0.31)
+        self.assertEqual(harness.rings[1].state, In.GATHER)
+
     def test_shortQueue(self) -> None:
         """
         A message is taken while fewer than two rotations of frames wait, and

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 from random import Random
 from typing import Any
 
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
@@ -16,10 +16,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from corotwist.config.settings import NodeEntry, TotemSettings
+from corotwist.config.settings import (
+    IpcSettings,
+    NodeEntry,
+    NodeSettings,
+    Timing,
+    TotemSettings,
+)
 from corotwist.errors import ConfigurationError, StorageRefused
 from corotwist.interfaces import (
     IDatagramReceiver,
+    IReconfigurable,
     IRingStorage,
     ITotem,
     ITotemListener,
@@ -317,6 +324,25 @@ class ServiceTests(SynchronousTestCase):
         verifyObject(ITotem, self.service)
         verifyObject(IService, self.service)
         self.assertEqual(self.service.nodeid, 1)
+
+    def test_reconfigured(self) -> None:
+        """
+        Other timers reach the ring that runs, and every later one. (A44)
+        """
+        verifyObject(IReconfigurable, self.service)
+        changed = evolve(settings(1, 1), timing=evolve(TIMING, merge=0.5))
+        node = NodeSettings(changed, IpcSettings("/tmp/c.sock"))
+        self.service.startService()
+        self.service.reconfigurationProposed(node)
+        self.service.reconfigured(node)
+        self.assertEqual(self._timing().merge, 0.5)
+        self.successResultOf(self.service.stopService())
+        self.service.startService()
+        self.assertEqual(self._timing().merge, 0.5)
+
+    def _timing(self) -> Timing:
+        assert self.service.protocol is not None, "it was started"
+        return self.service.protocol.ring.timing
 
     def test_stopped(self) -> None:
         """
