@@ -159,6 +159,31 @@ class IConnection(Interface):
     private = Attribute("What each engine's C{privateData} made, by the engine's name.")
 
 
+class IFlowGroup(Interface):
+    """
+    Whoever receives something together: while one of them is behind, those who
+    send to them wait, on every node.  [ARCH Figure 9, A100]
+    """
+
+    count = Attribute("How many of its receivers at this node are behind.")
+    paused = Attribute("Are its senders to wait, for a receiver on any node?")
+
+    def increment() -> None:
+        """
+        One more receiver is behind.
+        """
+
+    def decrement() -> None:
+        """
+        It has caught up, or is gone.
+        """
+
+    def destroy() -> None:
+        """
+        There are no receivers at this node any more.
+        """
+
+
 class ICluster(Interface):
     """
     What an engine may ask of its node.  [ARCH Figure 9]
@@ -168,6 +193,11 @@ class ICluster(Interface):
 
     nodeid = Attribute("Our own nodeid.")
     database = Attribute("The node's configuration and statistics: a C{Database}.")
+    budget = Attribute(
+        "Bytes that this engine may hold for those who wait: a C{Budget}, to take"
+        " from and give back to."
+    )
+    operations = Attribute("What operators may ask of the node: L{IOperations}.")
 
     def multicast(
         function: int, body: bytes, guarantee: Guarantee = Guarantee.AGREED
@@ -203,6 +233,17 @@ class ICluster(Interface):
         """
         Call once, soon after the send queue got room or synchronization
         ended; callbacks are called in the order they were asked for.
+        """
+
+    def flowCreate(name: bytes, changed: Callable[[bool], None]) -> IFlowGroup:
+        """
+        Begin a flow-control group that nodes know by this name, of at most 255
+        bytes.  Its receivers count themselves in and out; who sends to them
+        waits while it is paused.
+
+        @param changed: called with C{True} when it gets paused, with C{False}
+            when it is not any more; never in the middle of synchronization.
+            How it is in the beginning, the group says.
         """
 
     def members() -> tuple[int, ...]:
@@ -429,6 +470,61 @@ class IReconfigurable(Interface):
         """
 
 
+class IOperations(Interface):
+    """
+    What an operator may ask of a node: through a service, or by writing keys.
+    """
+
+    def follows(name: str) -> bool:
+        """
+        Is it a key that changes what the node does, and so is written with
+        L{changed} only?
+        """
+
+    def changed(changes: Mapping[str, Any]) -> None:
+        """
+        Write keys and act on them; either on all of them or on none.
+
+        @param changes: a C{Value} by name, or L{None} for a key that goes.
+        @raise InvalidParameter: what is wrong, or needs a restart.
+        @raise Busy: a reload is on its way.
+        """
+
+    def propose(*, force: bool = False) -> Deferred[Any]:
+        """
+        Read the configuration again, and ask everybody who would have to
+        change.  Nothing changes yet, and nobody else may propose anything until
+        L{apply} or L{abandon}.
+
+        @param force: take an older C{config_version} too.
+        @return: fires with a C{Proposal}: C{report} is it for people, as JSON
+            values, and C{refused} whether it may be applied.  Fails with
+            L{Busy}.
+        """
+
+    def apply(proposal: Any) -> None:
+        """
+        Change what the proposal says, which is not refused.
+        """
+
+    def abandon(proposal: Any) -> None:
+        """
+        Change nothing.
+        """
+
+    def reopenLogs() -> None:
+        """
+        Open the log files anew, after somebody moved them away.
+        """
+
+    def dumpLogs(reason: str) -> Deferred[str]:
+        """
+        Write the flight recorder to a file.
+
+        @return: fires with its path.
+        """
+
+
 class IEngineMaker(Interface):
     """
     The plug-in that names an engine without importing it.
@@ -451,4 +547,40 @@ class IEngineMaker(Interface):
         """
         The factory of its AMP responder locator, called with the engine and
         the connection, or L{None} when clients cannot talk to it.
+        """
+
+
+class IConfigurationEngine(Interface):
+    """
+    A format of configuration files.  [ARCH Figure 7]
+
+    One is found as service engines are: a package ships a provider, which is
+    also a C{twisted.plugin.IPlugin}, in C{twisted/plugins/its_plugin.py}.
+    """
+
+    name = Attribute("Chooses it, as in C{toml:/etc/cluster}; letters and digits.")
+    version = Attribute("Of the implementation, an C{int}; the highest wins.")
+    suffixes = Attribute(
+        "Ends of file names that choose it: C{'.toml'}, or C{'/name.conf'} for"
+        " a whole name."
+    )
+    summary = Attribute("One line for people.")
+
+    def read(content: bytes, file: str) -> Any:
+        """
+        Understand a file (a C{corotwist.config.document.Reading}), with a
+        problem for everything that cannot be understood.
+
+        @param file: its name, for places and problems.
+        """
+
+    def write(document: Any, original: bytes = b"") -> Any:
+        """
+        The text of a file (a C{corotwist.config.document.Written}) that holds a
+        document (a C{corotwist.config.document.Section}).
+
+        @param original: what is in the file now, when the document was read
+            from it: what did not change may stay as it was written.
+        @raise ConfigurationError: the document has names or values that the
+            format has no way to write.
         """

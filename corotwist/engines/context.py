@@ -9,10 +9,12 @@ from attrs import define
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
+from corotwist.budget import Budget
 from corotwist.engines import compact
 from corotwist.engines.executive import SERVICES_GROUP, address, header
+from corotwist.engines.flow import FlowControl
 from corotwist.errors import NotSupported, TooBig, TryAgain
-from corotwist.interfaces import ICluster, ITotem
+from corotwist.interfaces import ICluster, IFlowGroup, ITotem
 from corotwist.totem.membership import NO_RING, Configuration, Guarantee, RingId
 
 # One message in the total order; real corosync nodes abort above it.
@@ -20,6 +22,9 @@ LARGEST_TOTEM_MESSAGE: Final = 1 << 20
 # A timer by time of day looks again at least so often, so that it follows a
 # clock that is set.
 TIME_OF_DAY_SECONDS: Final = 1.0
+
+# What one engine may hold for those who wait, beside the whole node's budget.
+ENGINE_BYTES: Final = 256 << 20
 
 _BILLION: Final = 1_000_000_000
 
@@ -33,7 +38,10 @@ class Home(Protocol):
     timeOfDay: Callable[[], int]
     totem: ITotem
     configuration: Configuration
+    flow: FlowControl
+    budget: Budget
     database: Any
+    operations: Any
 
     def compactAllowed(self) -> bool: ...
     def synchronizing(self) -> bool: ...
@@ -86,6 +94,8 @@ class Cluster:
         self._prefix = b""
         self.nodeid: int = home.totem.nodeid
         self.database = home.database
+        self.budget = Budget(name, ENGINE_BYTES, home.budget)
+        self.operations = home.operations
 
     # The total order.
 
@@ -126,6 +136,12 @@ class Cluster:
 
     def whenRoom(self, callback: Callable[[], None]) -> None:
         self._home.whenRoom(lambda: self._guard.call(callback))
+
+    def flowCreate(self, name: bytes, changed: Callable[[bool], None]) -> IFlowGroup:
+        def guarded(paused: bool) -> None:
+            self._guard.call(lambda: changed(paused))
+
+        return self._home.flow.create(self._serviceId, name, guarded)
 
     def members(self) -> tuple[int, ...]:
         return self._home.configuration.members

@@ -15,9 +15,16 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from corotwist.budget import Budget
 from corotwist.config.settings import NodeSettings
 from corotwist.engines import compact
-from corotwist.engines.compact import Announced, Announcement, Feature, Kind
+from corotwist.engines.compact import (
+    Announced,
+    Announcement,
+    Feature,
+    FlowStates,
+    Kind,
+)
 from corotwist.engines.context import Cluster
 from corotwist.engines.executive import (
     CPG,
@@ -30,6 +37,7 @@ from corotwist.engines.executive import (
     decode,
     split,
 )
+from corotwist.engines.flow import FlowControl
 from corotwist.engines.place import Place
 from corotwist.engines.roster import Roster
 from corotwist.engines.sync import Synchronization
@@ -52,7 +60,7 @@ PATIENCE_TOKENS: Final = 10
 # The service in whose stage of synchronization features are announced.
 ANNOUNCED_WITH: Final = CPG
 
-FEATURES: Final = Feature.COMPACT_CPG
+FEATURES: Final = Feature.COMPACT_CPG | Feature.FLOW
 
 # How messages begin that are for one group only: nearly all.
 _COMPACT: Final = address(compact.GROUP, b"")
@@ -67,7 +75,10 @@ class ServiceManager:
 
     @ivar roster: the engines, each in its place.
     @ivar database: the node's configuration and statistics.
+    @ivar operations: what operators may ask of the node.
     @ivar configuration: the regular configuration in force.
+    @ivar flow: the flow-control groups.
+    @ivar budget: what waits in this node, from clients and for them.
     @ivar shutdown: fires with the reason when an engine asks the node to stop;
         the node replaces it or adds callbacks.
     """
@@ -81,9 +92,11 @@ class ServiceManager:
         timeOfDay: Callable[[], int] | None = None,
         *,
         database: Any = None,
+        operations: Any = None,
     ) -> None:
         """
         @param database: the node's, for its engines.
+        @param operations: what operators may ask of the node.
         @param timeOfDay: nanoseconds since 1970; by default the clock is
             asked, which suits a real reactor and a simulated one.
         """
@@ -92,12 +105,15 @@ class ServiceManager:
         self.totem = totem
         self.settings = settings
         self.database = database
+        self.operations = operations
         self.timeOfDay = timeOfDay or (lambda: int(clock.seconds() * 1_000_000_000))
         self.configuration = Configuration(NO_RING, (), transitional=False)
         self.shutdown: Deferred[str] = Deferred()
         self.synchronization = Synchronization(
             self, clock, PATIENCE_TOKENS * settings.totem.timing.token
         )
+        self.flow = FlowControl(self)
+        self.budget = Budget("node", settings.ipc.memoryBytes)
         self.roster = Roster(clock, settings, makers, self._context)
         self._announced = Announced()
         self._announcementSent = False
@@ -170,6 +186,7 @@ class ServiceManager:
         if self.roster.stopped:
             return  # The ring goes on a little longer than its services.
         self._compact = False
+        self.flow.configurationChanged(configuration)
         if not configuration.transitional:
             self.configuration = configuration
             self._announced.forget()
@@ -206,6 +223,7 @@ class ServiceManager:
         if self.roster.stopped:
             return
         self.synchronization.tokenPassed()
+        self.flow.say()
         self._runWaiting()
 
     # Routing.
@@ -237,6 +255,9 @@ class ServiceManager:
         if header.kind == Kind.ANNOUNCEMENT:
             self._announcementDelivered(nodeid, Announcement.decode(header, body))
             return
+        if header.kind == Kind.FLOW:
+            self.flow.statesDelivered(nodeid, FlowStates.decode(header, body))
+            return
         place = self.roster.places.get(header.service)
         if header.kind != Kind.ENGINE or place is None:
             self._counters["unknownService"] += 1
@@ -260,7 +281,7 @@ class ServiceManager:
 
     def _announce(self) -> bool:
         """
-        Say what we understand, once on each ring.
+        Say what we understand and whom we hold up, once on each ring.
 
         @return: L{False} to be called again: no room.
         """
@@ -269,7 +290,7 @@ class ServiceManager:
             self._announcementSent = self.totem.multicast(
                 address(compact.GROUP, body), Guarantee.AGREED
             )
-        return self._announcementSent
+        return self._announcementSent and self.flow.announce()
 
     def _announcementDelivered(self, nodeid: int, message: Announcement) -> None:
         if message.ringId == self.configuration.ringId:
@@ -308,6 +329,7 @@ class ServiceManager:
             self.configuration.members, Feature.COMPACT_CPG
         )
         self.totem.synchronized()
+        self.flow.roundCompleted()
         self._log.info(
             "Services synchronized on ring {ringId}: nodes {members}, {form} form",
             ringId=str(self.configuration.ringId),
@@ -420,6 +442,8 @@ class ServiceManager:
             "synchronization": self.synchronization.progress(),
             "compact": self._compact,
             "waiting": len(self._waiting),
+            "flow": self.flow.dump(),
+            "memory": self.budget.dump(),
             "counters": dict(self._counters),
             "engines": self.roster.dump(),
         }
