@@ -4,7 +4,7 @@ one.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address
 from posixpath import dirname, join
 from typing import Any, Final, cast
@@ -12,7 +12,8 @@ from typing import Any, Final, cast
 from attrs import field, frozen
 
 from corotwist.config.check import Checked, Group, check
-from corotwist.config.corosyncconf import Reading, read
+from corotwist.config.document import Reading
+from corotwist.config.loader import read
 from corotwist.config.localnode import Candidate, IHost, find
 from corotwist.config.places import (
     LONGEST_SOCKET_PATH_BYTES,
@@ -99,14 +100,19 @@ class Built:
         return self.settings
 
 
-def load(path: str, environment: Environment) -> Built:
+def load(paths: str | Sequence[str], environment: Environment) -> Built:
     """
-    Read a file of corosync.conf's syntax.
+    Read a file, or several of which later ones override earlier ones.
+
+    @param paths: each C{PATH}, or C{FORMAT:PATH}.
     """
-    return fromReading(read(path), environment)
+    sources = (paths,) if isinstance(paths, str) else tuple(paths)
+    return fromReading(read(*sources), environment, sources)
 
 
-def fromReading(reading: Reading, environment: Environment) -> Built:
+def fromReading(
+    reading: Reading, environment: Environment, sources: tuple[str, ...] = ()
+) -> Built:
     """
     What was understood of a file to settings, with all that is wrong.
 

@@ -109,13 +109,13 @@ class Checked:
         """
         Note a problem.
         """
-        self.problems.append(Problem(place.file, place.line, key, text))
+        self.problems.append(place.problem(key, text))
 
     def warn(self, place: Place, key: str, text: str) -> None:
         """
         Note something that an operator should know, and go on.
         """
-        self.warnings.append(Problem(place.file, place.line, key, text))
+        self.warnings.append(place.problem(key, text))
 
 
 def check(document: Section) -> Checked:
@@ -172,14 +172,14 @@ class _Checker:
             return
         if row.acts and name in group.places:
             self.checked.warn(option.place, name, "given twice; the last one counts")
-        group.places[name] = option.place
+        group.places[name] = place = option.valuePlace
         group.given.pop(name, None)
         try:
             value = row.kind.parse(option.value)
         except ValueError as error:
-            self.checked.wrong(option.place, name, str(error))
+            self.checked.wrong(place, name, str(error))
         else:
-            group.given[name] = Given(value, option.place)
+            group.given[name] = Given(value, place)
             self._judge(row, name, group.given[name])
 
     def _judge(self, row: Row, name: str, given: Given) -> None:

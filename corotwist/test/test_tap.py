@@ -122,8 +122,8 @@ class OptionsTests(TestBase):
         self.assertEqual(
             self.terminal.getvalue().splitlines(),
             [
-                f"{path}:2: totem.version: is 3, and must be 2",
-                f"{path}:3: totem.tokn: no such option; did you mean token?",
+                f"{path}:2:14: totem.version: is 3, and must be 2",
+                f"{path}:3:1: totem.tokn: no such option; did you mean token?",
             ],
         )
 
@@ -147,7 +147,7 @@ class OptionsTests(TestBase):
         self.assertEqual(
             self.terminal.getvalue().splitlines(),
             [
-                f"warning: {path}:3: totem.threads: no effect in this release",
+                f"warning: {path}:3:10: totem.threads: no effect in this release",
                 "The configuration can be used.",
             ],
         )

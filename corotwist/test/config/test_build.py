@@ -134,7 +134,7 @@ class SettingsTests(SynchronousTestCase):
         """
         self.assertEqual(
             told(built(conf(rest="logging {\nto_logfile: yes\n}"))),
-            ["node.conf:28: logging.to_logfile: needs 'logfile: PATH'"],
+            ["node.conf:28:13: logging.to_logfile: needs 'logfile: PATH'"],
         )
 
     def test_clients(self) -> None:
@@ -252,7 +252,7 @@ class ProblemTests(SynchronousTestCase):
         )
         self.assertEqual(
             told(built(conf().replace("version: 2", "version: 1"))),
-            ["node.conf:2: totem.version: is 1, and must be 2"],
+            ["node.conf:2:12: totem.version: is 1, and must be 2"],
         )
 
     def test_knet(self) -> None:
@@ -260,7 +260,9 @@ class ProblemTests(SynchronousTestCase):
         A file for knet says what to change.
         """
         (problem,) = told(built(conf().replace("udpu", "knet")))
-        self.assertIn("node.conf:3: totem.transport: this release has no knet", problem)
+        self.assertIn(
+            "node.conf:3:14: totem.transport: this release has no knet", problem
+        )
 
     def test_secondInterface(self) -> None:
         """
@@ -268,7 +270,7 @@ class ProblemTests(SynchronousTestCase):
         """
         text = conf("interface {\nmcastport: 5405\n}\ninterface {\nmcastport: 5407\n}")
         (problem,) = told(built(text))
-        self.assertIn("node.conf:8: totem.interface: this release has one", problem)
+        self.assertIn("node.conf:8:1: totem.interface: this release has one", problem)
 
     def test_ttl(self) -> None:
         """
@@ -317,7 +319,7 @@ class NodeListTests(SynchronousTestCase):
             told(built(text)),
             [
                 (
-                    "node.conf:13: nodelist.node.ring0_addr: missing: write"
+                    "node.conf:13:3: nodelist.node.ring0_addr: missing: write"
                     " 'ring0_addr: ADDRESS'"
                 )
             ],
@@ -430,7 +432,7 @@ class NodeListTests(SynchronousTestCase):
             self.assertEqual(settings(text, around).totem.nodeid, 1)
         self.assertEqual(
             told(built(text, environment(node="9"))),
-            ["node.conf:28: corotwist.node: there is no node '9' in the node list"],
+            ["node.conf:28:7: corotwist.node: there is no node '9' in the node list"],
         )
 
     def test_tooMany(self) -> None:
@@ -453,7 +455,9 @@ class QuorumTests(SynchronousTestCase):
         The rule of two nodes is not for three.
         """
         (problem,) = told(built(conf(quorum="two_node: 1")))
-        self.assertEqual(problem, "node.conf:25: quorum.two_node: the node list has 3")
+        self.assertEqual(
+            problem, "node.conf:25:11: quorum.two_node: the node list has 3"
+        )
 
     def test_otherProvider(self) -> None:
         """
@@ -536,11 +540,11 @@ class SecurityTests(SynchronousTestCase):
         """
         self.assertEqual(
             told(built(conf(cipher="keyfile: absent"))),
-            ["node.conf:4: totem.keyfile: absent: No such file or directory"],
+            ["node.conf:4:12: totem.keyfile: absent: No such file or directory"],
         )
         self.assertEqual(
             told(built(conf(cipher="keyfile: bad"))),
-            ["node.conf:4: totem.keyfile: bad: too short"],
+            ["node.conf:4:12: totem.keyfile: bad: too short"],
         )
 
     def test_inlineKey(self) -> None:
@@ -551,7 +555,7 @@ class SecurityTests(SynchronousTestCase):
         self.assertEqual(settings(text % "b").totem.key, b"a" * 30 + b"bc")
         self.assertEqual(
             told(built(text % "")),
-            ["node.conf:4: totem.key: has 127 bytes, 128 are needed"],
+            ["node.conf:4:8: totem.key: has 127 bytes, 128 are needed"],
         )
 
     def test_keyfileWins(self) -> None:

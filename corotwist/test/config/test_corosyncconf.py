@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from corotwist.config.corosyncconf import LONGEST_LINE_BYTES, Reading, parse, read
-from corotwist.config.document import Comment, Option, Place, Section
+from corotwist.config.corosyncconf import LONGEST_LINE_BYTES, parse
+from corotwist.config.document import Comment, Option, Place, Reading, Section
+from corotwist.config.loader import read
 
 
 def told(reading: Reading) -> list[str]:
@@ -86,11 +87,14 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(
             told(parse(text, "f")),
             [
-                "f:2: syntax: 'version 2' is neither 'name {', nor 'key: value', nor }",
-                "f:3: syntax: '' is no name for an option",
-                "f:5: syntax: } without a section to close",
-                "f:6: node: 'nodeid: 1 }' after { needs its own line",
-                "f:7: syntax: 'x y' is no name for a section",
+                (
+                    "f:2:1: syntax: 'version 2' is neither 'name {', nor"
+                    " 'key: value', nor }"
+                ),
+                "f:3:1: syntax: '' is no name for an option",
+                "f:5:1: syntax: } without a section to close",
+                "f:6:1: node: 'nodeid: 1 }' after { needs its own line",
+                "f:7:1: syntax: 'x y' is no name for a section",
             ],
         )
 
@@ -101,7 +105,7 @@ class ParseTests(SynchronousTestCase):
         """
         reading = parse("totem {\nversion: 2\n", "f")
         self.assertEqual(
-            told(reading), ["f:1: totem: the section is never closed: add a line }"]
+            told(reading), ["f:1:1: totem: the section is never closed: add a line }"]
         )
         self.assertFalse(reading.balanced)
 
@@ -111,7 +115,7 @@ class ParseTests(SynchronousTestCase):
         """
         reading = parse("totem {\nfoo }\n", "f")
         self.assertIn(
-            "f:2: syntax: } closes a section on a line of its own", told(reading)
+            "f:2:5: syntax: } closes a section on a line of its own", told(reading)
         )
         self.assertFalse(reading.balanced)
 
@@ -126,8 +130,8 @@ class ParseTests(SynchronousTestCase):
             told(parse(fits + "x", "f")),
             [
                 (
-                    "f:1: syntax: the line has 512 bytes; corosync would cut it at 511:"
-                    " shorten it"
+                    "f:1:512: syntax: the line has 512 bytes; corosync would cut it"
+                    " at 511: shorten it"
                 )
             ],
         )
@@ -147,7 +151,7 @@ class ParseTests(SynchronousTestCase):
             told(reading),
             [
                 (
-                    "f:2: syntax: a non-breaking space (U+00A0) at column 9: type an"
+                    "f:2:9: syntax: a non-breaking space (U+00A0): type an"
                     " ordinary blank there, or nothing"
                 )
             ],
@@ -162,7 +166,7 @@ class ParseTests(SynchronousTestCase):
             told(parse(b"totem {\n  keyfile: /a\0b\n}\n", "f")),
             [
                 (
-                    "f:2: syntax: a zero byte (U+0000) at column 14: type an"
+                    "f:2:14: syntax: a zero byte (U+0000): type an"
                     " ordinary blank there, or nothing"
                 )
             ],
@@ -180,7 +184,7 @@ class ParseTests(SynchronousTestCase):
         """
         self.assertEqual(
             told(parse(b"a {\nb: \xff\n}", "f")),
-            ["f:2: syntax: not UTF-8 at byte 4 of the line"],
+            ["f:2:4: syntax: not UTF-8 at byte 4 of the line"],
         )
 
     @given(st.binary(max_size=200))
@@ -256,7 +260,7 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual(
             told(read(str(self.path))),
             [
-                f"{extra}/a:3: uidgid: the section is never closed: add a line }}",
-                f"{extra}/a:1: totem: files in uidgid.d hold only uidgid sections",
+                f"{extra}/a:3:1: uidgid: the section is never closed: add a line }}",
+                f"{extra}/a:1:1: totem: files in uidgid.d hold only uidgid sections",
             ],
         )

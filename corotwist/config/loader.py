@@ -1,0 +1,167 @@
+"""
+Files: read to one document, whatever their formats, and written back.
+"""
+
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, cast
+
+from corotwist.config import formats
+from corotwist.config.document import Comment, Place, Reading, Section, Written
+from corotwist.config.merge import merged
+from corotwist.errors import ConfigurationError, Problem
+from corotwist.interfaces import IConfigurationEngine
+
+# The largest cluster needs a tenth of it.
+LARGEST_FILE_BYTES: Final = 4 << 20
+# Beside a file of corosync.conf's syntax; every file in it may hold uidgid
+# sections.
+EXTRA_DIRECTORY: Final = "uidgid.d"
+_EXTRA_SECTION: Final = "uidgid"
+# Of a new file: a configuration may hold a key.
+_MODE: Final = 0o600
+
+
+def absolute(source: str) -> str:
+    """
+    The same file, wherever the process goes.
+
+    @param source: C{PATH}, or C{FORMAT:PATH}.
+    @raise ConfigurationError: there is no such format.
+    """
+    engine, path = formats.choose(source, formats.discover())
+    whole = os.path.abspath(path)  # noqa: PTH100 - links stay as they are.
+    return whole if path == source else f"{engine.name}:{whole}"
+
+
+def read(*sources: str) -> Reading:
+    """
+    Read files, each with the C{uidgid.d} directory beside it; what later ones
+    say overrides what earlier ones said.
+
+    @param sources: C{PATH}, or C{FORMAT:PATH}.
+    """
+    engines = formats.discover()
+    readings = [part for source in sources for part in _readWithExtras(source, engines)]
+    return Reading(
+        merged([reading.document for reading in readings]),
+        tuple(problem for reading in readings for problem in reading.problems),
+        all(reading.balanced for reading in readings),
+        tuple(note for reading in readings for note in reading.notes),
+    )
+
+
+def _readWithExtras(
+    source: str, engines: Mapping[str, IConfigurationEngine]
+) -> list[Reading]:
+    main = readOne(source, engines)
+    directory = Path(main.document.place.file).parent / EXTRA_DIRECTORY
+    if not directory.is_dir():
+        return [main]
+    extras = [file for file in sorted(directory.iterdir()) if file.is_file()]
+    return [main, *(_readExtra(f"{formats.DEFAULT}:{e}", engines) for e in extras)]
+
+
+def _readExtra(source: str, engines: Mapping[str, IConfigurationEngine]) -> Reading:
+    """
+    A file that may hold nothing but users and groups.
+    """
+    reading = readOne(source, engines)
+    document, problems = reading.document, list(reading.problems)
+    for item in tuple(document.content):
+        if isinstance(item, Comment):
+            continue
+        if item.name != _EXTRA_SECTION or not isinstance(item, Section):
+            text = f"files in {EXTRA_DIRECTORY} hold only uidgid sections"
+            problems.append(item.place.problem(item.name, text))
+            document.content.remove(item)
+    return Reading(document, tuple(problems), reading.balanced, reading.notes)
+
+
+def readOne(
+    source: str, engines: Mapping[str, IConfigurationEngine] | None = None
+) -> Reading:
+    """
+    Read one file and nothing beside it, as it has to be to be written back.
+    """
+    try:
+        engine, path = formats.choose(source, engines or formats.discover())
+        content = contentOf(path)
+    except ConfigurationError as error:
+        file = error.problems[0].file
+        return Reading(Section("", Place(file)), error.problems, balanced=False)
+    return cast("Reading", engine.read(content, path))
+
+
+def contentOf(path: str) -> bytes:
+    """
+    What is in a file.
+
+    @raise ConfigurationError: it cannot be read, or is too large.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(LARGEST_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        text = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        raise ConfigurationError(Problem(path, 0, "file", text)) from error
+    if len(content) > LARGEST_FILE_BYTES:
+        text = f"has more than {LARGEST_FILE_BYTES} bytes"
+        raise ConfigurationError(Problem(path, 0, "file", text))
+    return content
+
+
+def write(target: str, document: Section) -> Written:
+    """
+    Write a document to a file, of which there is always the old or the new
+    version, whole.  What did not change stays as it is where the document was
+    read from that file.
+
+    @param target: C{PATH}, or C{FORMAT:PATH}.
+    @raise ConfigurationError: the format has no way to write it, or the file
+        cannot be written; then it is as before.
+    """
+    engine, path = formats.choose(target, formats.discover())
+    isSame = document.place.file == path and Path(path).exists()
+    written = cast(
+        "Written", engine.write(document, contentOf(path) if isSame else b"")
+    )
+    try:
+        _replace(os.path.realpath(path), written.text.encode())
+    except OSError as error:
+        text = f"cannot be written: {error.strerror or error}"
+        raise ConfigurationError(Problem(path, 0, "file", text)) from error
+    return written
+
+
+def _replace(path: str, content: bytes) -> None:
+    """
+    A new file in place of the old one, with its owner and mode.
+    """
+    directory, name = os.path.split(path)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=directory)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            _likeBefore(path, descriptor)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, path)  # noqa: PTH105
+    except OSError:
+        os.unlink(temporary)  # noqa: PTH108
+        raise
+
+
+def _likeBefore(path: str, descriptor: int) -> None:
+    try:
+        before = os.stat(path)  # noqa: PTH116
+    except FileNotFoundError:
+        os.fchmod(descriptor, _MODE)
+        return
+    now = os.fstat(descriptor)
+    if (now.st_uid, now.st_gid) != (before.st_uid, before.st_gid):
+        os.fchown(descriptor, before.st_uid, before.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
