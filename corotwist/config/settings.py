@@ -116,11 +116,25 @@ class IpcSettings:
     @ivar path: the UNIX socket.
     @ivar uids: users besides root and the daemon's own.
     @ivar gids: groups whose members may connect.
+    @ivar slowReader: what happens when a client reads too slowly and did not
+        say what is to happen: C{"pause-senders"}, C{"disconnect"} or
+        C{"spill"}.
+    @ivar pauseSeconds: how long senders wait for one reader at most.
+    @ivar clientBytes: what waits for one client at most.
+    @ivar spillBytes: what waits for one client on disk besides, at most.
+    @ivar spillDirectory: where; L{None} for nowhere.
+    @ivar memoryBytes: what waits from and for all clients together, at most.
     """
 
     path: str
     uids: frozenset[int] = frozenset()
     gids: frozenset[int] = frozenset()
+    slowReader: str = "pause-senders"
+    pauseSeconds: float = 10.0
+    clientBytes: int = 32 << 20
+    spillBytes: int = 256 << 20
+    spillDirectory: str | None = None
+    memoryBytes: int = 512 << 20
 
 
 @frozen

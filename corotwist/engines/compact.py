@@ -6,12 +6,13 @@ Every number is little endian, and nothing is padded.  Each message begins with
 a kind and a version::
 
     offset  size  field
-         0     1  kind: 1 announcement, 2 engine message
+         0     1  kind: 1 announcement, 2 engine message, 3 flow control
          1     1  version, 1
-         2     2  announcement: 0; engine message: service id
+         2     2  announcement: 0; others: service id
          4     4  ring id: representative
          8     8  ring id: sequence
-        16        announcement: features, 8 bytes; engine message: its own
+        16        announcement: features, 8 bytes; engine message: its own;
+                  flow control: L{FlowStates}
 
 Later versions only append, so the fields named here can be read from any of
 them.
@@ -43,6 +44,7 @@ class Kind:
 
     ANNOUNCEMENT: Final = 1
     ENGINE: Final = 2
+    FLOW: Final = 3
 
 
 class Feature(IntFlag):
@@ -50,9 +52,11 @@ class Feature(IntFlag):
     What a node understands.
 
     @cvar COMPACT_CPG: process group messages in batches.
+    @cvar FLOW: flow-control groups, and senders that wait for them.
     """
 
     COMPACT_CPG = 1
+    FLOW = 2
 
 
 @define
@@ -125,6 +129,68 @@ class Announcement:
             raise TruncatedFrame("announcement without features")
         (features,) = _FEATURES.unpack_from(body, HEADER_BYTES)
         return cls(header.ringId, features)
+
+
+_STATE: Final = Struct("<BB")
+_HELD: Final = 1
+
+
+@frozen
+class FlowStates:
+    """
+    How some flow-control groups of a service are at the sender, after the
+    common header, one behind the other up to the end::
+
+        offset  size  field
+             0     1  bits: 1 held, senders wait; the others are kept for later
+             1     1  length of the group's name
+             2        name
+
+    Of a group that was held and is not named, nothing changed.
+
+    @ivar states: names, and whether they are held.
+    """
+
+    service: int
+    ringId: RingId
+    states: tuple[tuple[bytes, bool], ...]
+
+    def encode(self) -> bytes:
+        """
+        The whole body.
+        """
+        ringId = self.ringId
+        pieces = [
+            _HEADER.pack(
+                Kind.FLOW,
+                VERSION,
+                self.service,
+                ringId.representative,
+                ringId.sequence,
+            )
+        ]
+        for name, held in self.states:
+            pieces += (_STATE.pack(_HELD if held else 0, len(name)), name)
+        return b"".join(pieces)
+
+    @classmethod
+    def decode(cls, header: Header, body: bytes) -> Self:
+        """
+        Parse.
+
+        @raise TruncatedFrame: when it ends inside a state.
+        """
+        states = []
+        offset, end = HEADER_BYTES, len(body)
+        while offset < end:
+            if end - offset < _STATE.size:
+                raise TruncatedFrame("flow control ends inside a state")
+            bits, length = _STATE.unpack_from(body, offset)
+            offset += _STATE.size + length
+            if offset > end:
+                raise TruncatedFrame("flow control ends inside a name")
+            states.append((body[offset - length : offset], bool(bits & _HELD)))
+        return cls(header.service, header.ringId, tuple(states))
 
 
 class Piece(IntEnum):

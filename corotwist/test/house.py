@@ -25,6 +25,7 @@ STATES: Final = ("operational", "gather", "commit", "recovery")
 ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "": (),
     "errors": (),
+    "budget": ("errors",),
     "interfaces": ("totem.membership",),
     "handles": ("errors",),
     "logs": ("errors", "config.settings"),
@@ -33,10 +34,10 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "config.settings": (),
     "totem": ("errors", "config.settings"),
     **{f"totem.{name}": ("totem", *VALUES) for name in SHELL},
-    "engines": VALUES,
-    "engines.manager": (*VALUES, "engines", "plugin"),
+    "engines": (*VALUES, "budget"),
+    "engines.manager": (*VALUES, "budget", "engines", "plugin"),
     "engines.roster": (*VALUES, "engines", "plugin"),
-    "ipc": (*VALUES, "engines.interfaces", "engines.batch"),
+    "ipc": (*VALUES, "budget", "engines.interfaces", "engines.batch"),
     "node": (*VALUES, "plugin", "logs", "totem", "engines", "ipc"),
     "recording": (*VALUES, "totem"),
     # It reads configurations as a daemon does, and its clients are those that

@@ -1,0 +1,88 @@
+"""
+How many bytes may be held at once, and how many are.
+"""
+
+from attrs import define
+
+from corotwist.errors import TryAgain
+
+
+@define(eq=False)
+class Budget:
+    """
+    Bytes of one owner.  They count for him, and for the whole that he shares
+    with others.
+
+    Who can ask somebody else to wait calls L{take}; who is handed things and
+    has to make room afterwards calls L{charge} and looks whether it is
+    L{exceeded}.
+
+    @ivar whole: what all owners have together; L{None} for that one itself.
+    @ivar used: bytes held now.
+    @ivar most: that were ever held at once.
+    @ivar refused: how often there was no room.
+    """
+
+    name: str
+    limit: int
+    whole: "Budget | None" = None
+    used: int = 0
+    most: int = 0
+    refused: int = 0
+
+    def fits(self, size: int) -> bool:
+        """
+        Is there room for so much, here and in the whole?
+        """
+        here = self.used + size <= self.limit
+        return here and (self.whole is None or self.whole.fits(size))
+
+    def take(self, size: int) -> None:
+        """
+        Hold so much more.
+
+        @raise TryAgain: there is no room; nothing was taken.
+        """
+        if not self.fits(size):
+            self.refused += 1
+            raise TryAgain(
+                f"{self.name}: no room for {size} bytes, {self.used} of {self.limit}"
+                " are in use"
+            )
+        self.charge(size)
+
+    def charge(self, size: int) -> None:
+        """
+        So much more is held, whether there is room or not.
+        """
+        self.used += size
+        self.most = max(self.most, self.used)
+        if self.whole is not None:
+            self.whole.charge(size)
+
+    def give(self, size: int) -> None:
+        """
+        So much less is held.
+        """
+        self.used -= size
+        if self.whole is not None:
+            self.whole.give(size)
+
+    def exceeded(self) -> bool:
+        """
+        Is more held than may be, here or in the whole?
+        """
+        return self.used > self.limit or (
+            self.whole is not None and self.whole.exceeded()
+        )
+
+    def dump(self) -> dict[str, int]:
+        """
+        For people.
+        """
+        return {
+            "limit": self.limit,
+            "used": self.used,
+            "most": self.most,
+            "refused": self.refused,
+        }
