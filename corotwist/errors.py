@@ -193,6 +193,15 @@ class NotSupported(ServiceError):
     ampCode = b"NOT_SUPPORTED"
 
 
+class ComponentFailed(ServiceError):
+    """
+    A component cannot be used, and what was there before goes on; the text
+    says why.
+    """
+
+    ampCode = b"COMPONENT_FAILED"
+
+
 class TooBig(ServiceError):
     """
     A message beyond the named limit.

@@ -360,6 +360,10 @@ class IServiceEngine(Interface):
     priority = Attribute("Engines start in ascending and stop in descending priority.")
     flowControl = Attribute("Do its requests wait while the send queue is full?")
     allowInquorate = Attribute("May clients use it without quorum?")
+    requires = Attribute(
+        "Names of engines that it uses: a tuple.  They start before it and stop"
+        " after it, and are not unloaded while it is there.  Need not be there."
+    )
 
     def configure(settings: Any) -> None:
         """
@@ -431,7 +435,8 @@ class IReplaceable(Interface):
     An engine that can give its work to another version of itself while the
     node runs.  [ARCH Live Component Replacement]
 
-    Both calls are made between two deliveries, one directly after the other.
+    Both calls are made between two deliveries, one directly after the other,
+    and never in the middle of a round of synchronization.
     """
 
     def handOver() -> Any:
@@ -439,14 +444,20 @@ class IReplaceable(Interface):
         Everything the successor needs: clients, state, what waits to be sent.
         From here on this engine does nothing more, unless it gets all of it
         back through L{takeOver}, because the successor failed.
+
+        @return: plain values under documented keys, and what outlives an
+            engine: subscribers, and what clients wait for.
+        @raise Exception: we cannot; nothing has changed.
         """
 
     def takeOver(state: Any, version: int) -> None:
         """
-        Go on where another engine stopped.  Called after C{initialize}.
+        Go on where another engine stopped.  Called after C{initialize}, on an
+        engine that could not send anything yet, and can from the next turn on.
 
         @param state: as its L{handOver} returned it.
-        @param version: of the engine that it is from.
+        @param version: of the engine that it is from: older or newer than we
+            are, or the same.
         @raise Exception: we cannot; nothing of the state was changed.
         """
 
@@ -547,6 +558,21 @@ class IEngineMaker(Interface):
         """
         The factory of its AMP responder locator, called with the engine and
         the connection, or L{None} when clients cannot talk to it.
+        """
+
+
+class ITransportMaker(Interface):
+    """
+    The component that makes transports of one kind.
+    """
+
+    name = Attribute("As C{totem.transport} has it.")
+    version = Attribute("Of the implementation, an C{int}; the highest wins.")
+
+    def load() -> Callable[[Any, Any], ITransport]:
+        """
+        Import what makes the L{ITransport}, from the reactor and the
+        C{TotemSettings}.
         """
 
 

@@ -2,11 +2,12 @@
 How service engines are found: makers that name an engine without importing it.
 
 A package adds an engine by shipping C{twisted/plugins/its_plugin.py} with one
-L{EngineMaker} in it; nothing here or in the daemon has to change.
+L{EngineMaker} in it; nothing here or in the daemon has to change.  So does a
+file in a directory of components, where the maker names the classes themselves.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 from twisted.plugin import IPlugin, getPlugins
@@ -14,7 +15,7 @@ from twisted.python.reflect import namedAny
 from zope.interface import implementer
 
 from corotwist.errors import PluginClash
-from corotwist.interfaces import IEngineMaker
+from corotwist.interfaces import IEngineMaker, ITransportMaker
 
 
 def always(settings: Any) -> bool:
@@ -28,29 +29,53 @@ def always(settings: Any) -> bool:
 @frozen
 class EngineMaker:
     """
-    An engine by the dotted names of its classes.
+    An engine by its classes, or their dotted names.
 
-    @ivar engine: dotted name of the engine's class, constructed without
-        arguments.
-    @ivar responder: dotted name of its AMP responder locator, called with the
-        engine and the connection; L{None} when clients cannot talk to it.
+    @ivar engine: the engine's class, constructed without arguments.
+    @ivar responder: its AMP responder locator, called with the engine and the
+        connection; L{None} when clients cannot talk to it.
     @ivar condition: told the C{NodeSettings}: does this node run the engine?
     """
 
     name: str
     version: int
-    engine: str
-    responder: str | None = None
+    engine: str | Callable[[], Any]
+    responder: str | Callable[..., Any] | None = None
     condition: Callable[[Any], bool] = always
 
     def wanted(self, settings: Any) -> bool:
         return self.condition(settings)
 
     def load(self) -> Any:
-        return namedAny(self.engine)()
+        return _named(self.engine)()
 
     def responders(self) -> Any:
-        return None if self.responder is None else namedAny(self.responder)
+        return _named(self.responder)
+
+
+@implementer(IPlugin, ITransportMaker)
+@frozen
+class TransportMaker:
+    """
+    A transport by its class, or the dotted name of it.
+    """
+
+    name: str
+    version: int
+    transport: str | Callable[..., Any]
+
+    def load(self) -> Any:
+        return _named(self.transport)
+
+
+TRANSPORTS: Final = (
+    TransportMaker("udp", 1, "corotwist.totem.udp.UdpTransport"),
+    TransportMaker("udpu", 1, "corotwist.totem.udpu.UdpuTransport"),
+)
+
+
+def _named(thing: Any) -> Any:
+    return namedAny(thing) if isinstance(thing, str) else thing
 
 
 def discover() -> list[IEngineMaker]:

@@ -151,6 +151,23 @@ class LogSettings:
 
 
 @frozen
+class ComponentSettings:
+    """
+    Which components a node has.
+
+    @ivar directories: where to look for some, besides those installed.
+    @ivar engines: names of the service engines to load, each with a version if
+        it shall not be the newest; nothing for all that the configuration
+        needs.
+    @ivar restarts: how often an engine that failed is started again.
+    """
+
+    directories: tuple[str, ...] = ()
+    engines: tuple[tuple[str, int | None], ...] = ()
+    restarts: int = 0
+
+
+@frozen
 class NodeSettings:
     """
     One whole node.
@@ -165,5 +182,6 @@ class NodeSettings:
     quorum: QuorumSettings = QuorumSettings()
     log: LogSettings = LogSettings()
     configVersion: int = 0
+    components: ComponentSettings = ComponentSettings()
     keys: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
     sources: tuple[str, ...] = ()

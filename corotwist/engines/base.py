@@ -30,6 +30,7 @@ class Engine:
     priority: ClassVar[int] = 1
     flowControl: ClassVar[bool] = False
     allowInquorate: ClassVar[bool] = True
+    requires: ClassVar[tuple[str, ...]] = ()
 
     cluster: ICluster
 

@@ -30,13 +30,15 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "handles": ("errors",),
     "logs": ("errors", "config.settings"),
     "plugin": ("interfaces", "errors"),
+    "directory": ("errors",),
+    "components": ("interfaces", "errors", "plugin", "directory", "config.formats"),
     "config": ("errors", "interfaces", "plugin"),
     "config.settings": (),
     "totem": ("errors", "config.settings"),
     **{f"totem.{name}": ("totem", *VALUES) for name in SHELL},
     "engines": (*VALUES, "budget"),
     "engines.manager": (*VALUES, "budget", "engines", "plugin"),
-    "engines.roster": (*VALUES, "engines", "plugin"),
+    "engines.roster": (*VALUES, "engines", "plugin", "components"),
     "ipc": (*VALUES, "budget", "engines.interfaces", "engines.batch"),
     "node": (*VALUES, "plugin", "logs", "totem", "engines", "ipc"),
     "recording": (*VALUES, "totem"),
@@ -59,8 +61,13 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
 PURE: Final = ("totem", "engines", "config")
 # In the decorators or bases of an engine's class.
 _ENGINES: Final = tuple(
-    f"id='{name}'" for name in ("IServiceEngine", "Engine", "SynchronizedEngine")
+    f"id='{name}'"
+    for name in (
+        *("IServiceEngine", "Engine", "SynchronizedEngine", "ReplicatedEngine"),
+    )
 )
+# Modules with engines to derive from.
+_BASES: Final = ("engines.base", "engines.transfer")
 IMPURE: Final = {
     *("twisted.internet", "time", "datetime", "random", "os", "socket"),
     *("threading", "select", "subprocess", "asyncio"),
@@ -210,9 +217,9 @@ def siblings(modules: Mapping[str, Module]) -> Iterator[str]:
 def _isEngine(module: Module) -> bool:
     """
     Is an C{IServiceEngine} implemented here, or derived from those of the
-    module that is there to derive from?
+    modules that are there to derive from?
     """
-    return module.name != "engines.base" and any(
+    return module.name not in _BASES and any(
         isinstance(node, ast.ClassDef)
         and any(mark in ast.dump(d) for d in _origins(node) for mark in _ENGINES)
         for node in module.tree.body
