@@ -32,7 +32,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "plugin": ("interfaces", "errors"),
     "directory": ("errors",),
     "components": ("interfaces", "errors", "plugin", "directory", "config.formats"),
-    "config": ("errors", "interfaces", "plugin"),
+    "config": ("errors", "interfaces", "plugin", "handles"),
     "config.settings": (),
     "totem": ("errors", "config.settings"),
     **{f"totem.{name}": ("totem", *VALUES) for name in SHELL},

@@ -1,0 +1,100 @@
+"""
+The databases of a node: its configuration and what happens to it, and its
+statistics.
+"""
+
+from collections.abc import Iterable, Mapping
+from random import Random
+from typing import Final
+
+from twisted.logger import Logger
+
+from corotwist.config.flat import FlatMap
+from corotwist.config.schema import REPEATED
+from corotwist.config.store import TreeObject
+from corotwist.config.tracking import Watcher
+from corotwist.config.tree import MOST_OBJECTS, ObjectTree
+from corotwist.config.values import Value, ValueType
+from corotwist.handles import HandleDatabase
+
+# What clients cannot write, as in corosync: beginnings, and whole names.
+READ_ONLY_PREFIXES: Final = (
+    *("internal_configuration.", "runtime.services.", "runtime.config."),
+    *("runtime.totem.", "uidgid.config.", "system.", "nodelist."),
+)
+READ_ONLY: Final = (
+    *("totem.crypto_cipher", "totem.crypto_hash", "totem.crypto_model"),
+    *("totem.keyfile", "totem.key", "totem.secauth", "totem.ip_version"),
+    *("totem.rrp_mode", "totem.transport", "totem.cluster_name", "totem.netmtu"),
+    *("totem.threads", "totem.version", "totem.nodeid", "totem.clear_node_high_bit"),
+    *("config.reload_in_progress", "config.totemconfig_reload_in_progress"),
+)
+# Besides, where votes are counted.
+READ_ONLY_VOTES: Final = (
+    *("quorum.allow_downscale", "quorum.wait_for_all", "quorum.last_man_standing"),
+    *("quorum.last_man_standing_window", "quorum.expected_votes_tracking"),
+    *("quorum.auto_tie_breaker", "quorum.auto_tie_breaker_node"),
+)
+CLEARING: Final = "stats.clear."
+
+
+class Database:
+    """
+    What a node knows of itself.
+
+    @ivar tree: configuration and run-time values, as objects.
+    @ivar map: the same, as corosync's C{icmap}.
+    @ivar statistics: corosync's C{stats}, a tree of its own.
+    """
+
+    _log = Logger()
+
+    def __init__(self, random: Random | None = None) -> None:
+        self.tree = self._tree(random)
+        self.map = FlatMap(self.tree)
+        self.statistics = FlatMap(self._tree(random))
+        for prefix in READ_ONLY_PREFIXES:
+            self.map.protect(prefix, prefix=True)
+        for name in READ_ONLY:
+            self.map.protect(name)
+        self.statistics.protect("", prefix=True)
+
+    @classmethod
+    def of(
+        cls, items: Iterable[tuple[str, Value]], random: Random | None = None
+    ) -> "Database":
+        """
+        With these keys in its map.
+        """
+        database = cls(random)
+        with database.tree.transaction():
+            for name, value in items:
+                database.map.set(name, value)
+        return database
+
+    def protectVotes(self) -> None:
+        """
+        Votes are counted here: clients do not change the rules of it.
+        """
+        for name in READ_ONLY_VOTES:
+            self.map.protect(name)
+
+    def keepTypes(self, types: Mapping[str, ValueType]) -> None:
+        """
+        Keys of the schema keep their types.
+
+        @param types: by name, with C{*} for each index.
+        """
+        for pattern, kind in types.items():
+            self.tree.keepType(pattern, kind)
+
+    def _tree(self, random: Random | None) -> ObjectTree:
+        handles: HandleDatabase[TreeObject] = HandleDatabase(most=MOST_OBJECTS)
+        if random is not None:
+            handles = HandleDatabase(random=random, most=MOST_OBJECTS)
+        return ObjectTree(handles, REPEATED, self._failed)
+
+    def _failed(self, watcher: Watcher, error: Exception) -> None:
+        self._log.error(
+            "What watches {watcher} failed: {error!r}", watcher=watcher, error=error
+        )
