@@ -95,6 +95,14 @@ class TryAgain(ServiceError):
     ampCode = b"TRY_AGAIN"
 
 
+class NotQuorate(TryAgain):
+    """
+    Without quorum nobody may do that here.
+    """
+
+    ampCode = b"NOT_QUORATE"
+
+
 class InvalidParameter(ServiceError):
     """
     An argument is outside what the call allows; the text says which.
@@ -200,6 +208,15 @@ class ComponentFailed(ServiceError):
     """
 
     ampCode = b"COMPONENT_FAILED"
+
+
+class Conflict(ServiceError):
+    """
+    It is not what the caller expects it to be: somebody was faster.
+    """
+
+    code = 21
+    ampCode = b"CONFLICT"
 
 
 class TooBig(ServiceError):
