@@ -1,0 +1,720 @@
+"""
+Tests of replicated state: who has it, who gets it, and every way to be
+interrupted meanwhile.
+"""
+
+from struct import pack
+from typing import Any, ClassVar
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from corotwist.engines import proposals, snapshots, transfer
+from corotwist.engines.lineage import (
+    NOTHING,
+    Mark,
+    Offer,
+    Place,
+    Side,
+    Standing,
+    larger,
+    longest,
+    lowest,
+    resumption,
+    sides,
+)
+from corotwist.engines.snapshots import Piece
+from corotwist.engines.transfer import Function, ReplicatedEngine
+from corotwist.errors import (
+    BadHandle,
+    Interrupted,
+    InvalidParameter,
+    TooBig,
+    TryAgain,
+    WireError,
+)
+from corotwist.test.engines.orderednet import Maker, OrderedNet
+from corotwist.totem.membership import NO_RING, RingId
+
+
+class Ledger(ReplicatedEngine):
+    """
+    A list of commands: its state tells in what order they came.
+    """
+
+    name = "ledger"
+    serviceId = 5000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries: list[bytes] = []
+        self.rescued: list[bytes] = []
+        self.restores = 0
+
+    def snapshot(self) -> bytes:
+        return b"\n".join(self.entries)
+
+    def restore(self, state: bytes) -> None:
+        self.entries = state.split(b"\n") if state else []
+        self.restores += 1
+
+    def apply(self, nodeid: int, command: bytes) -> int:
+        if command == b"refuse":
+            raise InvalidParameter("not this one")
+        self.entries.append(command)
+        return len(self.entries)
+
+    def sideLost(self, state: bytes) -> list[bytes]:
+        return self.rescued
+
+
+class LedgerNet(OrderedNet):
+    """
+    Nodes with a ledger each.
+    """
+
+    def __init__(self) -> None:
+        super().__init__([Maker("ledger", Ledger)])
+
+    def ledger(self, nodeid: int) -> Ledger:
+        engine = self.nodes[nodeid].engine("ledger")
+        assert isinstance(engine, Ledger)
+        return engine
+
+    def entries(self) -> list[list[bytes]]:
+        return [self.ledger(n).entries for n in sorted(self.nodes)]
+
+    def together(self, *nodeids: int) -> None:
+        """
+        Form a ring, and go on until nothing is left to do.
+        """
+        self.form(*nodeids)
+        self.run()
+
+
+def ledgers(*nodeids: int) -> LedgerNet:
+    net = LedgerNet()
+    net.boot(*nodeids)
+    net.together(*nodeids)
+    return net
+
+
+class CommandTests(SynchronousTestCase):
+    """
+    Commands, in a ring that stays.
+    """
+
+    def test_everywhere(self) -> None:
+        """
+        A command is applied on every node, and its proposer gets the result.
+        """
+        net = ledgers(1, 2, 3)
+        results = [net.ledger(n).propose(b"from %d" % n) for n in (1, 2, 3)]
+        net.run()
+        self.assertEqual([self.successResultOf(r) for r in results], [1, 2, 3])
+        self.assertEqual(net.entries(), [[b"from 1", b"from 2", b"from 3"]] * 3)
+
+    def test_refused(self) -> None:
+        """
+        A command that cannot be applied fails for its proposer, and changes
+        nothing anywhere.
+        """
+        net = ledgers(1, 2)
+        refused = net.ledger(1).propose(b"refuse")
+        net.run()
+        self.failureResultOf(refused, InvalidParameter)
+        self.assertEqual(net.entries(), [[], []])
+        self.assertEqual(
+            net.nodes[1].manager.dump()["engines"]["ledger"]["failures"], 0
+        )
+
+    def test_waitsForRoom(self) -> None:
+        """
+        What the send queue has no room for waits, in its order.
+        """
+        net = ledgers(1)
+        net.nodes[1].totem.ordinary = 60
+        for number in range(5):
+            net.ledger(1).propose(b"%d" % number)
+        self.assertLess(len(net.nodes[1].totem.queue), 5)
+        net.run()
+        self.assertEqual(net.entries(), [[b"0", b"1", b"2", b"3", b"4"]])
+
+    def test_waitsForServices(self) -> None:
+        """
+        While the services synchronize a command waits.
+        """
+        net = ledgers(1)
+        net.form(1)
+        applied = net.ledger(1).propose(b"one")
+        self.assertFalse(net.nodes[1].totem.queue)
+        net.run()
+        self.assertEqual(self.successResultOf(applied), 1)
+
+    def test_bounds(self) -> None:
+        """
+        Commands that are too large, or too many, are refused at once; those
+        that were taken are applied.
+        """
+        self.patch(proposals, "MOST_PROPOSALS", 2)
+        net = ledgers(1)
+        ledger = net.ledger(1)
+        large = bytes(proposals.LARGEST_COMMAND_BYTES + 1)
+        self.failureResultOf(ledger.propose(large), TooBig)
+        taken = [ledger.propose(b"one"), ledger.propose(b"two")]
+        self.failureResultOf(ledger.propose(b"three"), TryAgain)
+        net.run()
+        self.assertEqual([self.successResultOf(t) for t in taken], [1, 2])
+        ledger.propose(large[:-1])
+        net.run()
+        self.assertEqual(len(ledger.entries), 3)
+
+    def test_cancelled(self) -> None:
+        """
+        A command that waits is not sent when its proposer lost interest.
+        """
+        net = ledgers(1)
+        net.form(1)
+        applied = net.ledger(1).propose(b"one")
+        applied.addErrback(lambda _: None)
+        applied.cancel()
+        net.run()
+        self.assertEqual(net.entries(), [[]])
+
+    def test_stopped(self) -> None:
+        """
+        When the engine stops, nobody waits for a result any more.
+        """
+        net = ledgers(1)
+        applied = net.ledger(1).propose(b"one")
+        self.successResultOf(net.nodes[1].manager.stop())
+        self.failureResultOf(applied, BadHandle)
+
+    def test_ownTrouble(self) -> None:
+        """
+        What an engine raises that is no answer is its own trouble: logged, and
+        the proposer hears of it.
+        """
+        net = ledgers(1)
+        self.patch(Ledger, "apply", lambda *_: 1 / 0)
+        applied = net.ledger(1).propose(b"one")
+        net.run()
+        self.failureResultOf(applied, ZeroDivisionError)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_malformed(self) -> None:
+        """
+        Messages that a node should not have sent are refused.
+        """
+        net = ledgers(1)
+        ledger = net.ledger(1)
+        base = NOTHING.encode()
+        for function, body in [
+            (99, b""),
+            (Function.COMMAND, b"short"),
+            (Function.OFFER, b"short"),
+            (Function.OFFER, bytes(1000)),
+            (Function.BEGIN, b""),
+            (Function.TROUBLE, b"\0"),
+            (Function.PIECE, b"short"),
+            (Function.PIECE, base + pack("<QQI", 5, 3, 0) + b"abc"),
+            (Function.PIECE, base + pack("<QQI", 1 << 40, 0, 0)),
+        ]:
+            with self.assertRaises(WireError):
+                ledger.messageDelivered(1, function, body, "<")
+
+
+class TransferTests(SynchronousTestCase):
+    """
+    Nodes that come and lack the state.
+    """
+
+    def setUp(self) -> None:
+        self.patch(snapshots, "PIECE_BYTES", 16)
+
+    def _filled(self, *nodeids: int, commands: int = 20) -> LedgerNet:
+        net = ledgers(*nodeids)
+        for number in range(commands):
+            net.ledger(nodeids[0]).propose(b"entry %d" % number)
+        net.run()
+        return net
+
+    def test_newcomer(self) -> None:
+        """
+        Who joins gets the whole state, in pieces through the order; those who
+        have it restore nothing. (A83)
+        """
+        net = self._filled(1, 2)
+        net.boot(3)
+        ring = net.form(1, 2, 3)
+        net.run()
+        first, *others = net.entries()
+        self.assertEqual(len(first), 20)
+        self.assertEqual(others, [first, first])
+        self.assertEqual([net.ledger(n).restores for n in (1, 2, 3)], [0, 0, 1])
+        pieces = [m for _, m in ring.order if b"try" in m]
+        self.assertGreater(len(pieces), 10)
+
+    def test_othersGoOn(self) -> None:
+        """
+        While a newcomer gets the state the others apply commands, and it
+        applies them afterwards; results are the same. (A83)
+        """
+        net = self._filled(1, 2)
+        net.boot(3)
+        net.form(1, 2, 3)
+        results: list[Deferred[Any]] = []
+        while not net.ledger(3).restores:
+            results.append(net.ledger(2).propose(b"meanwhile"))
+            net.rotate(1)
+        net.run()
+        first, *others = net.entries()
+        self.assertEqual(others, [first, first])
+        self.assertEqual(first.count(b"meanwhile"), len(results))
+        self.assertIn(21, [self.successResultOf(r) for r in results])
+
+    def test_bounded(self) -> None:
+        """
+        Of a large state only a few pieces are in the send queue at a time.
+        (A83)
+        """
+        net = self._filled(1)
+        net.boot(2)
+        net.form(1, 2)
+        most = 0
+        while not net.ledger(2).restores:
+            net.rotate(1)
+            most = max(most, len(net.nodes[1].totem.queue))
+        self.assertTrue(0 < most <= snapshots.PIECES_AHEAD)
+
+    def test_progress(self) -> None:
+        """
+        How far a transfer is can be seen on every node. (A84)
+        """
+        net = self._filled(1)
+        net.boot(2)
+        net.form(1, 2)
+        seen = []
+        while not net.ledger(2).restores:
+            net.clock.advance(0.5)
+            net.rotate(1)
+            seen.append(net.ledger(2).dump()["transfer"])
+        steps = [s["bytesDone"] for s in seen if s["bytesTotal"]]
+        self.assertEqual(steps, sorted(steps))
+        self.assertGreater(len({*steps}), 3)
+        self.assertEqual(seen[3]["lacking"], [2])
+        self.assertGreater(seen[-2]["seconds"], seen[3]["seconds"])
+        self.assertEqual(seen[-2]["sender"], 1)
+        self.assertTrue(seen[-1]["current"])
+        self.assertEqual(seen[-1]["lacking"], [])
+
+    def test_anotherHolderGoesOn(self) -> None:
+        """
+        When the sender dies in the middle the next holder sends the rest, and
+        only the rest. (A83)
+        """
+        net = self._filled(1, 2)
+        net.boot(3)
+        net.form(1, 2, 3)
+        while net.ledger(3).progress()["bytesDone"] < 100:
+            net.rotate(1)
+        have = net.ledger(3).progress()["bytesDone"]
+        net.kill(1)
+        ring = net.form(2, 3)
+        net.run()
+        self.assertEqual(net.entries(), [net.ledger(2).entries] * 2)
+        self.assertEqual(len(net.ledger(3).entries), 20)
+        sent = [m for sender, m in ring.order if sender == 2 and b"try" in m]
+        total = len(net.ledger(2).snapshot())
+        self.assertLess(len(sent), (total - have) / 16 + 2)
+
+    def test_lastHolderDies(self) -> None:
+        """
+        When nobody is left who has the state, those who were to get it go on
+        with what they had. (A83)
+        """
+        net = self._filled(1)
+        net.boot(2)
+        net.together(2)
+        net.ledger(2).propose(b"own")
+        net.run()
+        net.boot(3)
+        net.form(1, 2, 3)
+        while net.ledger(2).progress()["bytesDone"] < 50:
+            net.rotate(1)
+        self.assertFalse(net.ledger(2).current)
+        net.kill(1)
+        net.together(2, 3)
+        self.assertEqual(net.entries(), [[b"own"], [b"own"]])
+        self.assertTrue(net.ledger(2).current)
+
+    def test_empty(self) -> None:
+        """
+        A state of no bytes is transferred as well.
+        """
+        net = ledgers(1)
+        net.ledger(1).propose(b"")
+        net.run()
+        net.ledger(1).entries.clear()
+        net.boot(2)
+        net.together(1, 2)
+        self.assertEqual(net.ledger(2).restores, 1)
+        self.assertTrue(net.ledger(2).current)
+
+    def test_proposalsWait(self) -> None:
+        """
+        A node that lacks the state proposes as soon as it has it.
+        """
+        net = self._filled(1)
+        net.boot(2)
+        net.form(1, 2)
+        for _ in range(8):
+            net.rotate(1)
+        self.assertFalse(net.ledger(2).current)
+        applied = net.ledger(2).propose(b"late")
+        net.run()
+        self.assertEqual(self.successResultOf(applied), 21)
+
+    def test_tooMuchMeanwhile(self) -> None:
+        """
+        When more commands come during a transfer than may be kept, it begins
+        again. (A83)
+        """
+        self.patch(snapshots, "LARGEST_DELTA_BYTES", 1000)
+        net = self._filled(1)
+        net.boot(2)
+        net.form(1, 2)
+        while net.ledger(2)._attempts == 0:
+            net.ledger(1).propose(b"meanwhile")
+            net.rotate(1)
+        net.run()
+        self.assertEqual(net.entries(), [net.ledger(1).entries] * 2)
+
+    def test_damaged(self) -> None:
+        """
+        A snapshot that is not what was sent, or that cannot be restored, is
+        asked for again; not for ever. (A83)
+        """
+        net = self._filled(1)
+        restore = Ledger.restore
+        outcomes = [1, 0]
+
+        def failing(ledger: Ledger, state: bytes) -> None:
+            if outcomes.pop():
+                restore(ledger, state)
+            else:
+                raise ValueError("no")
+
+        self.patch(Ledger, "restore", failing)
+        net.boot(2)
+        net.together(1, 2)
+        self.assertEqual(net.entries(), [net.ledger(1).entries] * 2)
+        outcomes += [0] * 10
+        net.boot(3)
+        net.together(1, 2, 3)
+        self.assertEqual(len(outcomes), 10 - transfer.MOST_ATTEMPTS)
+        self.assertFalse(net.ledger(3).current)
+        self.flushLoggedErrors(ValueError)
+
+    def test_silentSender(self) -> None:
+        """
+        When the node whose turn it is does not send, another one does.
+        (A83)
+        """
+        net = self._filled(1, 2)
+        self.patch(net.ledger(1), "_serve", lambda: None)
+        self.patch(net.ledger(1), "_push", lambda: None)
+        net.boot(3)
+        net.together(1, 2, 3)
+        self.assertFalse(net.ledger(3).current)
+        net.clock.advance(transfer.PATIENCE_NS / 1e9)
+        net.run()
+        self.assertEqual(net.ledger(3).entries, net.ledger(2).entries)
+
+    def test_twoNewcomers(self) -> None:
+        """
+        Who comes while another one gets the state gets it after that.
+        """
+        net = self._filled(1)
+        net.boot(2)
+        net.form(1, 2)
+        while net.ledger(2).progress()["bytesDone"] < 50:
+            net.rotate(1)
+        net.boot(3)
+        net.together(1, 2, 3)
+        first, *others = net.entries()
+        self.assertEqual(others, [first, first])
+        self.assertEqual(len(first), 20)
+
+
+class MergeTests(SynchronousTestCase):
+    """
+    Sides of a partition that meet.
+    """
+
+    def _parted(self, *larger: bytes) -> LedgerNet:
+        net = ledgers(1, 2, 3)
+        net.ledger(1).propose(b"before")
+        net.run()
+        net.form(1)
+        net.form(2, 3)
+        net.run()
+        net.ledger(1).propose(b"one")
+        for command in larger:
+            net.ledger(2).propose(command)
+        net.run()
+        return net
+
+    def test_largerSide(self) -> None:
+        """
+        The state of most nodes counts; the others get it. (A83)
+        """
+        net = self._parted(b"two", b"three")
+        net.together(1, 2, 3)
+        self.assertEqual(net.entries(), [[b"before", b"two", b"three"]] * 3)
+        self.assertEqual(net.ledger(2).restores, 0)
+
+    def test_onlyOneSideActed(self) -> None:
+        """
+        The larger side counts by its number, also when it applied nothing.
+        """
+        net = self._parted()
+        net.together(1, 2, 3)
+        self.assertEqual(net.entries(), [[b"before"]] * 3)
+
+    def test_nothingHappened(self) -> None:
+        """
+        When nobody applied anything while apart, there is nothing to transfer.
+        """
+        net = ledgers(1, 2, 3)
+        net.ledger(1).propose(b"before")
+        net.run()
+        net.form(1)
+        net.form(2, 3)
+        net.run()
+        net.together(1, 2, 3)
+        self.assertEqual([net.ledger(n).restores for n in (1, 2, 3)], [0, 0, 0])
+
+    def test_ownPolicy(self) -> None:
+        """
+        An engine chooses by a rule of its own. (A83)
+        """
+        self.patch(Ledger, "choose", lambda self, sides: lowest(sides))
+        net = self._parted(b"two", b"three")
+        net.together(1, 2, 3)
+        self.assertEqual(net.entries(), [[b"before", b"one"]] * 3)
+
+    def test_broughtOver(self) -> None:
+        """
+        The side that lost may bring something over, as commands. (A83)
+        """
+        net = self._parted(b"two")
+        net.ledger(1).rescued = [b"rescued"]
+        net.together(1, 2, 3)
+        self.assertEqual(net.entries(), [[b"before", b"two", b"rescued"]] * 3)
+
+    def test_outcomeUnknown(self) -> None:
+        """
+        A command that was applied by the others while this node lacks the
+        state has no outcome here, and its proposer is told so.
+        """
+        net = self._parted(b"two")
+        stuck = net.ledger(1).propose(b"stuck")
+        net.together(1, 2, 3)
+        self.failureResultOf(stuck, Interrupted)
+        self.assertEqual(net.entries(), [[b"before", b"two", b"stuck"]] * 3)
+
+
+class InterruptedTests(SynchronousTestCase):
+    """
+    Changes of the ring anywhere.
+    """
+
+    CHANGES: ClassVar = [
+        ("the sender dies", (2, 3)),
+        ("the other holder dies", (1, 3)),
+        ("the newcomer is alone", (3,)),
+    ]
+
+    def setUp(self) -> None:
+        self.patch(snapshots, "PIECE_BYTES", 32)
+
+    def test_changeAtEveryMessage(self) -> None:
+        """
+        Wherever in the transfer the ring changes, and whoever stays: everybody
+        has the same state afterwards, with every command that was acknowledged,
+        once. (A80, A83)
+        """
+        for what, rest in self.CHANGES:
+            for visits in range(60):
+                self._interrupted(what, rest, visits)
+
+    def _interrupted(self, what: str, rest: tuple[int, ...], visits: int) -> None:
+        net = ledgers(1, 2)
+        for number in range(8):
+            net.ledger(1).propose(b"entry %d" % number)
+        net.run()
+        net.boot(3)
+        net.form(1, 2, 3)
+        acknowledged: list[bytes] = []
+        for visit in range(visits):
+            self._propose(net, 1 + visit % 2, b"visit %d" % visit, acknowledged)
+            net.visit(1 + visit % 3, 1)
+            for nodeid in (1, 2, 3):
+                net.receive(nodeid, 1)
+        gone = [n for n in (1, 2) if n not in rest]
+        if len(gone) == 1:
+            net.kill(*gone)
+        else:
+            net.form(*gone)
+        net.form(*rest)
+        net.run()
+        if len(gone) == 2:
+            net.together(1, 2, 3)
+        first, *others = net.entries()
+        case = f"{what} after {visits} visits"
+        self.assertEqual(others, [first] * len(others), case)
+        self.assertEqual(len({*first}), len(first), case)
+        self.assertLessEqual({*acknowledged}, {*first}, case)
+        for nodeid in net.nodes:
+            self.assertTrue(net.ledger(nodeid).current, case)
+
+    def _propose(
+        self, net: LedgerNet, nodeid: int, command: bytes, acknowledged: list[bytes]
+    ) -> None:
+        applied = net.ledger(nodeid).propose(command)
+        applied.addCallback(lambda _: acknowledged.append(command))
+        applied.addErrback(lambda _: None)
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.lists(
+            st.one_of(
+                st.tuples(st.just("visit"), st.integers(1, 4), st.integers(1, 3)),
+                st.tuples(st.just("receive"), st.integers(1, 4), st.integers(1, 9)),
+                st.tuples(st.just("propose"), st.integers(1, 4), st.integers(1, 3)),
+                st.tuples(st.just("restart"), st.integers(1, 4), st.just(0)),
+                st.tuples(st.just("form"), st.integers(1, 15), st.integers(0, 15)),
+            ),
+            max_size=60,
+        )
+    )
+    def test_anything(self, story: list[tuple[str, int, int]]) -> None:
+        """
+        Whatever happened, nodes that are together at last agree, all are
+        current, and no command was applied twice. (A83)
+        """
+        net = LedgerNet()
+        net.boot(1, 2, 3, 4)
+        net.together(1, 2, 3, 4)
+        for number, (deed, which, much) in enumerate(story):
+            self._happens(net, deed, which, much, number)
+        net.together(1, 2, 3, 4)
+        first, *others = net.entries()
+        self.assertEqual(others, [first] * 3)
+        self.assertEqual(len({*first}), len(first))
+        self.assertEqual([net.ledger(n).current for n in (1, 2, 3, 4)], [True] * 4)
+
+    def _happens(
+        self, net: LedgerNet, deed: str, which: int, much: int, number: int
+    ) -> None:
+        if deed == "visit" and net.nodes[which].totem.ring is not None:
+            net.visit(which, much)
+        elif deed == "receive" and net.nodes[which].totem.ring is not None:
+            net.receive(which, much)
+        elif deed == "propose":
+            self._propose(net, which, b"number %d of %d" % (number, which), [])
+        elif deed == "restart":
+            net.kill(which)
+            net.boot(which)
+        elif deed == "form":
+            one = [n for n in (1, 2, 3, 4) if which >> n - 1 & 1]
+            other = [n for n in (1, 2, 3, 4) if n not in one and much >> n - 1 & 1]
+            for members in (one, other):
+                if members:
+                    net.form(*members)
+
+
+def mark(count: int, sequence: int = 4) -> Mark:
+    return Mark(Place(RingId(sequence, 1)), count)
+
+
+def offer(own: Mark, standing: Standing = Standing.CURRENT, **others: Any) -> Offer:
+    return Offer(NO_RING, standing, own, others.pop("position", own), **others)
+
+
+class LineageTests(SynchronousTestCase):
+    """
+    Whose state counts.
+    """
+
+    def test_offers(self) -> None:
+        """
+        An offer is what was encoded.
+        """
+        one = Offer(RingId(1 << 40, 3), Standing.LACKING, mark(1), mark(2), mark(3), 77)
+        self.assertEqual(Offer.decode(one.encode()), one)
+
+    def test_pieces(self) -> None:
+        """
+        A piece is what was encoded.
+        """
+        piece = Piece(mark(3), 10, 4, 12345, b"abc")
+        self.assertEqual(Piece.decode(piece.encode()), piece)
+
+    def test_newcomersDoNotCount(self) -> None:
+        """
+        However many nodes have nothing, one that has something counts.
+        """
+        offers = {1: offer(NOTHING), 2: offer(NOTHING), 3: offer(mark(1))}
+        self.assertEqual(sides(offers), [Side(mark(1), (3,))])
+
+    def test_nobodyHasAnything(self) -> None:
+        """
+        Where nothing was ever applied all have the same.
+        """
+        offers = {2: offer(NOTHING), 1: offer(NOTHING)}
+        self.assertEqual(sides(offers), [Side(NOTHING, (1, 2))])
+
+    def test_givenUp(self) -> None:
+        """
+        A state that was given up counts only when no other is left.
+        """
+        lost = offer(mark(5), Standing.LACKING)
+        self.assertEqual(sides({1: lost, 2: offer(NOTHING)}), [Side(mark(5), (1,))])
+        self.assertEqual(sides({1: lost, 2: offer(mark(2))}), [Side(mark(2), (2,))])
+
+    def test_policies(self) -> None:
+        """
+        By number of nodes, by commands, by the lowest nodeid. (A83)
+        """
+        one = Side(mark(3), (1,))
+        two = Side(mark(9, 8), (2,))
+        three = Side(mark(1, 12), (3, 4))
+        self.assertIs(larger([one, two, three]), three)
+        self.assertIs(larger([one, two]), two)
+        self.assertIs(larger([two, Side(mark(9, 16), (1,)), one]).holders[0], 1)
+        self.assertIs(longest([one, two, three]), two)
+        self.assertIs(lowest([two, one, three]), one)
+
+    def test_resumption(self) -> None:
+        """
+        A transfer goes on for those who have collected everything since, from
+        those who keep that snapshot, at what all of them have.
+        """
+        keeps = offer(mark(9), base=mark(5), offset=100)
+        lacks = Standing.LACKING
+        receiver = offer(NOTHING, lacks, position=mark(9), base=mark(5), offset=64)
+        behind = offer(NOTHING, lacks, position=mark(9), base=mark(5), offset=32)
+        missed = offer(NOTHING, lacks, position=mark(8), base=mark(5), offset=32)
+        other = offer(NOTHING, lacks, position=mark(9), base=mark(4), offset=32)
+        has = offer(mark(9))
+        offers = {1: has, 2: keeps, 3: receiver, 4: behind, 5: missed, 6: other}
+        found = resumption(offers, Side(mark(9), (1, 2)))
+        assert found is not None
+        self.assertEqual((found.base, found.holders), (mark(5), (2,)))
+        self.assertEqual((found.receivers, found.offset), ((3, 4), 32))
+        del offers[3], offers[4]
+        self.assertIsNone(resumption(offers, Side(mark(9), (1, 2))))
