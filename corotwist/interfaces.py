@@ -518,9 +518,19 @@ class IOperations(Interface):
         Change what the proposal says, which is not refused.
         """
 
-    def abandon(proposal: Any) -> None:
+    def abandon(proposal: Any, reason: str = "") -> None:
         """
         Change nothing.
+
+        @param reason: why, if it is not what the proposal says.
+        """
+
+    def reload(*, dryRun: bool = False, force: bool = False) -> Deferred[Any]:
+        """
+        L{propose}, then L{apply} if nobody is against it.
+
+        @param dryRun: only tell what would be.
+        @return: fires with the report.  Fails as L{propose} does.
         """
 
     def reopenLogs() -> None:

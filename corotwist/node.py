@@ -3,7 +3,7 @@ One whole node: the ring, the services on it, and the door for local clients.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any, Final
@@ -13,12 +13,19 @@ from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from corotwist.config.database import Database
 from corotwist.config.settings import IpcSettings, NodeSettings, TotemSettings
 from corotwist.engines.manager import ServiceManager
 from corotwist.errors import StorageRefused
-from corotwist.interfaces import IEngineMaker, IRingStorage, ITransport
+from corotwist.interfaces import (
+    IEngineMaker,
+    IReconfigurable,
+    IRingStorage,
+    ITransport,
+)
 from corotwist.ipc.server import IpcServer
 from corotwist.plugin import discover
+from corotwist.reloading import Read, Reloader
 from corotwist.totem.service import TotemService
 from corotwist.totem.storage import FileRingStorage
 from corotwist.totem.udp import UdpTransport
@@ -60,6 +67,8 @@ class Node(MultiService):
     Starts the services, then the ring, then listens for clients; stops in the
     opposite order, so that services can say farewell on a ring that runs.
 
+    @ivar database: its configuration and statistics.
+    @ivar reloader: the settings in force, and how they change.
     @ivar totem: the total order.
     @ivar manager: the services, by name.
     @ivar ipc: the door for local clients, or L{None}.
@@ -83,6 +92,8 @@ class Node(MultiService):
         ipc: MakeIpc | None = IpcServer,
         makers: Iterable[IEngineMaker] | None = None,
         timeOfDay: Callable[[], int] = time.time_ns,
+        read: Read | None = None,
+        logs: Any = None,
     ) -> None:
         """
         @param clock: the reactor.  With a transport and a storage of its own,
@@ -91,10 +102,20 @@ class Node(MultiService):
         @param makers: the engines to choose from; by default all that are
             installed.
         @param timeOfDay: nanoseconds since 1970.
+        @param read: reads the configuration again; without it there is none to
+            reload.
+        @param logs: where log lines go, if that can change: L{IReconfigurable},
+            with C{reopen} and C{dump}.
         @raise StorageRefused: when there can be no state directory.
         """
         super().__init__()
-        self.settings = settings
+        # Handles are nobody's secret, and a simulated node's are always the same.
+        handles = None if random is None else Random(settings.totem.nodeid)  # noqa: S311
+        self.database = Database.of(settings.keys, handles)
+        self.reloader = Reloader(
+            clock, settings, self.database, self._reconfigurable, read=read, logs=logs
+        )
+        self._logs = logs
         totem = settings.totem
         self.totem = TotemService(
             clock,
@@ -105,7 +126,15 @@ class Node(MultiService):
             timeOfDay=timeOfDay,
         )
         makers = discover() if makers is None else makers
-        self.manager = ServiceManager(clock, self.totem, settings, makers, timeOfDay)
+        self.manager = ServiceManager(
+            clock,
+            self.totem,
+            settings,
+            makers,
+            timeOfDay,
+            database=self.database,
+            operations=self.reloader,
+        )
         self.totem.listener = self.manager
         self.totem.onBroken = self._broken
         self.totem.setServiceParent(self)
@@ -115,6 +144,21 @@ class Node(MultiService):
         self.started: Deferred[None] = Deferred()
         self.ended: Deferred[str] = Deferred()
         self.manager.shutdown.addCallback(self._end)
+
+    @property
+    def settings(self) -> NodeSettings:
+        """
+        In force.
+        """
+        return self.reloader.settings
+
+    def _reconfigurable(self) -> Iterator[IReconfigurable]:
+        """
+        Who has to agree to other settings.
+        """
+        for part in (self.totem, self.manager, self.ipc, self._logs):
+            if IReconfigurable.providedBy(part):
+                yield part
 
     # Beginning.
 

@@ -48,6 +48,7 @@ from corotwist.errors import (
 from corotwist.interfaces import (
     IConnection,
     IEngineMaker,
+    IReconfigurable,
     ITotem,
     ITotemListener,
 )
@@ -68,7 +69,7 @@ _SERVICES: Final = address(SERVICES_GROUP, b"")
 _KNOWN: Final = frozenset({compact.GROUP, SERVICES_GROUP, SYNC_GROUP})
 
 
-@implementer(ITotemListener)
+@implementer(ITotemListener, IReconfigurable)
 class ServiceManager:
     """
     All engines of one node.
@@ -162,6 +163,16 @@ class ServiceManager:
         self.synchronization.stop()
         self._waiting.clear()
         self._answerWaiting(lambda waits: waits.errback(BadHandle("the node stops")))
+
+    # Other settings.
+
+    def reconfigurationProposed(self, settings: NodeSettings) -> None:
+        self.roster.reconfigurationProposed(settings)
+
+    def reconfigured(self, settings: NodeSettings) -> None:
+        self.settings = settings
+        self.synchronization.patience = PATIENCE_TOKENS * settings.totem.timing.token
+        self.roster.reconfigured(settings)
 
     def _context(self, place: Place) -> Cluster:
         return Cluster(self, place, place.name, place.serviceId)

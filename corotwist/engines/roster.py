@@ -9,12 +9,19 @@ from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from corotwist.components import Component, Components
 from corotwist.config.settings import NodeSettings
 from corotwist.engines.context import Cluster
 from corotwist.engines.place import Place
-from corotwist.errors import ConfigurationError, NotExist, PluginClash, Problem
+from corotwist.engines.precedence import startOrder
+from corotwist.errors import (
+    ConfigurationError,
+    NotExist,
+    NotSupported,
+    PluginClash,
+    Problem,
+)
 from corotwist.interfaces import IEngineMaker
-from corotwist.plugin import newest
 
 # An engine that is busy is asked again to stop, so often and for so long.
 SHUTDOWN_RETRY_SECONDS: Final = 0.01
@@ -23,10 +30,29 @@ SHUTDOWN_SECONDS: Final = 0.5
 MakeContext = Callable[[Place], Cluster]
 
 
+class OnDuty:
+    """
+    The engine of a name, whichever version of it is on duty: for those who
+    keep it over turns of the reactor.
+
+    Whatever is asked of it raises L{NotSupported} while no engine of that name
+    is in service.
+    """
+
+    def __init__(self, roster: "Roster", name: str) -> None:
+        self._roster = roster
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._roster.inService(self._name), attribute)
+
+
 class Roster:
     """
     The engines of one node, each in its place.
 
+    @ivar components: the engines to choose from.
+    @ivar settings: the configuration in force.
     @ivar engines: by name.
     @ivar makers: those of the loaded engines, by name.
     @ivar places: by service id, ascending: the order of configurations and of
@@ -38,24 +64,32 @@ class Roster:
         self,
         clock: IReactorTime,
         settings: NodeSettings,
-        makers: Iterable[IEngineMaker],
+        makers: "Components | Iterable[IEngineMaker]",
         context: MakeContext,
     ) -> None:
         """
         @param makers: the engines to choose from.
         @param context: makes what an engine may ask of its node.
         """
-        self._log = Logger()
-        self._clock = clock
-        self._settings = settings
-        self._offered = list(makers)
-        self._context = context
+        self.log = Logger()
+        self.clock = clock
+        self.settings = settings
+        self.components = Components.of(makers)
+        self.context = context
         self.makers: dict[str, IEngineMaker] = {}
         self.engines: dict[str, Any] = {}
         self.places: dict[int, Place] = {}
         self.stopped = False
+        self._used: dict[str, Component] = {}
         self._started: list[Place] = []
         self._ending: list[Deferred[None]] = []
+
+    @property
+    def stopping(self) -> bool:
+        """
+        Has the end begun?
+        """
+        return self.stopped or bool(self._ending)
 
     def named(self, name: str) -> Any:
         """
@@ -66,27 +100,115 @@ class Roster:
         except KeyError:
             raise NotExist(f"no engine {name!r} on this node") from None
 
-    # Starting.
+    def place(self, name: str) -> Place:
+        """
+        @raise NotExist: when it is not loaded.
+        """
+        return self.places[self.named(name).serviceId]
+
+    def component(self, name: str) -> Component:
+        """
+        What a loaded engine was made from.
+        """
+        return self._used[name]
+
+    def inService(self, name: str) -> Any:
+        """
+        @raise NotSupported: there is no such engine at the moment.
+        """
+        engine = self.engines.get(name)
+        if engine is None:
+            raise NotSupported(f"engine {name!r} is not loaded on this node")
+        if self.places[engine.serviceId].over:
+            raise NotSupported(f"engine {name!r} is out of service on this node")
+        return engine
+
+    def onDuty(self, name: str) -> Any:
+        """
+        A stand-in that is that engine, also after it was replaced.
+        """
+        return OnDuty(self, name)
+
+    # Who is there.
 
     def load(self) -> None:
         """
         Import and construct every wanted engine.
 
-        @raise PluginClash: two have the same number, or name and version.
+        @raise ConfigurationError: one that is asked for is not there.
+        @raise PluginClash: two have the same number, or name and version, or
+            one requires what is not there.
         """
-        wanted = [m for m in self._offered if m.wanted(self._settings)]
-        for name, maker in newest(wanted).items():
-            engine = maker.load()
-            other = self.places.get(engine.serviceId)
-            if other is not None:
-                raise PluginClash(
-                    f"engines {other.name!r} and {name!r} "
-                    f"both have service id {engine.serviceId}"
-                )
-            self.places[engine.serviceId] = Place(engine, self._log)
-            self.makers[name] = maker
-            self.engines[name] = engine
+        for component in self._wanted():
+            component.references += 1
+            self.install(self.construct(component), component)
+        startOrder(self.places.values())
+
+    def _wanted(self) -> list[Component]:
+        chosen = self.settings.components.engines
+        if not chosen:
+            known = self.components.known(IEngineMaker)
+            wanted = [c for c in known if c.provider.wanted(self.settings)]
+            return list({c.name: c for c in wanted}.values())  # The newest of each.
+        found, problems = [], []
+        for name, version in chosen:
+            try:
+                found.append(self.components.find(IEngineMaker, name, version))
+            except NotExist as error:
+                file = ", ".join(self.settings.sources) or "configuration"
+                problems.append(Problem(file, 0, "corotwist.engines", str(error)))
+        if problems:
+            raise ConfigurationError(*problems)
+        return found
+
+    def construct(self, component: Component) -> Place:
+        """
+        Import and construct an engine.
+
+        @raise PluginClash: another one has its number.
+        """
+        engine = component.provider.load()
+        other = self.places.get(engine.serviceId)
+        if other is not None and other.name != component.name:
+            raise PluginClash(
+                f"engines {other.name!r} and {component.name!r} "
+                f"both have service id {engine.serviceId}"
+            )
+        return Place(engine, self.log)
+
+    def install(self, place: Place, component: Component) -> None:
+        """
+        From now on this is the engine of its name.
+        """
+        name = place.name
+        before = self.places.get(place.serviceId)
+        if before in self._started:
+            self._started[self._started.index(before)] = place
+        self.places[place.serviceId] = place
         self.places = dict(sorted(self.places.items()))
+        self._used[name] = component
+        self.makers[name] = component.provider
+        self.engines[name] = place.engine
+
+    def started(self, place: Place) -> None:
+        """
+        One that was loaded later is stopped with the others.
+        """
+        self._started = startOrder([*self._started, place])
+
+    def remove(self, place: Place) -> Component:
+        """
+        There is no engine of that name any more.
+
+        @return: what it was made from.
+        """
+        if place in self._started:
+            self._started.remove(place)
+        del self.places[place.serviceId]
+        del self.engines[place.name], self.makers[place.name]
+        return self._used.pop(place.name)
+
+    # Starting.
 
     @inlineCallbacks
     def start(self) -> Generator[Any, Any, None]:
@@ -99,14 +221,12 @@ class Roster:
             one has started; later with what the first failing engine raised,
             after those before it were stopped.
         """
-        places = sorted(
-            self.places.values(), key=lambda p: (p.engine.priority, p.serviceId)
-        )
+        places = startOrder(self.places.values())
         self._configure(places)
         for place in places:
             try:
                 yield maybeDeferred(
-                    place.engine.initialize, self._context(place), self._settings
+                    place.engine.initialize, self.context(place), self.settings
                 )
             except Exception:
                 yield self.stop()
@@ -115,7 +235,7 @@ class Roster:
             if self.stopped:  # While this one took its time.
                 yield self.stop()
                 return
-        self._log.info(
+        self.log.info(
             "Services {names}", names=", ".join(place.name for place in places)
         )
 
@@ -123,7 +243,7 @@ class Roster:
         problems: list[Problem] = []
         for place in places:
             try:
-                place.engine.configure(self._settings)
+                place.engine.configure(self.settings)
             except ConfigurationError as error:
                 problems += error.problems
         if problems:
@@ -154,18 +274,23 @@ class Roster:
     @inlineCallbacks
     def _stopEngines(self) -> Generator[Any, Any, None]:
         while self._started:
-            yield self._stopEngine(self._started.pop())
+            yield self.stopEngine(self._started.pop())
         self.stopped = True
 
     @inlineCallbacks
-    def _stopEngine(self, place: Place) -> Generator[Any, Any, None]:
-        patience = self._clock.seconds() + SHUTDOWN_SECONDS
+    def stopEngine(self, place: Place) -> Generator[Any, Any, None]:
+        """
+        Shut one engine down.
+
+        @return: fires when it has stopped, or had L{SHUTDOWN_SECONDS}.
+        """
+        patience = self.clock.seconds() + SHUTDOWN_SECONDS
         while place.call(place.engine.shutdown) is False:
-            if self._clock.seconds() >= patience:
-                self._log.warn("Service {name} does not stop", name=place.name)
+            if self.clock.seconds() >= patience:
+                self.log.warn("Service {name} does not stop", name=place.name)
                 return
             pause: Deferred[None] = Deferred()
-            self._clock.callLater(SHUTDOWN_RETRY_SECONDS, pause.callback, None)
+            self.clock.callLater(SHUTDOWN_RETRY_SECONDS, pause.callback, None)
             yield pause
 
     # For people.

@@ -118,7 +118,7 @@ class Synchronization:
         """
         self._host = host
         self._clock = clock
-        self._patience = patience
+        self.patience = patience
         self.phase = Phase.WAITING
         self.ringId = NO_RING
         self.counters = Counters()
@@ -321,7 +321,7 @@ class Synchronization:
 
     def _rearm(self) -> None:
         self._unwatch()
-        self._watch = self._clock.callLater(self._patience, self._stalled)
+        self._watch = self._clock.callLater(self.patience, self._stalled)
 
     def _unwatch(self) -> None:
         if self._watch is not None and self._watch.active():

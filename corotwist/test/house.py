@@ -40,7 +40,11 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "engines.manager": (*VALUES, "budget", "engines", "plugin"),
     "engines.roster": (*VALUES, "engines", "plugin", "components"),
     "ipc": (*VALUES, "budget", "engines.interfaces", "engines.batch"),
-    "node": (*VALUES, "plugin", "logs", "totem", "engines", "ipc"),
+    "node": (
+        *(*VALUES, "plugin", "logs", "totem", "engines", "ipc"),
+        *("config.database", "reloading"),
+    ),
+    "reloading": (*VALUES, "config"),
     "recording": (*VALUES, "totem"),
     # It reads configurations as a daemon does, and its clients are those that
     # applications have; the sockets of both are simulated.
