@@ -145,14 +145,14 @@ class FlatMap:
         if action is not None:
             action(value)
             return
-        self._checkWritable(name)
+        self.checkWritable(name)
         self.tree.write(name, value)
 
     def delete(self, name: str) -> None:
         """
         @raise NotExist: there is no such key.
         """
-        self._checkWritable(name)
+        self.checkWritable(name)
         self.tree.erase(name)
 
     def increment(self, name: str) -> Value:
@@ -176,7 +176,7 @@ class FlatMap:
 
         @return: the new value.
         """
-        self._checkWritable(name)
+        self.checkWritable(name)
         value = self.tree.value(name).adjusted(step)
         self.tree.write(name, value)
         return value
@@ -277,6 +277,9 @@ class FlatMap:
             found |= {n: v for n, v in computed.items() if n.startswith(prefix)}
         return found
 
-    def _checkWritable(self, name: str) -> None:
+    def checkWritable(self, name: str) -> None:
+        """
+        @raise AccessDenied: it is read-only, here.
+        """
         if self.guarded and self._special.readOnly(name):
             raise AccessDenied(f"{name} is read-only")

@@ -22,6 +22,7 @@ from corotwist.engines.executive import (
     Reconfigured,
 )
 from corotwist.engines.interfaces import IQuorum
+from corotwist.engines.keyspace import IVoting
 from corotwist.engines.votes import Ballot, Rules, Verdict, judge
 from corotwist.errors import TryAgain
 from corotwist.interfaces import ICluster
@@ -58,7 +59,7 @@ class Voter:
 _NO_VERDICT: Final = Verdict(0, 0, 0, 0, False, False, "not on a ring yet")
 
 
-@implementer(IQuorum)
+@implementer(IQuorum, IVoting)
 class VoteQuorumEngine(SynchronizedEngine):
     """
     Counts the votes of this ring, as every member of it does.
@@ -89,6 +90,7 @@ class VoteQuorumEngine(SynchronizedEngine):
         self._synchronizing = False
         self._seenMembers = False
         self._steps: list[Callable[[], NodeInfo]] = []
+        self._followers: list[Callable[[], object]] = []
 
     def initialize(self, cluster: ICluster, settings: NodeSettings) -> None:
         super().initialize(cluster, settings)
@@ -132,6 +134,16 @@ class VoteQuorumEngine(SynchronizedEngine):
             "waitingForAll": verdict.waiting,
             "rule": verdict.rule,
         }
+
+    def follow(self, changed: Callable[[], object]) -> Callable[[], None]:
+        self._followers.append(changed)
+        changed()
+        return lambda: self._followers.remove(changed)
+
+    def cancelWaiting(self) -> None:
+        self._multicast(
+            Reconfigure(self.cluster.nodeid, 0, Reconfigured.CANCEL_WAIT_FOR_ALL)
+        )
 
     # From the ring.
 
@@ -253,6 +265,8 @@ class VoteQuorumEngine(SynchronizedEngine):
                 quorum=self._verdict.quorum,
                 rule=self._verdict.rule,
             )
+            for changed in self._followers:
+                changed()
 
     # Synchronization.
 

@@ -97,7 +97,7 @@ class ReferenceTests(SynchronousTestCase):
             code.decode(): str(getattr(kind, "code"))  # noqa: B009
             for kind, code in wire.ERRORS.items()
         }
-        self.assertEqual(rows, {**expected, "UNHANDLED": "20"})
+        self.assertEqual(rows, {**expected, "UNHANDLED": "19"})
 
     def test_commands(self) -> None:
         """

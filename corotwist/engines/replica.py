@@ -1,0 +1,302 @@
+"""
+Keys that every node has alike: the state, what changes it, and both as bytes.
+
+Pure: the same operations in the same order make the same state everywhere.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import IntEnum
+from struct import Struct
+from typing import Final, Self
+
+from attrs import define, field, frozen
+
+from corotwist.config.names import checkKey
+from corotwist.config.values import Value
+from corotwist.engines.entries import Reader, packName, packValue
+from corotwist.engines.keyspace import ANYWAY, REPLICATED, Condition
+from corotwist.errors import InvalidParameter, NoSpace, NotExist, OversizedFrame
+
+# What all nodes together keep, in all nodes alike.
+MOST_KEYS: Final = 4096
+MOST_BYTES: Final = 4 << 20
+# Of a state on its way: as much as can be kept, with versions and lengths.
+MOST_STATE_BYTES: Final = MOST_BYTES + MOST_KEYS * 16 + 1024
+
+_HEAD: Final = Struct("<QBQ")
+_RANK: Final = Struct("<QQ")
+_VERSION: Final = Struct("<Q")
+_STEP: Final = Struct("<q")
+
+_CHECKED: Final = 1
+_VERSIONED: Final = 2
+
+
+class Deed(IntEnum):
+    """
+    What an operation does to its key.
+    """
+
+    SET = 1
+    DELETE = 2
+    ADJUST = 3
+
+
+@frozen
+class Operation:
+    """
+    One write of one key::
+
+        u64 request of its node, u8 deed, u64 what the version must be
+        u8 conditions: 1 compare the value, 2 compare the version
+        name, new value, value to compare, i64 step
+
+    @ivar request: what the node that asks for it calls it.
+    """
+
+    request: int
+    deed: Deed
+    name: str
+    value: Value | None = None
+    step: int = 0
+    condition: Condition = ANYWAY
+
+    def encode(self) -> bytes:
+        """
+        To bytes.
+        """
+        condition = self.condition
+        flags = _CHECKED * condition.checked
+        flags |= _VERSIONED * (condition.version is not None)
+        return b"".join(
+            (
+                _HEAD.pack(self.request, self.deed, condition.version or 0),
+                bytes((flags,)),
+                packName(self.name),
+                packValue(self.value),
+                packValue(condition.value),
+                _STEP.pack(self.step),
+            )
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """
+        From bytes.
+
+        @raise InvalidParameter: they are something else.
+        """
+        reader = Reader(data)
+        request, deed, version = _HEAD.unpack(reader.take(_HEAD.size))
+        (flags,) = reader.take(1)
+        name, value, compared = reader.name(), reader.value(), reader.value()
+        step = reader.number(_STEP)
+        if not reader.ended():
+            raise InvalidParameter("bytes after an operation")
+        try:
+            kind = Deed(deed)
+        except ValueError:
+            raise InvalidParameter(f"{deed} is no deed") from None
+        condition = Condition(
+            checked=bool(flags & _CHECKED),
+            value=compared,
+            version=version if flags & _VERSIONED else None,
+        )
+        return cls(request, kind, name, value, step, condition)
+
+
+@frozen
+class Held:
+    """
+    A key's value, and the number of the write that gave it.
+    """
+
+    value: Value
+    version: int
+
+
+@define(eq=False)
+class Replica:
+    """
+    The keys, as one node has them.
+
+    @ivar epoch: the last quorate ring on which something was written, by its
+        sequence; 0 while nothing says which partition is the right one.
+    @ivar revision: how many writes there have been.
+    @ivar size: bytes of all names and values.
+    """
+
+    epoch: int = 0
+    revision: int = 0
+    keys: dict[str, Held] = field(factory=dict)
+    size: int = field(default=0, init=False)
+
+    def apply(self, operation: Operation) -> Value | None:
+        """
+        Do it.
+
+        @return: the key's value afterwards.
+        @raise ServiceError: why not; then all is as before, but for the number
+            of writes.
+        """
+        self.revision += 1
+        name = operation.name
+        held = self.keys.get(name)
+        before = None if held is None else held.value
+        operation.condition.check(name, before, 0 if held is None else held.version)
+        after = _after(operation, before)
+        self._put(name, after)
+        return after
+
+    def _put(self, name: str, value: Value | None) -> None:
+        held = self.keys.get(name)
+        size = self.size - (0 if held is None else _size(name, held.value))
+        if value is None:
+            del self.keys[name]
+        else:
+            size += _size(name, value)
+            if size > MOST_BYTES or (held is None and len(self.keys) >= MOST_KEYS):
+                raise NoSpace(
+                    f"{REPLICATED} has room for {MOST_KEYS} keys and {MOST_BYTES} bytes"
+                )
+            self.keys[name] = Held(value, self.revision)
+        self.size = size
+
+    def version(self, name: str) -> int:
+        """
+        Of the key's last write; 0 when it is absent.
+        """
+        held = self.keys.get(name)
+        return 0 if held is None else held.version
+
+    def values(self) -> Mapping[str, Value]:
+        """
+        The keys without their versions.
+        """
+        return {name: held.value for name, held in sorted(self.keys.items())}
+
+    def rank(self) -> tuple[int, int]:
+        """
+        Of two states the one that goes on is that with the higher rank.
+        """
+        return self.epoch, self.revision
+
+    def encode(self) -> bytes:
+        """
+        To bytes::
+
+            u64 epoch, u64 revision
+            per key: name, u64 version, value
+        """
+        pieces = [_RANK.pack(self.epoch, self.revision)]
+        for name, held in sorted(self.keys.items()):
+            pieces += (packName(name), _VERSION.pack(held.version))
+            pieces.append(packValue(held.value))
+        return b"".join(pieces)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """
+        From bytes.
+
+        @raise InvalidParameter: they are something else.
+        """
+        reader = Reader(data)
+        replica = cls(*_RANK.unpack(reader.take(_RANK.size)))
+        while not reader.ended():
+            name, version = reader.name(), reader.number(_VERSION)
+            value = reader.value()
+            if value is None:
+                raise InvalidParameter(f"{name!r} has no value")
+            replica.keys[name] = Held(value, version)
+            replica.size += _size(name, value)
+        return replica
+
+
+def _size(name: str, value: Value) -> int:
+    return len(name) + len(value.raw())
+
+
+def _after(operation: Operation, before: Value | None) -> Value | None:
+    """
+    What a key will be.
+    """
+    if operation.deed is Deed.SET:
+        if operation.value is None:
+            raise InvalidParameter("nothing to set")
+        _checkName(operation.name)
+        return operation.value
+    if before is None:
+        raise NotExist(f"no key {operation.name}")
+    if operation.deed is Deed.DELETE:
+        return None
+    return before.adjusted(operation.step)
+
+
+def _checkName(name: str) -> None:
+    if not name.startswith(REPLICATED) or name == REPLICATED:
+        raise InvalidParameter(f"{name!r} is no key that all nodes have")
+    checkKey(name)
+
+
+@define(eq=False)
+class States:
+    """
+    The states that members of a ring tell, in pieces, until all are told.
+    """
+
+    _pieces: dict[int, bytearray] = field(factory=dict, init=False)
+    _complete: dict[int, bytes] = field(factory=dict, init=False)
+
+    def heard(self, nodeid: int, piece: bytes, *, more: bool) -> None:
+        """
+        The next piece of a node's state.
+
+        @raise OversizedFrame: no state has so many bytes.
+        """
+        have = self._pieces.setdefault(nodeid, bytearray())
+        if len(have) + len(piece) > MOST_STATE_BYTES:
+            del self._pieces[nodeid]
+            raise OversizedFrame(f"over {MOST_STATE_BYTES} bytes of replicated keys")
+        have += piece
+        if not more:
+            self._complete[nodeid] = bytes(self._pieces.pop(nodeid))
+
+    def best(self) -> tuple[int, bytes] | None:
+        """
+        Whose state goes on: of the highest rank; of several, that of the lowest
+        node.
+
+        @return: the node and the state; L{None} when nobody told any.
+        """
+        ranked = [
+            (*_RANK.unpack_from(state), -nodeid)
+            for nodeid, state in self._complete.items()
+            if len(state) >= _RANK.size
+        ]
+        if not ranked:
+            return None
+        nodeid = -max(ranked)[-1]
+        return nodeid, self._complete[nodeid]
+
+
+def pieces(state: bytes, limit: int) -> Iterator[tuple[bytes, bool]]:
+    """
+    Cut a state.
+
+    @return: each piece, and whether more follow.
+    """
+    for start in range(0, len(state), limit):
+        yield state[start : start + limit], start + limit < len(state)
+
+
+def difference(
+    before: Mapping[str, Value], after: Mapping[str, Value]
+) -> Iterable[tuple[str, Value | None]]:
+    """
+    What to write to come from one to the other, in order.
+    """
+    for name in sorted({*before, *after}):
+        value = after.get(name)
+        if value != before.get(name):
+            yield name, value
