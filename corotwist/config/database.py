@@ -15,6 +15,7 @@ from corotwist.config.store import TreeObject
 from corotwist.config.tracking import Watcher
 from corotwist.config.tree import MOST_OBJECTS, ObjectTree
 from corotwist.config.values import Value, ValueType
+from corotwist.errors import NotSupported
 from corotwist.handles import HandleDatabase
 
 # What clients cannot write, as in corosync: beginnings, and whole names.
@@ -38,6 +39,13 @@ READ_ONLY_VOTES: Final = (
 CLEARING: Final = "stats.clear."
 
 
+def _clear(name: str, value: Value) -> None:
+    """
+    For counters that nobody counts.
+    """
+    raise NotSupported(f"there is nothing that {name} clears")
+
+
 class Database:
     """
     What a node knows of itself.
@@ -58,6 +66,7 @@ class Database:
         for name in READ_ONLY:
             self.map.protect(name)
         self.statistics.protect("", prefix=True)
+        self.statistics.onWrite(CLEARING, _clear, prefix=True)
 
     @classmethod
     def of(

@@ -5,72 +5,18 @@ It is a view of an L{ObjectTree<corotwist.config.tree.ObjectTree>}: both have th
 same keys at any time.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Mapping
+from functools import partial
+from operator import itemgetter
 
 from attrs import define, field
 
-from corotwist.config.names import checkKey
 from corotwist.config.rules import Check
-from corotwist.config.tracking import (
-    Callback,
-    Change,
-    ChangeKind,
-    Track,
-    Validator,
-)
-from corotwist.config.tree import ObjectTree, Transaction
+from corotwist.config.special import Action, Computed, Special, Supply, Switch
+from corotwist.config.tracking import Callback, ChangeKind, Track, Validator, Watcher
+from corotwist.config.tree import ObjectTree, Transaction, noKey
 from corotwist.config.values import Value
-from corotwist.errors import AccessDenied, NoSpace, NotExist
-
-Supply = Callable[[], Mapping[str, Value]]
-Action = Callable[[Value], object]
-
-# Of one map.
-MOST_SUPPLIES: Final = 1 << 12
-
-
-@define(eq=False)
-class Supplied:
-    """
-    A part of the map that is computed.
-
-    @ivar writing: is what was computed being stored?
-    """
-
-    prefix: str
-    supply: Supply
-    guard: Validator | None = None
-    writing: bool = False
-
-    def check(self, change: Change) -> None:
-        """
-        Nobody else writes here.
-        """
-        if not self.writing:
-            raise AccessDenied(f"{change.name} is computed")
-
-
-@define(eq=False)
-class Special:
-    """
-    Names that are not simply stored; those of a map, however it is looked at.
-
-    @ivar exact: read-only for clients.
-    @ivar wide: beginnings of such names.
-    @ivar actions: what is done when somebody writes.
-    """
-
-    exact: set[str] = field(factory=set)
-    wide: tuple[str, ...] = ()
-    actions: dict[str, Action] = field(factory=dict)
-    supplies: dict[str, Supplied] = field(factory=dict)
-
-    def readOnly(self, name: str) -> bool:
-        """
-        May only the node itself write it?
-        """
-        return name in self.exact or name.startswith(self.wide)
+from corotwist.errors import AccessDenied, Exists, InvalidParameter, ServiceError
 
 
 @define(eq=False)
@@ -95,10 +41,10 @@ class FlatMap:
         """
         Let clients only read a key, or all that begin so.
         """
-        if prefix:
-            self._special.wide += (name,)
-        else:
+        if not prefix:
             self._special.exact.add(name)
+        elif name not in self._special.wide:
+            self._special.wide += (name,)
 
     # Reading.
 
@@ -106,12 +52,11 @@ class FlatMap:
         """
         @raise NotExist: there is no such key.
         """
-        for part in self._special.supplies.values():
-            if name.startswith(part.prefix):
-                try:
-                    return self._computed(part)[name]
-                except KeyError:
-                    raise NotExist(f"there is no key {name[:255]}") from None
+        for part in self._special.computed.of(name):
+            value = self._computed(part).get(name)
+            if value is None:
+                raise noKey(name)
+            return value
         return self.tree.value(name)
 
     def names(self, prefix: str = "") -> tuple[str, ...]:
@@ -119,19 +64,15 @@ class FlatMap:
         Of the keys that begin so, in the order of their bytes: those of now,
         whatever happens while they are looked at.
         """
-        computed = self._allComputed(prefix)
-        if computed is None:
-            return tuple(self.tree.names(prefix))
-        return tuple(sorted(computed))
+        if self._special.parts:
+            return tuple(name for name, _ in self._read(prefix))
+        return tuple(self.tree.names(prefix))
 
     def items(self, prefix: str = "") -> tuple[tuple[str, Value], ...]:
         """
         As L{names}, with the values.
         """
-        computed = self._allComputed(prefix)
-        if computed is None:
-            return tuple(self.tree.items(prefix))
-        return tuple(sorted(computed.items()))
+        return tuple(self._read(prefix))
 
     # Writing.
 
@@ -141,18 +82,18 @@ class FlatMap:
 
         @raise AccessDenied: clients may not write it.
         """
-        action = self._special.actions.get(name)
-        if action is not None:
-            action(value)
+        for switch in self._special.switches.of(name):
+            switch.action(name, value)
             return
-        self.checkWritable(name)
+        self._checkWritable(name)
         self.tree.write(name, value)
 
     def delete(self, name: str) -> None:
         """
+        @raise AccessDenied: clients may not write it.
         @raise NotExist: there is no such key.
         """
-        self.checkWritable(name)
+        self._checkWritable(name)
         self.tree.erase(name)
 
     def increment(self, name: str) -> Value:
@@ -176,7 +117,7 @@ class FlatMap:
 
         @return: the new value.
         """
-        self.checkWritable(name)
+        self._checkWritable(name)
         value = self.tree.value(name).adjusted(step)
         self.tree.write(name, value)
         return value
@@ -190,12 +131,7 @@ class FlatMap:
     # Who wants to know, or to be asked.
 
     def track(
-        self,
-        name: str,
-        kinds: ChangeKind,
-        callback: Callback,
-        *,
-        prefix: bool = False,
+        self, name: str, kinds: ChangeKind, callback: Callback, *, prefix: bool = False
     ) -> Track:
         """
         Tell of changes of a key, or, with C{prefix} or without a name, of all
@@ -211,75 +147,94 @@ class FlatMap:
         """
         return self.tree.validate(name, check, prefix=prefix or not name)
 
-    def onWrite(self, name: str, action: Action) -> None:
+    def onWrite(self, name: str, action: Action, *, prefix: bool = False) -> Switch:
         """
-        A key that is written to have something done, by clients as well: nothing
-        is stored.
+        Do something instead of storing when somebody, clients included, sets a
+        key, or one that begins so.
+
+        @param action: gets name and value; what it raises, the writer gets.
         """
-        checkKey(name)
-        self._special.actions[name] = action
+        switches = self._special.switches
+        switch = Switch(partial(switches.remove, name, prefix=prefix), name, action)
+        switches.add(name, switch, prefix=prefix)
+        return switch
 
     # Values that are computed.
 
-    def provide(self, prefix: str, supply: Supply) -> None:
+    def provide(self, prefix: str, supply: Supply) -> Computed:
         """
-        Compute the values of all keys that begin so when somebody reads them.
+        Compute the values of all keys that begin so when somebody reads them;
+        when it is stopped, they vanish.
 
-        @param supply: the values by their whole names.
+        @param supply: the values, by the keys' whole names.
+        @raise Exists: some of them are computed already.
         """
-        supplies = self._special.supplies
-        if len(supplies) >= MOST_SUPPLIES:
-            raise NoSpace(f"{MOST_SUPPLIES} parts are computed already")
-        part = Supplied(prefix, supply)
-        self.tree.validate(prefix, part.check, prefix=True)
-        supplies[prefix] = part
+        special = self._special
+        if special.touching(prefix):
+            raise Exists(f"keys that begin with {prefix} are computed already")
+
+        def forget(watcher: Watcher) -> None:
+            special.computed.remove(prefix, part, prefix=True)
+            del special.parts[prefix]
+            self._store(part, {})
+            guard.stop()
+
+        part = Computed(forget, prefix, supply)
+        guard = self.tree.validate(prefix, part.check, prefix=True)
+        special.computed.add(prefix, part, prefix=True)
+        special.parts[prefix] = part
+        return part
 
     def refresh(self) -> None:
         """
-        Store what is computed, so that the tree has it, and whoever tracks it is
-        told what has changed since the last time.
+        Store what is computed, so that the tree has it too, and whoever tracks
+        it is told what has changed since the last time.
         """
-        for part in tuple(self._special.supplies.values()):
-            self._refresh(part)
+        for part in tuple(self._special.parts.values()):
+            try:
+                self._store(part, self._computed(part))
+            except ServiceError as error:
+                self.tree.report(part, error)
 
-    def _refresh(self, part: Supplied) -> None:
-        computed = self._computed(part)
+    def _store(self, part: Computed, values: Mapping[str, Value]) -> None:
         part.writing = True
         try:
             with self.tree.transaction():
-                for name in self.tree.names(part.prefix):
-                    if name not in computed:
+                for name in self.tree.names(part.name):
+                    if name not in values:
                         self.tree.erase(name)
-                for name, value in computed.items():
+                for name, value in values.items():
+                    if not name.startswith(part.name):
+                        raise InvalidParameter(f"{name} is not below {part.name}")
                     self.tree.write(name, value)
         finally:
             part.writing = False
 
-    def _computed(self, part: Supplied) -> Mapping[str, Value]:
-        return part.supply()
+    def _computed(self, part: Computed) -> Mapping[str, Value]:
+        """
+        The values of now; those of the last time, if that fails.
+        """
+        try:
+            return part.supply()
+        except Exception as error:  # noqa: BLE001 - Its fault is not the reader's.
+            self.tree.report(part, error)
+            return dict(self.tree.items(part.name))
 
-    def _allComputed(self, prefix: str) -> dict[str, Value] | None:
+    def _read(self, prefix: str) -> list[tuple[str, Value]]:
         """
-        Everything that begins so, when some of it is computed.
+        What begins so, stored and computed, in order.
         """
-        parts = [
-            part
-            for part in self._special.supplies.values()
-            if part.prefix.startswith(prefix) or prefix.startswith(part.prefix)
-        ]
-        if not parts:
-            return None
-        found = dict(self.tree.items(prefix))
-        for part in parts:
-            for name in self.tree.names(part.prefix):
-                found.pop(name, None)
-            computed = self._computed(part)
-            found |= {n: v for n, v in computed.items() if n.startswith(prefix)}
+        found = self.tree.items(prefix)
+        parts = self._special.touching(prefix)
+        if parts:
+            computed = tuple(part.name for part in parts)
+            found = [item for item in found if not item[0].startswith(computed)]
+            for part in parts:
+                values = self._computed(part).items()
+                found += [item for item in values if item[0].startswith(prefix)]
+            found.sort(key=itemgetter(0))
         return found
 
-    def checkWritable(self, name: str) -> None:
-        """
-        @raise AccessDenied: it is read-only, here.
-        """
+    def _checkWritable(self, name: str) -> None:
         if self.guarded and self._special.readOnly(name):
             raise AccessDenied(f"{name} is read-only")

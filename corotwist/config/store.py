@@ -7,7 +7,7 @@ at the same, and cannot disagree.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from operator import itemgetter
 from typing import Final
 
@@ -156,6 +156,8 @@ class Store:
     objects: dict[str, TreeObject] = field(factory=dict, init=False)
     order: SortedNames = field(factory=SortedNames, init=False)
     steps: list[Step] = field(factory=list, init=False)
+    # Objects from which a key, or an object, was taken.
+    _emptied: list[TreeObject] = field(factory=list, init=False)
     _bytes: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -168,7 +170,10 @@ class Store:
         @raise NoSpace: too many keys, or bytes.
         """
         old = self.values.get(name)
-        self._checkRoom(name, old, value)
+        if value is None:
+            self._emptied.append(owner)
+        else:
+            self._checkRoom(name, old, value)
         self.steps.append((owner, name, old))
         self._write(owner, name, old, value)
 
@@ -185,6 +190,8 @@ class Store:
         """
         self.steps.append((child, None, None))
         self._detach(child)
+        if child.parent is not None:
+            self._emptied.append(child.parent)
 
     def undo(self, mark: int) -> list[TreeObject]:
         """
@@ -202,31 +209,31 @@ class Store:
                 gone.append(owner)
             else:
                 self._attach(owner)
+        if not self.steps:
+            self._emptied.clear()
         return gone
 
     def prune(self) -> None:
         """
         Take out what was there for keys only, and has none any more.
         """
-        for owner, _, _ in self.steps.copy():
-            here = owner
-            while here.parent is not None and here.alive and here.idle:
+        while self._emptied:
+            here = self._emptied.pop()
+            if here.alive and here.idle:
                 self.detach(here)
-                here = here.parent
 
-    def settle(self) -> tuple[list[tuple[TreeObject, AnyChange]], list[TreeObject]]:
+    def settle(self) -> tuple[Iterator[tuple[TreeObject, AnyChange]], list[TreeObject]]:
         """
         Keep all steps.
 
         @return: what is different now, each with the object concerned, in the
-            order in which it was first touched; and objects that are no more.
+            order in which it was first touched, to be read before anything else
+            changes; and objects that are no more.
         """
         steps, self.steps = self.steps, []
-        before: dict[str | TreeObject, Step] = {}
-        for step in steps:
-            before.setdefault(step[1] or step[0], step)
-        gone = [owner for owner, name, _ in steps if name is None and not owner.alive]
-        return list(self._differences(before.values(), steps)), [*dict.fromkeys(gone)]
+        turned = Counter([owner for owner, name, _ in steps if name is None])
+        gone = [owner for owner in turned if not owner.alive]
+        return self._differences(steps, turned), gone
 
     def _write(
         self, owner: TreeObject, name: str, old: Value | None, value: Value | None
@@ -258,24 +265,24 @@ class Store:
             del child.parent.children[child.name]
         del self.objects[child.prefix]
 
-    def _checkRoom(self, name: str, old: Value | None, value: Value | None) -> None:
-        if value is None:
-            return
+    def _checkRoom(self, name: str, old: Value | None, value: Value) -> None:
         if old is None and len(self.values) >= MOST_KEYS:
             raise NoSpace(f"there are {MOST_KEYS} keys already")
         if self._bytes + _size(name, value) - _size(name, old) > MOST_BYTES:
             raise NoSpace(f"names and values take {MOST_BYTES} bytes already")
 
     def _differences(
-        self, before: Iterable[Step], steps: list[Step]
+        self, steps: list[Step], turned: Mapping[TreeObject, int]
     ) -> Iterator[tuple[TreeObject, AnyChange]]:
-        turns = Counter(owner for owner, name, _ in steps if name is None)
-        for owner, name, old in before:
+        first: dict[str | TreeObject, Step] = {}
+        for step in steps:
+            first.setdefault(step[1] or step[0], step)
+        for owner, name, old in first.values():
             if name is not None:
                 new = self.values.get(name)
                 if new != old:
                     yield owner, Change.between(name, old, new)
-            elif turns[owner] % 2:
+            elif turned[owner] % 2:
                 kind = ChangeKind.ADD if owner.alive else ChangeKind.DELETE
                 yield owner, ObjectChange(kind, owner.path, owner.handle)
 

@@ -1,8 +1,8 @@
 """
-Who wants to know of which change, and how it is told.
+Changes, and who sees them.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from enum import IntFlag
 from typing import Final, Generic, TypeVar
@@ -11,14 +11,10 @@ from attrs import define, field, frozen
 
 from corotwist.config.names import KEY_MAX
 from corotwist.config.values import Value
-from corotwist.errors import NameTooLong, NoSpace, TryAgain
+from corotwist.errors import NameTooLong, NoSpace
 
-# Of one tree: trackers and validators together.
+# In one registry.
 MOST_WATCHERS: Final = 1 << 16
-# A change that a tracker makes is told to others, who may make changes; this
-# many times over, and so many in all, before it must come to rest.
-DEEPEST_CASCADE: Final = 100
-LONGEST_CASCADE: Final = 1 << 16
 
 
 class ChangeKind(IntFlag):
@@ -79,25 +75,31 @@ AnyChange = Change | ObjectChange
 Callback = Callable[[Sequence[AnyChange]], object]
 
 
+Report = Callable[["Watcher", Exception], object]
+
+
 @define(eq=False)
 class Watcher:
     """
-    Somebody who sees changes, until it is stopped.
+    Somebody who has to do with some keys, until it is stopped.
+
+    @ivar name: of the keys, for messages.
     """
 
     _forget: Callable[["Watcher"], object] | None = field(repr=False)
+    name: str
     stopped: bool = field(default=False, init=False)
 
     def stop(self) -> None:
         """
-        See nothing more from now on; a second time does nothing.
+        No more from now on; a second time does nothing.
         """
         self.stopped = True
         self.release()
 
     def release(self) -> None:
         """
-        See nothing that happens from now on; what did is still told.
+        As L{stop}, but what has happened already is still told.
         """
         forget, self._forget = self._forget, None
         if forget is not None:
@@ -108,11 +110,8 @@ class Watcher:
 class Track(Watcher):
     """
     Somebody who is told of changes when they are made.
-
-    @ivar name: what it watches, for messages.
     """
 
-    name: str
     kinds: ChangeKind
     callback: Callback
 
@@ -132,7 +131,6 @@ class Validator(Watcher):
     @ivar check: raises what the writer is to get.
     """
 
-    name: str
     check: Callable[[Change], object]
 
 
@@ -144,6 +142,8 @@ class Registry(Generic[W]):
     """
     Watchers of names, to be found by a name, however many there are: a look for
     the name, and one for each length that a beginning in use has.
+
+    @ivar watchers: how many there are, those included that are found otherwise.
     """
 
     _exact: dict[str, dict[W, None]] = field(factory=dict, init=False)
@@ -151,8 +151,7 @@ class Registry(Generic[W]):
     _lengths: list[int] = field(factory=list, init=False)
     # How many beginnings have each length.
     _counts: Counter[int] = field(factory=Counter, init=False)
-    # Watchers of objects included, which are found otherwise.
-    _watchers: int = field(default=0, init=False)
+    watchers: int = field(default=0, init=False)
 
     def add(self, name: str, watcher: W, *, prefix: bool) -> None:
         """
@@ -183,7 +182,7 @@ class Registry(Generic[W]):
 
     def of(self, name: str) -> Iterator[W]:
         """
-        Those that see this key.
+        Those that see this key; those of the name itself first.
         """
         yield from self._exact.get(name, ())
         for length in self._lengths:
@@ -197,15 +196,15 @@ class Registry(Generic[W]):
 
         @raise NoSpace: there are too many.
         """
-        if self._watchers >= MOST_WATCHERS:
+        if self.watchers >= MOST_WATCHERS:
             raise NoSpace(f"there are {MOST_WATCHERS} watchers already")
-        self._watchers += 1
+        self.watchers += 1
 
     def leave(self) -> None:
         """
         Count one less.
         """
-        self._watchers -= 1
+        self.watchers -= 1
 
     def _count(self, length: int, step: int) -> None:
         self._counts[length] += step
@@ -213,59 +212,3 @@ class Registry(Generic[W]):
             del self._counts[length]
         if len(self._counts) != len(self._lengths):
             self._lengths = sorted(self._counts)
-
-
-Batch = list[tuple[Track, list[AnyChange]]]
-
-
-Report = Callable[[Watcher, Exception], object]
-
-
-@define(eq=False)
-class Deliveries:
-    """
-    Notifications, one after the other: what a tracker changes is told after all
-    have been told what it was told.
-
-    @ivar report: hears of trackers that raised.
-    """
-
-    report: Report
-    _waiting: deque[tuple[int, Batch]] = field(factory=deque, init=False)
-    # Of the notification under way: caused by how many others; 0 when none is.
-    _depth: int = field(default=0, init=False)
-    _told: int = field(default=0, init=False)
-
-    def checkCascade(self) -> None:
-        """
-        @raise TryAgain: changes cause changes cause changes, and will not end.
-        """
-        if self._depth >= DEEPEST_CASCADE or self._told >= LONGEST_CASCADE:
-            raise TryAgain("trackers make changes that cause changes without an end")
-
-    def add(self, batch: Batch) -> None:
-        """
-        Tell this, now or when it is its turn.
-        """
-        if batch:
-            self._waiting.append((self._depth + 1, batch))
-            self._told += 1
-            if not self._depth:
-                self._run()
-
-    def _run(self) -> None:
-        try:
-            while self._waiting:
-                self._depth, batch = self._waiting.popleft()
-                for track, changes in batch:
-                    self._tell(track, changes)
-        finally:
-            self._depth = self._told = 0
-
-    def _tell(self, track: Track, changes: list[AnyChange]) -> None:
-        if track.stopped:
-            return
-        try:
-            track.callback(tuple(changes))
-        except Exception as error:  # noqa: BLE001 - Its fault is not ours.
-            self.report(track, error)

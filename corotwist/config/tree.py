@@ -7,7 +7,6 @@ is over.
 """
 
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
-from functools import partial
 from types import TracebackType
 from typing import Final
 
@@ -16,15 +15,12 @@ from attrs import define, field
 from corotwist.config import names
 from corotwist.config.rules import Check, Rules
 from corotwist.config.store import Store, TreeObject
+from corotwist.config.telling import Deliveries, Trackers
 from corotwist.config.tracking import (
     ALL,
-    AnyChange,
-    Batch,
     Callback,
     Change,
     ChangeKind,
-    Deliveries,
-    Registry,
     Report,
     Track,
     Validator,
@@ -62,6 +58,13 @@ class Transaction:
         self._tree.ended(None if kind is None else self._mark)
 
 
+def noKey(name: str) -> NotExist:
+    """
+    The error for a key that is not there.
+    """
+    return NotExist(f"there is no key {name[: names.KEY_MAX]}")
+
+
 def _ignored(watcher: Watcher, error: Exception) -> None:
     """
     Nobody wants to know.
@@ -87,7 +90,7 @@ class ObjectTree:
     root: int = field(init=False)
     _store: Store = field(init=False)
     _rules: Rules = field(init=False)
-    _tracks: Registry[Track] = field(factory=Registry, init=False)
+    _trackers: Trackers = field(factory=Trackers, init=False)
     _deliveries: Deliveries = field(init=False)
     # How many transactions are in each other; and is a validator at work?
     _depth: int = field(default=0, init=False)
@@ -229,7 +232,7 @@ class ObjectTree:
         try:
             return self._store.values[name]
         except KeyError:
-            raise NotExist(f"there is no key {name[: names.KEY_MAX]}") from None
+            raise noKey(name) from None
 
     def write(self, name: str, value: Value) -> None:
         """
@@ -324,25 +327,9 @@ class ObjectTree:
             L{ObjectChange}s as well.
         """
         if isinstance(target, int):
-            return self._trackObject(target, callback, kinds, deep=prefix)
-        forget = partial(self._tracks.remove, target, prefix=prefix)
-        track = Track(forget, target, kinds, callback)
-        self._tracks.add(target, track, prefix=prefix)
-        return track
-
-    def _trackObject(
-        self, handle: int, callback: Callback, kinds: ChangeKind, *, deep: bool
-    ) -> Track:
-        owner = self.handles.look(handle)
-
-        def forget(watcher: Watcher) -> None:
-            del owner.tracks[track]
-            self._tracks.leave()
-
-        track = Track(forget, owner.path, kinds, callback)
-        self._tracks.enter()
-        owner.tracks[track] = deep
-        return track
+            owner = self.handles.look(target)
+            return self._trackers.addTo(owner, callback, kinds, deep=prefix)
+        return self._trackers.add(target, callback, kinds, prefix=prefix)
 
     # Transactions.
 
@@ -381,7 +368,7 @@ class ObjectTree:
     def _settle(self) -> None:
         self._store.prune()
         changes, gone = self._store.settle()
-        batch = self._addressed(changes)
+        batch = self._trackers.addressed(changes)
         for owner in gone:
             self._bury(owner)
         self._deliveries.add(batch)
@@ -390,29 +377,6 @@ class ObjectTree:
         for watcher in (*gone.tracks, *gone.validators):
             watcher.release()
         self.handles.destroy(gone.handle)
-
-    def _addressed(self, changes: list[tuple[TreeObject, AnyChange]]) -> Batch:
-        """
-        What each tracker is to be told.
-        """
-        told: dict[Track, list[AnyChange]] = {}
-        for owner, change in changes:
-            for track in self._tracking(owner, change):
-                if track.wants(change):
-                    told.setdefault(track, []).append(change)
-        return list(told.items())
-
-    def _tracking(self, owner: TreeObject, change: AnyChange) -> Iterator[Track]:
-        near = 0
-        if isinstance(change, Change):
-            yield from self._tracks.of(change.name)
-        else:
-            # That a child comes or goes concerns its parent as well.
-            near = 1
-        for distance, above in enumerate(owner.upwards()):
-            for track, deep in above.tracks.items():
-                if deep or distance <= near:
-                    yield track
 
     # Steps.
 
