@@ -11,7 +11,6 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from zope.interface import implementer
 
-from corotwist.config.database import Database
 from corotwist.config.settings import NodeSettings
 from corotwist.config.tracking import ALL, ChangeKind
 from corotwist.config.values import Value, ValueType, string, u8
@@ -140,7 +139,7 @@ class ConfigurationMapEngine(SynchronizedEngine):
 
     def initialize(self, cluster: ICluster, settings: NodeSettings) -> None:
         super().initialize(cluster, settings)
-        self._database = cluster.database or Database()
+        self._database = cluster.database
         self._maps = {
             ICMAP: self._database.map.forClients(),
             STATS: self._database.statistics.forClients(),

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from corotwist.budget import Budget
+from corotwist.config.database import Database
 from corotwist.config.settings import NodeSettings
 from corotwist.engines import compact
 from corotwist.engines.compact import (
@@ -96,7 +97,7 @@ class ServiceManager:
         operations: Any = None,
     ) -> None:
         """
-        @param database: the node's, for its engines.
+        @param database: the node's, for its engines; by default one of its own.
         @param operations: what operators may ask of the node.
         @param timeOfDay: nanoseconds since 1970; by default the clock is
             asked, which suits a real reactor and a simulated one.
@@ -105,7 +106,7 @@ class ServiceManager:
         self.clock = clock
         self.totem = totem
         self.settings = settings
-        self.database = database
+        self.database = Database.of(settings.keys) if database is None else database
         self.operations = operations
         self.timeOfDay = timeOfDay or (lambda: int(clock.seconds() * 1_000_000_000))
         self.configuration = Configuration(NO_RING, (), transitional=False)

@@ -17,6 +17,8 @@ import corotwist
 
 PACKAGE: Final = Path(corotwist.__file__).parent
 VALUES: Final = ("errors", "interfaces", "config.settings", "totem.membership")
+# The keys of a node: what they are, and what is told of them.
+KEYS: Final = ("config.values", "config.tracking", "config.names")
 SHELL: Final = ("transport", "sockets", "udp", "udpu", "service", "storage")
 STATES: Final = ("operational", "gather", "commit", "recovery")
 
@@ -36,10 +38,14 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "config.settings": (),
     "totem": ("errors", "config.settings"),
     **{f"totem.{name}": ("totem", *VALUES) for name in SHELL},
-    "engines": (*VALUES, "budget"),
-    "engines.manager": (*VALUES, "budget", "engines", "plugin"),
+    "engines": (*VALUES, *KEYS, "budget"),
+    "engines.manager": (*VALUES, "budget", "engines", "plugin", "config.database"),
     "engines.roster": (*VALUES, "engines", "plugin", "components"),
-    "ipc": (*VALUES, "budget", "engines.interfaces", "engines.batch"),
+    "engines.confdb": (*VALUES, *KEYS, "config.tree", "engines"),
+    "ipc": (
+        *(*VALUES, *KEYS, "budget", "engines.interfaces", "engines.batch"),
+        *("engines.entries", "engines.keyspace", "engines.operations"),
+    ),
     "node": (
         *(*VALUES, "plugin", "logs", "totem", "engines", "ipc"),
         *("config.database", "reloading"),
