@@ -3,24 +3,26 @@ From a document to L{NodeSettings}, or to everything that keeps it from being
 one.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import IPv4Address
 from posixpath import dirname, join
-from typing import Any, Final, cast
+from typing import Final, cast
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from corotwist.config.balance import balanced
 from corotwist.config.check import Checked, Group, check
+from corotwist.config.combinations import judge
 from corotwist.config.document import Reading
+from corotwist.config.keys import keysOf
 from corotwist.config.loader import read
-from corotwist.config.localnode import Candidate, IHost, find
+from corotwist.config.localnode import IHost
+from corotwist.config.nodelist import NodeList
 from corotwist.config.places import (
     LONGEST_SOCKET_PATH_BYTES,
     socketPath,
     stateDirectory,
 )
-from corotwist.config.schema import LARGEST_NODEID, LEAST_HOLD, LEAST_TIME
+from corotwist.config.schema import LEAST_HOLD, LEAST_TIME
 from corotwist.config.settings import (
     Address,
     IpcSettings,
@@ -31,22 +33,18 @@ from corotwist.config.settings import (
     TotemSettings,
 )
 from corotwist.config.timing import Derived, derive, timing
+from corotwist.config.values import Value, u32
 from corotwist.errors import ConfigurationError, Problem
 
+# What corosync suggests, of the token time.
+CONSENSUS_FACTOR: Final = 1.2
+# In milliseconds: what a machine with other things to do may take to pass it on.
+LEAST_TOKEN_PER_NODE: Final = 10
 # Corosync's limits for a key.
 SMALLEST_KEY_BYTES: Final = 128
-# More nodes than that have not been on one ring.
-MOST_NODES: Final = 384
-_HIGH_BIT: Final = 1 << 31
 # Of users and groups; the next one means nobody to the kernel.
 _LARGEST_ID: Final = (1 << 32) - 2
 
-_FAMILIES: Final = {
-    "ipv4": (4,),
-    "ipv6": (6,),
-    "ipv6-4": (6, 4),
-    "ipv4-6": (4, 6),
-}
 _UNSEALED: Final = (
     "datagrams would be neither secret nor authentic. Either run 'corotwist keygen"
     " -k PATH', copy the file to every node and write 'keyfile: PATH'; or write"
@@ -74,6 +72,9 @@ class Environment:
     node: str | None = None
 
 
+Keys = tuple[tuple[str, Value], ...]
+
+
 @frozen
 class Built:
     """
@@ -87,7 +88,7 @@ class Built:
     settings: NodeSettings | None
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
-    keys: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
+    keys: Keys = field(default=(), repr=False)
 
     def usable(self) -> NodeSettings:
         """
@@ -119,18 +120,40 @@ def fromReading(
     Where lines could not be read, what is missing may be in them: then only
     what the others say is judged.
     """
-    if reading.problems:
-        checked = check(reading.document)
-        found = checked.problems if reading.balanced else []
-        return Built(None, _sorted([*reading.problems, *found]), ())
-    builder = Builder(check(reading.document), environment)
-    settings = builder.build()
-    checked = builder.checked
-    return Built(settings, _sorted(checked.problems), _sorted(checked.warnings))
+    document = reading.document
+    if not reading.balanced:
+        document = balanced(document)
+    checked = check(document, names=reading.balanced)
+    judge(checked, complete=not reading.problems)
+    keys = keysOf(document, environment.host)
+    settings = None
+    if not reading.problems:
+        builder = Builder(checked, environment)
+        settings = builder.build()
+        if settings is not None:
+            keys = _withOwn(keys, settings)
+            settings = evolve(settings, keys=keys, sources=sources)
+    problems = _sorted([*reading.problems, *checked.problems])
+    return Built(settings, problems, _sorted([*reading.notes, *checked.warnings]), keys)
+
+
+def _withOwn(keys: Keys, settings: NodeSettings) -> Keys:
+    """
+    What corosync adds: nodeids that derive from addresses, and which of the
+    entries is ours.
+    """
+    totem = settings.totem
+    nodeids = {
+        f"nodelist.node.{at}.nodeid": u32(entry.nodeid)
+        for at, entry in enumerate(totem.nodes)
+    }
+    own = next(at for at, e in enumerate(totem.nodes) if e.nodeid == totem.nodeid)
+    added = {**dict(keys), **nodeids, "nodelist.local_node_pos": u32(own)}
+    return tuple(added.items())
 
 
 def _sorted(problems: list[Problem]) -> tuple[Problem, ...]:
-    return tuple(sorted(problems, key=lambda problem: (problem.file, problem.line)))
+    return tuple(sorted(problems, key=lambda p: (p.file, p.line, p.column)))
 
 
 class Builder:
@@ -151,9 +174,9 @@ class Builder:
         """
         self._required()
         derived = self._times()
-        candidates = [self._candidate(node) for node in self._nodes]
-        entries = self._entries(candidates)
-        own = self._ownEntry(candidates, entries)
+        around = self.environment
+        nodes = NodeList(self.checked, around.host, around.node)
+        own, entries = nodes.own, nodes.entries
         key = self._key(entries)
         quorum = self._quorum(own, entries)
         ipc = self._ipc()
@@ -247,12 +270,20 @@ class Builder:
                 "totem.consensus",
                 f"{derived.consensus} ms is shorter than join, {join} ms",
             )
-        elif derived.consensus < int(1.2 * derived.token):
+        elif derived.consensus < int(CONSENSUS_FACTOR * derived.token):
             self._warn(
                 top,
                 "totem.consensus",
                 f"{derived.consensus} ms is shorter than 1.2 times the token time of"
                 f" {derived.token} ms: rings may form twice",
+            )
+        least = len(self._nodes) * LEAST_TOKEN_PER_NODE
+        if derived.token < least:
+            self._warn(
+                top,
+                "totem.token",
+                f"{derived.token} ms are short for {len(self._nodes)} nodes: with less"
+                f" than {least} ms a busy machine loses the token",
             )
         return derived
 
@@ -298,161 +329,6 @@ class Builder:
                 lambda name: top.flag(f"totem.{name}"),
             ),
         )
-
-    # The node list.
-
-    def _candidate(self, node: Group) -> Candidate:
-        text = node.text("nodelist.node.ring0_addr") or ""
-        name = node.text("nodelist.node.name") or ""
-        if not text:
-            if not node.has("nodelist.node.ring0_addr"):
-                text = "missing: write 'ring0_addr: ADDRESS'"
-                self._wrong(node, "nodelist.node.ring0_addr", text)
-            return Candidate(name, "", ())
-        addresses = self._resolved(node, text)
-        return Candidate(name, text, addresses)
-
-    def _resolved(self, node: Group, text: str) -> tuple[Address, ...]:
-        """
-        The addresses of the family that is liked best.
-        """
-        preference = self._top.value("totem.ip_version")
-        if preference is None:
-            preference = "ipv4" if self._transport == "udp" else "ipv6-4"
-        found = self.environment.host.resolve(text)
-        for version in _FAMILIES[str(preference)]:
-            suitable = tuple(a for a in found if a.version == version)
-            if suitable:
-                return suitable
-        if not found:
-            text = f"{text!r} is neither an address nor a name that resolves"
-        else:
-            text = f"{found[0]} is not of the family 'ip_version: {preference}'"
-        self._wrong(node, "nodelist.node.ring0_addr", text)
-        return ()
-
-    def _entries(self, candidates: list[Candidate]) -> list[NodeEntry]:
-        if not candidates:
-            self._wrong(
-                self._top,
-                "nodelist",
-                "missing: list every node, nodelist { node { ring0_addr: …, nodeid:"
-                " … } }",
-            )
-        if len(candidates) > MOST_NODES:
-            self._wrong(self._nodes[-1], "nodelist", f"more than {MOST_NODES} nodes")
-        entries = [
-            NodeEntry(
-                self._nodeid(group, candidate),
-                candidate.name,
-                candidate.addresses[:1],
-                group.number("nodelist.node.quorum_votes"),
-            )
-            for group, candidate in zip(self._nodes, candidates, strict=True)
-        ]
-        self._repeated("nodeid", [entry.nodeid or None for entry in entries])
-        self._repeated("name", [entry.name or None for entry in entries])
-        self._repeated("ring0_addr", [(*e.addresses, None)[0] for e in entries])
-        self._families(entries)
-        self._reachable(entries)
-        return entries
-
-    def _nodeid(self, node: Group, candidate: Candidate) -> int:
-        """
-        As given, or as corosync derives it; 0 when there is none.
-        """
-        given = node.value("nodelist.node.nodeid")
-        if given is not None:
-            return cast("int", given)
-        address = (*candidate.addresses, None)[0]
-        if address is None or node.isWrong("nodelist.node.nodeid"):
-            return 0
-        if not isinstance(address, IPv4Address):
-            self._wrong(
-                node,
-                "nodelist.node.nodeid",
-                "missing, and derives from IPv4 addresses only: write 'nodeid: NUMBER'",
-            )
-            return 0
-        return self._nodeidOf(node, address)
-
-    def _nodeidOf(self, node: Group, address: IPv4Address) -> int:
-        nodeid = int(address)
-        if self._top.flag("totem.clear_node_high_bit"):
-            return nodeid & ~_HIGH_BIT
-        if nodeid > LARGEST_NODEID:
-            self._warn(
-                node,
-                "nodelist.node.nodeid",
-                f"derives from {address} as {nodeid}, which some clients take for"
-                " negative: write 'nodeid: NUMBER', or 'clear_node_high_bit: yes'",
-            )
-        return nodeid
-
-    def _repeated(self, option: str, values: list[object]) -> None:
-        counts = Counter(values)
-        for node, value in zip(self._nodes, values, strict=True):
-            if value is not None and counts[value] > 1:
-                name = f"nodelist.node.{option}"
-                self._wrong(node, name, f"{value} is in the node list twice")
-
-    def _families(self, entries: list[NodeEntry]) -> None:
-        versions = {a.version for entry in entries for a in entry.addresses}
-        if len(versions) > 1:
-            self._wrong(
-                self._nodes[0],
-                "nodelist.node.ring0_addr",
-                "some nodes have IPv4, some IPv6 addresses: use one family, or choose"
-                " with totem.ip_version",
-            )
-
-    def _reachable(self, entries: list[NodeEntry]) -> None:
-        """
-        On Debian a host's own name is 127.0.1.1: node 1 would listen there,
-        and node 2 would ask at the real address.
-        """
-        loopback = [any(a.is_loopback for a in entry.addresses) for entry in entries]
-        if all(loopback):
-            return
-        for node, entry, isLoopback in zip(self._nodes, entries, loopback, strict=True):
-            if isLoopback:
-                self._wrong(
-                    node,
-                    "nodelist.node.ring0_addr",
-                    f"stands for {entry.addresses[0]} here, where other machines do"
-                    " not reach it: write the address itself",
-                )
-
-    def _ownEntry(
-        self, candidates: list[Candidate], entries: list[NodeEntry]
-    ) -> NodeEntry | None:
-        wanted = self.environment.node or self._top.text("corotwist.node")
-        if wanted is not None:
-            return self._wantedEntry(wanted, candidates, entries)
-        if not all(candidate.addresses for candidate in candidates) or not entries:
-            return None
-        at = find(candidates, self.environment.host)
-        if at is not None:
-            return entries[at]
-        self._wrong(
-            self._top,
-            "nodelist",
-            f"none of the nodes is this machine ({self.environment.host.hostName()}):"
-            " give its entry one of its addresses or its host name as name, or say"
-            " which it is with corotwist { node: NAME }",
-        )
-        return None
-
-    def _wantedEntry(
-        self, wanted: str, candidates: list[Candidate], entries: list[NodeEntry]
-    ) -> NodeEntry | None:
-        for candidate, entry in zip(candidates, entries, strict=True):
-            if wanted in (*candidate.labels, str(entry.nodeid)):
-                return entry if entry.addresses else None
-        self._wrong(
-            self._top, "corotwist.node", f"there is no node {wanted!r} in the node list"
-        )
-        return None
 
     # Who may listen, and speak.
 
@@ -517,12 +393,10 @@ class Builder:
                 "not here: write 'provider: corosync_votequorum'",
             )
         twoNode = top.flag("quorum.two_node")
-        if twoNode and len(entries) > 2:  # noqa: PLR2004
-            self._wrong(top, "quorum.two_node", f"the node list has {len(entries)}")
         waitForAll = top.value("quorum.wait_for_all")
         expected = top.value("quorum.expected_votes")
         votes = sum(entry.votes for entry in entries)
-        self._tie(len(entries), twoNode=twoNode)
+        self._tie(len(entries))
         return QuorumSettings(
             provider=provider,
             expectedVotes=votes if expected is None else cast("int", expected),
@@ -531,13 +405,14 @@ class Builder:
             waitForAll=twoNode if waitForAll is None else bool(waitForAll),
         )
 
-    def _tie(self, nodes: int, *, twoNode: bool) -> None:
-        if (
-            self._top.has("quorum.provider")
-            and nodes
-            and nodes % 2 == 0
-            and not twoNode
-        ):
+    def _tie(self, nodes: int) -> None:
+        """
+        Worth a word where nobody wins.
+        """
+        top = self._top
+        rules = ("quorum.two_node", "quorum.auto_tie_breaker")
+        decided = top.has("quorum.device.model") or any(map(top.flag, rules))
+        if top.has("quorum.provider") and nodes and nodes % 2 == 0 and not decided:
             self._warn(
                 self._top,
                 "quorum.provider",
@@ -600,7 +475,7 @@ class Builder:
         return join(dirname(self._top.placeOf(option).file), text)
 
     def _wrong(self, group: Group, key: str, text: str) -> None:
-        self.checked.wrong(group.placeOf(key), key, text)
+        self.checked.wrongIn(group, key, text)
 
     def _warn(self, group: Group, key: str, text: str) -> None:
-        self.checked.warn(group.placeOf(key), key, text)
+        self.checked.warnIn(group, key, text)

@@ -107,9 +107,11 @@ class Checked:
 
     def wrong(self, place: Place, key: str, text: str) -> None:
         """
-        Note a problem.
+        Note a problem, once.
         """
-        self.problems.append(place.problem(key, text))
+        problem = place.problem(key, text)
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     def warn(self, place: Place, key: str, text: str) -> None:
         """
@@ -117,17 +119,33 @@ class Checked:
         """
         self.warnings.append(place.problem(key, text))
 
+    def wrongIn(self, group: Group, key: str, text: str) -> None:
+        """
+        Note a problem where an entry has the option, or lacks it.
+        """
+        self.wrong(group.placeOf(key), key, text)
 
-def check(document: Section) -> Checked:
+    def warnIn(self, group: Group, key: str, text: str) -> None:
+        """
+        Note a warning where an entry has the option, or lacks it.
+        """
+        self.warn(group.placeOf(key), key, text)
+
+
+def check(document: Section, *, names: bool = True) -> Checked:
     """
     Read every value; unknown names, wrong values and what this release cannot
     do safely become problems.
+
+    @param names: are unknown names worth a word?  Not where sections do not
+        close, and an option may stand in another one than it was meant for.
     """
     schema = Schema()
     top = Group(schema, document.place)
     entries: dict[str, list[Group]] = {name: [] for name in REPEATED}
     checked = Checked(document.place.file, top, entries)
-    _Checker(schema, checked, strict=_isStrict(document)).read(document, "", top)
+    strict = _isStrict(document)
+    _Checker(schema, checked, strict=strict, names=names).read(document, "", top)
     return checked
 
 
@@ -147,6 +165,7 @@ class _Checker:
     schema: Schema
     checked: Checked
     strict: bool
+    names: bool
 
     def read(self, section: Section, path: str, group: Group) -> None:
         for option in section.options():
@@ -191,6 +210,8 @@ class _Checker:
             self.checked.warn(given.place, name, _NO_EFFECT)
 
     def _unknown(self, place: Place, name: str, what: str) -> None:
+        if not self.names:
+            return
         text = f"no such {what}{self.schema.suggestion(name)}"
         if self.strict:
             self.checked.wrong(place, name, text)
