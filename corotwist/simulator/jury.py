@@ -97,7 +97,7 @@ class Jury:
     sync: SyncJudge = field(init=False)
     votes: VotesJudge = field(init=False)
     inside: InsideJudge = field(init=False)
-    safe: SafeJudge | None = None
+    safe: SafeJudge = field(init=False)
     _sendings: int = 0
     _rested: float = 0.0
     _lastSent: dict[Life, int] = field(factory=dict)
@@ -111,14 +111,8 @@ class Jury:
         self.sync = SyncJudge(self.violated)
         self.groups = GroupsJudge(self.violated, self.path, self.sync.cameAlong)
         self.votes = VotesJudge(self.violated)
-        self.inside = InsideJudge(self.violated, self.timing.token, self.size)
-
-    def judgeSafe(self) -> None:
-        """
-        Ask for safe delivery too, which the ring does not promise: before the
-        first process starts.
-        """
         self.safe = SafeJudge(self.violated)
+        self.inside = InsideJudge(self.violated, self.timing.token, self.size)
 
     # The lives of processes.
 
@@ -131,8 +125,7 @@ class Jury:
         self._lives[port] = life
         self.record(life, "boot", stored=durable())
         self.evs.booted(life)
-        if self.safe is not None:
-            self.safe.booted(life)
+        self.safe.booted(life)
         self.messages.booted(life)
         self.traffic.booted(life, durable)
 
@@ -141,8 +134,7 @@ class Jury:
         It runs no more.
         """
         self.evs.ended(life)
-        if self.safe is not None:
-            self.safe.ended(life)
+        self.safe.ended(life)
         self.messages.ended(life)
         self.groups.ended(life)
         self.traffic.ended(life)
@@ -228,8 +220,7 @@ class Jury:
             ringId = RingId(ring, representative)
             self.record(life, "send", ring=ringId, seq=sequence, digest=payload)
             self.evs.sent(life, ringId, sequence, number, payload)
-            if self.safe is not None:
-                self.safe.sent(ringId, sequence, safe=frame[_GUARANTEE_AT] == _SAFE)
+            self.safe.sent(ringId, sequence, safe=frame[_GUARANTEE_AT] == _SAFE)
 
     def _unicast(self, life: Life, effect: Unicast) -> None:
         self.flow.unicast(life, effect.frame)
@@ -247,8 +238,7 @@ class Jury:
         self.evs.delivered(
             life, effect.ringId, effect.sequence, effect.nodeid, effect.payload
         )
-        if self.safe is not None:
-            self.safe.delivered(life, effect.ringId, effect.sequence)
+        self.safe.delivered(life, effect.ringId, effect.sequence)
 
     def _configured(self, life: Life, effect: ConfigurationChanged) -> None:
         configuration = effect.configuration
@@ -263,8 +253,7 @@ class Jury:
             cause=configuration.cause,
         )
         self.evs.configured(life, configuration)
-        if self.safe is not None:
-            self.safe.configured(life, configuration)
+        self.safe.configured(life, configuration)
         if not configuration.transitional:
             self.inside.weighed(life)
 

@@ -66,9 +66,10 @@ def holdToken(ring: Ring, token: Token, state: OnRing) -> None:
     ring.statistics.tokens += 1
     window = ring.forming
     watchIdleness(ring, token)
-    window.release(
-        earlier(earlier(token.allReceivedUpTo, ring.lastAru), window.delivered)
-    )
+    # Seen at two visits: whoever lacks one had a visit between, and told.
+    everybody = earlier(token.allReceivedUpTo, ring.lastAru)
+    window.stableUpTo(everybody)
+    window.release(earlier(everybody, window.delivered))
     lastAru, ring.lastAru = ring.lastAru, token.allReceivedUpTo
     waiting = state.waiting(ring)
     allowance = ring.flow.allowance(token, waiting)

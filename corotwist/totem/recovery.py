@@ -216,6 +216,7 @@ def install(ring: Ring) -> None:
     assert ring.proposed is not None, "installing nothing"
     old, new = ring.window, ring.forming
     unwrap(ring, old, new)
+    old.stableUpTo(highestDelivered(ring))
     ring.deliverFrames(old, old.inOrder())
     members = ring.proposed.members
     transitional, before = ring.recovering.transitional, ring.members
@@ -235,6 +236,9 @@ def install(ring: Ring) -> None:
     ring.outbox = ring.synchronization
     ring.ordinary.restart()
     ring.synchronization.restart()
+    # Of what was not safe on the old ring all who come along know by now that
+    # they have it: here it is safe.  [EVS P7.3]
+    ring.deliverFrames(old, old.withoutGap())
     ring.deliverFrames(
         old, [frame for frame in old.acrossGaps() if frame.origin in transitional]
     )
@@ -255,6 +259,22 @@ def install(ring: Ring) -> None:
     ring.lastingGathers = ring.waits = 0
     ring.departures = {}
     ring.become(Because.RECOVERED)
+
+
+def highestDelivered(ring: Ring) -> int:
+    """
+    The highest frame of our old ring that anybody delivered who comes along:
+    who was first to know that a frame was safe delivered it on the old ring,
+    and so do all the others.  [EVS P4, P7]
+    """
+    assert ring.proposed is not None, "installing nothing"
+    highest = ring.window.delivered
+    for nodeid, entry in zip(ring.proposed.members, ring.proposed.entries, strict=True):
+        if nodeid in ring.recovering.transitional and after(
+            entry.highDelivered, highest
+        ):
+            highest = entry.highDelivered
+    return highest
 
 
 def unwrap(ring: Ring, old: Window, new: Window) -> None:

@@ -20,6 +20,7 @@ class Window:
 
     @ivar aru: all frames up to here were received.
     @ivar high: the highest frame received.
+    @ivar stable: everybody has all frames up to here, as far as we know.
     @ivar delivered: the highest frame handed up.
     @ivar released: frames up to here are forgotten; everybody has them.
     """
@@ -27,18 +28,23 @@ class Window:
     __slots__ = (
         "_frames",
         "_misses",
+        "_unsafe",
         "aru",
         "delivered",
         "high",
         "released",
         "ringId",
+        "stable",
     )
 
     def __init__(self, ringId: RingId, start: int = 0) -> None:
         self.ringId = ringId
         self.aru = self.high = self.delivered = self.released = start
+        self.stable = start
         self._frames: dict[int, Regular] = {}
         self._misses: dict[int, int] = {}
+        # Of the frames held and not delivered, how many are to be safe.
+        self._unsafe = 0
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -56,6 +62,8 @@ class Window:
         if sequence in frames or not 0 < ahead <= WINDOW:
             return False
         frames[sequence] = frame
+        if frame.guarantee:
+            self._unsafe += 1
         if 0 < ((sequence - self.high) & MASK) < HALF:
             self.high = sequence
         if self._misses:
@@ -82,7 +90,29 @@ class Window:
 
     def inOrder(self) -> list[Regular]:
         """
-        What can be delivered now without a gap; it counts as delivered.
+        What can be delivered now without a gap, up to the first frame that is
+        to be safe and is not yet stable; it counts as delivered.
+        """
+        if self._unsafe:
+            return self._upToUnsafe()
+        return self.withoutGap()
+
+    def _upToUnsafe(self) -> list[Regular]:
+        frames, ready = self._frames, []
+        for i in range(1, distance(self.delivered, self.aru) + 1):
+            frame = frames[(self.delivered + i) & MASK]
+            if frame.guarantee:
+                if after(frame.sequence, self.stable):
+                    break
+                self._unsafe -= 1
+            ready.append(frame)
+        self.delivered = (self.delivered + len(ready)) & MASK
+        return ready
+
+    def withoutGap(self) -> list[Regular]:
+        """
+        What can be delivered without a gap, safe or not; it counts as
+        delivered.
         """
         count = (self.aru - self.delivered) & MASK
         if not count or count >= HALF:
@@ -98,6 +128,13 @@ class Window:
         frames = list(self.above(self.delivered))
         self.delivered = self.high
         return frames
+
+    def stableUpTo(self, sequence: int) -> None:
+        """
+        Everybody has the frames up to here.
+        """
+        if after(sequence, self.stable):
+            self.stable = sequence
 
     def above(self, sequence: int) -> Iterator[Regular]:
         """

@@ -1,9 +1,6 @@
 """
 The judge of safe delivery: who delivers a safe frame knows that all of its
 configuration will.  [EVS]
-
-The ring travels safe messages as agreed ones so far, and promises nothing of
-this: the jury does not ask this judge unless it is told to.
 """
 
 from collections import deque

@@ -34,20 +34,44 @@ ORDERING: Final = (
     mutant(
         "forgets frames as soon as they are delivered",
         "totem.ordering",
-        "earlier(earlier(token.allReceivedUpTo, ring.lastAru), window.delivered)",
+        "earlier(everybody, window.delivered)",
         "window.delivered",
     ),
     mutant(
         "forgets frames after one rotation",
         "totem.ordering",
-        "earlier(earlier(token.allReceivedUpTo, ring.lastAru), window.delivered)",
-        "earlier(token.allReceivedUpTo, window.delivered)",
+        "window.release(earlier(everybody, window.delivered))",
+        "window.release(earlier(token.allReceivedUpTo, window.delivered))",
     ),
     mutant(
         "never forgets a frame",
         "totem.ordering",
-        "earlier(earlier(token.allReceivedUpTo, ring.lastAru), window.delivered)",
+        "earlier(everybody, window.delivered)",
         "window.released",
+    ),
+    mutant(
+        "delivers safe frames at once",
+        "totem.window",
+        "                if after(frame.sequence, self.stable):\n",
+        "                if False:\n",
+    ),
+    mutant(
+        "takes for safe what one visit did not miss",
+        "totem.ordering",
+        "    window.stableUpTo(everybody)\n",
+        "    window.stableUpTo(token.allReceivedUpTo)\n",
+    ),
+    mutant(
+        "ends a ring without what others knew to be safe",
+        "totem.recovery",
+        "    old.stableUpTo(highestDelivered(ring))\n",
+        "",
+    ),
+    mutant(
+        "drops at the end of a ring what was not yet safe",
+        "totem.recovery",
+        "    ring.deliverFrames(old, old.withoutGap())\n",
+        "    old.withoutGap()\n",
     ),
     mutant(
         "asks for frames up to the last seen only",

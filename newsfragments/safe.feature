@@ -1,0 +1,1 @@
+SAFE messages are delivered when every member has them, and not before.
