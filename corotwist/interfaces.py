@@ -144,6 +144,12 @@ class ITotem(Interface):
         The services finished synchronizing: use the ordinary queue again.
         """
 
+    def reform() -> None:
+        """
+        Form the ring anew of the processors that are in it, so that the
+        services synchronize once more: one of them has only begun.
+        """
+
 
 # Above the ring.
 
@@ -210,7 +216,9 @@ class ICluster(Interface):
         @raise TryAgain: when the send queue has no room; nothing was queued.
         """
 
-    def multicastCompact(body: bytes) -> None:
+    def multicastCompact(
+        body: bytes, guarantee: Guarantee = Guarantee.AGREED
+    ) -> None:
         """
         The same in corotwist's own short form, of which real corosync nodes
         know nothing: only while L{compact} is true.
@@ -362,7 +370,7 @@ class IServiceEngine(Interface):
     allowInquorate = Attribute("May clients use it without quorum?")
     requires = Attribute(
         "Names of engines that it uses: a tuple.  They start before it and stop"
-        " after it, and are not unloaded while it is there.  Need not be there."
+        " after it, and are not unloaded while it is there."
     )
 
     def configure(settings: Any) -> None:
@@ -522,7 +530,7 @@ class IOperations(Interface):
         """
         Change nothing.
 
-        @param reason: why, if it is not what the proposal says.
+        @param reason: why, for the operator; nothing if that was the plan.
         """
 
     def reload(*, dryRun: bool = False, force: bool = False) -> Deferred[Any]:

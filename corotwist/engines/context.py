@@ -13,7 +13,7 @@ from corotwist.budget import Budget
 from corotwist.engines import compact
 from corotwist.engines.executive import SERVICES_GROUP, address, header
 from corotwist.engines.flow import FlowControl
-from corotwist.errors import NotSupported, TooBig, TryAgain
+from corotwist.errors import TooBig, TryAgain
 from corotwist.interfaces import ICluster, IFlowGroup, ITotem
 from corotwist.totem.membership import NO_RING, Configuration, Guarantee, RingId
 
@@ -56,8 +56,11 @@ class Guard(Protocol):
     The place of an engine at its node, which contains what it raises.
     """
 
-    failed: bool
+    waiting: bool
 
+    @property
+    def over(self) -> bool: ...
+    def checkSending(self) -> None: ...
     def call(self, function: Callable[[], Any]) -> Any: ...
 
 
@@ -105,8 +108,10 @@ class Cluster:
         whole = header(self._serviceId, function, body)
         self._send(address(SERVICES_GROUP, whole), guarantee)
 
-    def multicastCompact(self, body: bytes) -> None:
-        self._send(self._compactPrefix() + body, Guarantee.AGREED)
+    def multicastCompact(
+        self, body: bytes, guarantee: Guarantee = Guarantee.AGREED
+    ) -> None:
+        self._send(self._compactPrefix() + body, guarantee)
 
     def _compactPrefix(self) -> bytes:
         """
@@ -121,8 +126,7 @@ class Cluster:
         return self._prefix
 
     def _send(self, message: bytes, guarantee: Guarantee) -> None:
-        if self._guard.failed:
-            raise NotSupported(f"engine {self._name} failed and is out of service")
+        self._guard.checkSending()
         if len(message) > LARGEST_TOTEM_MESSAGE:
             raise TooBig(f"{len(message)} bytes in one message")
         if not self._home.totem.multicast(message, guarantee):
@@ -132,7 +136,7 @@ class Cluster:
         return self._home.compactAllowed()
 
     def synchronizing(self) -> bool:
-        return self._home.synchronizing()
+        return self._guard.waiting or self._home.synchronizing()
 
     def whenRoom(self, callback: Callable[[], None]) -> None:
         self._home.whenRoom(lambda: self._guard.call(callback))
@@ -202,7 +206,8 @@ class Cluster:
         return self._home.engineNamed(name)
 
     def shutdownRequested(self, reason: str) -> None:
-        self._home.shutdownRequested(self._name, reason)
+        if not self._guard.over:
+            self._home.shutdownRequested(self._name, reason)
 
     def memoryFailed(self, what: str) -> None:
         self._home.memoryFailed(self._name, what)

@@ -99,10 +99,20 @@ class FlowControl:
         if len(name) > LONGEST_NAME:
             raise NameTooLong(f"{len(name)} bytes, at most {LONGEST_NAME}")
         key = (service, name)
-        assert key not in self._groups, "a group is created once"
+        group = self._groups.get(key)
+        if group is not None:  # Another engine takes over, with who is behind.
+            group.changed = changed
+            return group
         group = self._groups[key] = FlowGroup(key, changed, self)
         group.paused = self._settled and key in self._elsewhere
         return group
+
+    def forget(self, service: int) -> None:
+        """
+        An engine is not there any more, nor are its groups.
+        """
+        for group in [g for key, g in self._groups.items() if key[0] == service]:
+            self.destroyed(group)
 
     # From the groups.
 

@@ -2,13 +2,14 @@
 What the shipped engines offer to local clients, and the values exchanged.
 """
 
-from enum import IntEnum
-from typing import Final
+from enum import IntEnum, StrEnum
+from typing import Any, Final
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from corotwist.interfaces import IFlowGroup
 from corotwist.totem.membership import Guarantee, RingId
 
 LONGEST_GROUP_NAME: Final = 128
@@ -31,6 +32,20 @@ class Reason(IntEnum):
     NODEDOWN = 3
     NODEUP = 4
     PROCDOWN = 5
+
+
+class SlowReader(StrEnum):
+    """
+    What happens when a member of a group reads more slowly than others send.
+
+    @cvar PAUSE: who sends to the group waits, for a while.
+    @cvar DISCONNECT: the member is cut off.
+    @cvar SPILL: what it has not read waits on the disk.
+    """
+
+    PAUSE = "pause-senders"
+    DISCONNECT = "disconnect"
+    SPILL = "spill"
 
 
 @frozen(order=True)
@@ -67,6 +82,36 @@ class GroupView:
     joined: tuple[Change, ...]
 
 
+class News(StrEnum):
+    """
+    What happened to an engine.
+    """
+
+    LOADED = "loaded"
+    UNLOADED = "unloaded"
+    REPLACED = "replaced"
+    FAILED = "out of service"
+    RESTARTED = "started again"
+
+
+@frozen
+class EngineNews:
+    """
+    Something happened to an engine of this node.
+
+    @ivar version: the one that serves now, or served last.
+    @ivar reason: for people.
+    """
+
+    name: str
+    version: int
+    what: News
+    reason: str
+
+    def __str__(self) -> str:
+        return f"Engine {self.name} version {self.version} is {self.what}"
+
+
 class IGroupSubscriber(Interface):
     """
     One local client of process groups: a connection, or code in this process.
@@ -94,16 +139,40 @@ class IGroupSubscriber(Interface):
         The ring changed and the services are in step again.
         """
 
+    def attach(flow: IFlowGroup, slow: SlowReader | None) -> None:
+        """
+        Messages of a group come from here on: count ourselves into C{flow}
+        when we are behind, and out of it when we are not any more, or at the
+        end.
+
+        @param slow: what is to happen when we are; L{None} for what the node
+            does by default.
+        """
+
+    def detach(flow: IFlowGroup) -> None:
+        """
+        No more messages of that group come.
+        """
+
+    def flowChanged(group: bytes, paused: bool) -> None:
+        """
+        Who sends to a group of ours waits from here on, or does not any more.
+        """
+
 
 class IProcessGroups(Interface):
     """
     Closed process groups, for one local client each call.
     """
 
-    def join(subscriber: IGroupSubscriber, group: bytes) -> None:
+    def join(
+        subscriber: IGroupSubscriber, group: bytes, slow: SlowReader | None = None
+    ) -> None:
         """
         Ask to be a member; done when a view with us in C{joined} arrives.
 
+        @param slow: what is to happen when we read too slowly; L{None} for
+            what the node does by default.
         @raise Exists: in it already, or asked already (also through another
             connection of the same process).
         @raise Busy: our leave of it is not through yet.
@@ -133,7 +202,8 @@ class IProcessGroups(Interface):
         and have seen the view of).
 
         @return: fires when all of them are in the send queue of the ring;
-            waits while there is no room, and while the cluster synchronizes.
+            waits while there is no room, while the cluster synchronizes, and
+            while a member of the group is behind that wants to be waited for.
             A message over L{ATOMIC_MESSAGE_BYTES} counts as in the queue when
             all its pieces were ordered on one ring (in rings with real
             corosync nodes: when all were queued on one ring).
@@ -174,4 +244,39 @@ class IQuorum(Interface):
     def explanation() -> dict[str, int | bool | str]:
         """
         The inputs of the last verdict: votes, expected, quorum, rule.
+        """
+
+
+class IOperator(Interface):
+    """
+    What operators ask of nodes: the cfg service.
+    """
+
+    def reload(
+        *, dryRun: bool = False, force: bool = False, local: bool = False
+    ) -> Deferred[dict[str, Any]]:
+        """
+        Read the configuration again, on every member of the ring.  Either all
+        of them apply what can be applied while they run, or none.
+
+        @param dryRun: only tell what would be.
+        @param force: take an older C{config_version}, too.
+        @param local: on this node only.
+        @return: fires with a report of JSON values: C{status}, one of
+            C{'applied'}, C{'checked'} and C{'refused'}; C{reason}; C{restart},
+            whether something needs one; C{nodes}, a report of each by nodeid.
+            Fails with L{Busy} while another reload is on its way and with
+            L{TryAgain} when the membership changes; nothing changed then.
+        """
+
+    def reopenLogs() -> None:
+        """
+        Open the log files of this node anew.
+        """
+
+    def dumpLogs(reason: str) -> Deferred[str]:
+        """
+        Write the flight recorder of this node to a file.
+
+        @return: fires with its path.
         """

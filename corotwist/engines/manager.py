@@ -16,9 +16,11 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from corotwist.budget import Budget
+from corotwist.components import Components
 from corotwist.config.database import Database
 from corotwist.config.settings import NodeSettings
 from corotwist.engines import compact
+from corotwist.engines.changes import Changes
 from corotwist.engines.compact import (
     Announced,
     Announcement,
@@ -39,6 +41,7 @@ from corotwist.engines.executive import (
     split,
 )
 from corotwist.engines.flow import FlowControl
+from corotwist.engines.interfaces import EngineNews
 from corotwist.engines.place import Place
 from corotwist.engines.roster import Roster
 from corotwist.engines.sync import Synchronization
@@ -76,6 +79,7 @@ class ServiceManager:
     All engines of one node.
 
     @ivar roster: the engines, each in its place.
+    @ivar changes: replaces, loads and unloads engines.
     @ivar database: the node's configuration and statistics.
     @ivar operations: what operators may ask of the node.
     @ivar configuration: the regular configuration in force.
@@ -90,7 +94,7 @@ class ServiceManager:
         clock: IReactorTime,
         totem: ITotem,
         settings: NodeSettings,
-        makers: Iterable[IEngineMaker],
+        makers: Components | Iterable[IEngineMaker],
         timeOfDay: Callable[[], int] | None = None,
         *,
         database: Any = None,
@@ -117,6 +121,8 @@ class ServiceManager:
         self.flow = FlowControl(self)
         self.budget = Budget("node", settings.ipc.memoryBytes)
         self.roster = Roster(clock, settings, makers, self._context)
+        self.changes = Changes(self)
+        self._connections: dict[IConnection, None] = {}
         self._announced = Announced()
         self._announcementSent = False
         self._compact = False
@@ -145,6 +151,8 @@ class ServiceManager:
         announcer = self.roster.places.get(ANNOUNCED_WITH)
         if announcer is not None:
             announcer.prepare = self._announce
+        for place in self.roster.places.values():
+            place.onFailed = self.changes.failed
         try:
             yield self.roster.start()
         except Exception:
@@ -161,6 +169,7 @@ class ServiceManager:
         return self.roster.stop().addCallback(self._enginesStopped)
 
     def _enginesStopped(self, _: None) -> None:
+        self.changes.stop()
         self.synchronization.stop()
         self._waiting.clear()
         self._answerWaiting(lambda waits: waits.errback(BadHandle("the node stops")))
@@ -256,11 +265,18 @@ class ServiceManager:
 
     def _serviceDelivered(self, nodeid: int, body: bytes, byteOrder: str) -> None:
         service, function, rest = split(body, byteOrder)
-        place = self.roster.places.get(service)
+        place = self._addressee(service)
         if place is None:
             self._counters["unknownService"] += 1
         else:
             place.call(place.engine.messageDelivered, nodeid, function, rest, byteOrder)
+
+    def _addressee(self, service: int) -> Place | None:
+        """
+        The engine with that number, if it takes part already.
+        """
+        place = self.roster.places.get(service)
+        return None if place is None or place.waiting else place
 
     def _compactDelivered(self, nodeid: int, body: bytes) -> None:
         header = compact.Header.decode(body)
@@ -270,7 +286,7 @@ class ServiceManager:
         if header.kind == Kind.FLOW:
             self.flow.statesDelivered(nodeid, FlowStates.decode(header, body))
             return
-        place = self.roster.places.get(header.service)
+        place = self._addressee(header.service)
         if header.kind != Kind.ENGINE or place is None:
             self._counters["unknownService"] += 1
         elif header.ringId == self.configuration.ringId:
@@ -383,6 +399,42 @@ class ServiceManager:
         self._awaiting.append(deferred)
         return deferred
 
+    # For changes of the engines.
+
+    def engineJoined(self, place: Place) -> None:
+        """
+        Tell it where we are, and have a round for it if it needs one.
+        """
+        place.onFailed = self.changes.failed
+        if place.serviceId == ANNOUNCED_WITH:
+            place.prepare = self._announce
+        for connection in self._connections:
+            connection.private[place.name] = place.call(
+                place.engine.privateData, connection
+            )
+        place.waiting = place.synchronized
+        if place.waiting:
+            self.synchronization.begins(place.serviceId, self.totem.nodeid)
+        if self.configuration.members:
+            place.call(place.engine.configurationChanged, self.configuration)
+            if place.waiting:
+                self.totem.reform()
+
+    def engineLeft(self, place: Place) -> None:
+        """
+        Nobody keeps anything of it.
+        """
+        self.flow.forget(place.serviceId)
+        for connection in self._connections:
+            connection.private.pop(place.name, None)
+
+    def tellClients(self, news: EngineNews) -> None:
+        """
+        Every local client hears what happened to an engine.
+        """
+        for connection in list(self._connections):
+            connection.engineChanged(news)
+
     # For engines.
 
     def engineNamed(self, name: str) -> Any:
@@ -432,6 +484,7 @@ class ServiceManager:
         """
         Every engine makes its private data for the connection.
         """
+        self._connections[connection] = None
         connection.private = {
             place.name: place.call(place.engine.privateData, connection)
             for place in self.roster.places.values()
@@ -441,6 +494,7 @@ class ServiceManager:
         """
         Every engine hears that the client is gone.
         """
+        self._connections.pop(connection, None)
         for place in self.roster.places.values():
             place.call(place.engine.connectionClosed, connection)
 

@@ -4,16 +4,37 @@ around it.
 """
 
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, Final
 
 from twisted.logger import Logger
 
-from corotwist.errors import TryAgain, WireError
+from corotwist.errors import NotSupported, TryAgain, WireError
 from corotwist.interfaces import ISynchronized
 from corotwist.totem.membership import RingId
 
 # Exceptions of one engine before it is taken out of service.
 FAILURES_TOLERATED: Final = 10
+
+
+class Duty(Enum):
+    """
+    What an engine is there for at the moment.
+
+    @cvar PREPARING: it initializes itself while another does the work, or
+        nobody: what it is called with counts, but it cannot send.
+    @cvar SERVING: it does its work.
+    @cvar FAILED: it raised too often, and is left alone.
+    @cvar RETIRED: another one has its work, or nobody any more.
+    """
+
+    PREPARING = "preparing"
+    SERVING = "serving"
+    FAILED = "out of service"
+    RETIRED = "retired"
+
+
+_OVER: Final = (Duty.FAILED, Duty.RETIRED)
 
 
 class Place:
@@ -23,20 +44,40 @@ class Place:
     As a participant of synchronization it does nothing for an engine that has
     failed, so that the others go on.
 
+    @ivar duty: what the engine is there for.
+    @ivar waiting: it was loaded while the node runs, and takes part from the
+        next round of synchronization on; before that it is sent nothing.
     @ivar failures: exceptions so far.
-    @ivar failed: out of service.
+    @ivar onFailed: called with this place, when the engine has failed.
     """
 
-    def __init__(self, engine: Any, log: Logger) -> None:
+    def __init__(self, engine: Any, log: Logger, *, duty: Duty = Duty.SERVING) -> None:
         self.engine = engine
         self.name: str = engine.name
         self.serviceId: int = engine.serviceId
+        self.requires: tuple[str, ...] = tuple(getattr(engine, "requires", ()))
         self.synchronized = ISynchronized.providedBy(engine)
+        self.duty = duty
+        self.waiting = False
         self.failures = 0
-        self.failed = False
         self.malformed = 0
         self.prepare: Callable[[], bool] | None = None
+        self.onFailed: Callable[[Place], None] | None = None
         self._log = log
+
+    @property
+    def failed(self) -> bool:
+        """
+        Is it out of service?
+        """
+        return self.duty is Duty.FAILED
+
+    @property
+    def over(self) -> bool:
+        """
+        Is it never called again?
+        """
+        return self.duty in _OVER
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """
@@ -44,7 +85,7 @@ class Place:
 
         @return: what it returned; L{None} when it failed.
         """
-        if self.failed:
+        if self.duty in _OVER:
             return None
         try:
             return function(*arguments)
@@ -59,31 +100,67 @@ class Place:
 
     def _blame(self) -> None:
         self.failures += 1
-        self.failed = self.failures >= FAILURES_TOLERATED
         self._log.failure(
             "Service {name} raised (number {failures} of {tolerated})",
             name=self.name,
             failures=self.failures,
             tolerated=FAILURES_TOLERATED,
         )
-        if self.failed:
-            self._retire()
+        if self.failures >= FAILURES_TOLERATED:
+            self.fail()
 
-    def _retire(self) -> None:
+    def fail(self) -> None:
         """
         Out of service, and its clients are told if it still can.
         """
+        self.duty = Duty.FAILED
         self._log.critical("Service {name} is out of service", name=self.name)
+        self.abandon()
+        if self.onFailed is not None:
+            self.onFailed(self)
+
+    def abandon(self) -> None:
+        """
+        Let an engine that does not serve give back what it took, if it can.
+        """
         try:
             self.engine.shutdown()
-        except Exception:  # noqa: BLE001 - It is out of service already.
+        except Exception:  # noqa: BLE001 - It does nothing for us anyway.
             self._log.failure("Service {name} does not even stop", name=self.name)
+
+    def serve(self) -> None:
+        """
+        From now on it does the work.
+        """
+        self.duty = Duty.SERVING
+
+    def retire(self) -> None:
+        """
+        It is not called again, and what it still sends is refused.
+        """
+        self.duty = Duty.RETIRED
+
+    # For its context.
+
+    def checkSending(self) -> None:
+        """
+        May it send?
+
+        @raise TryAgain: not yet.
+        @raise NotSupported: never again.
+        """
+        if self.duty is Duty.SERVING:
+            return
+        if self.duty is Duty.PREPARING:
+            raise TryAgain(f"engine {self.name} does not serve yet")
+        raise NotSupported(f"engine {self.name} is {self.duty.value}")
 
     # In a round of synchronization.
 
     def started(
         self, transitional: tuple[int, ...], members: tuple[int, ...], ringId: RingId
     ) -> None:
+        self.waiting = False
         self.call(self.engine.synchronizationStarted, transitional, members, ringId)
 
     def process(self) -> bool:
@@ -114,6 +191,7 @@ class Place:
             "serviceId": self.serviceId,
             "version": self.engine.version,
             "failed": self.failed,
+            "waiting": self.waiting,
             "failures": self.failures,
             "malformed": self.malformed,
         }

@@ -21,7 +21,7 @@ from corotwist.errors import (
     PluginClash,
     Problem,
 )
-from corotwist.interfaces import IEngineMaker
+from corotwist.interfaces import IEngineMaker, IReconfigurable
 
 # An engine that is busy is asked again to stop, so often and for so long.
 SHUTDOWN_RETRY_SECONDS: Final = 0.01
@@ -292,6 +292,38 @@ class Roster:
             pause: Deferred[None] = Deferred()
             self.clock.callLater(SHUTDOWN_RETRY_SECONDS, pause.callback, None)
             yield pause
+
+    # Other settings.
+
+    def reconfigurationProposed(self, settings: NodeSettings) -> None:
+        """
+        Ask every engine that follows settings.
+
+        @raise ConfigurationError: what is wrong for any of them.
+        """
+        problems: list[Problem] = []
+        for place in self._following():
+            try:
+                place.engine.reconfigurationProposed(settings)
+            except ConfigurationError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigurationError(*problems)
+
+    def reconfigured(self, settings: NodeSettings) -> None:
+        """
+        These are in force; engines that are loaded later get them too.
+        """
+        self.settings = settings
+        for place in self._following():
+            place.call(place.engine.reconfigured, settings)
+
+    def _following(self) -> list[Place]:
+        return [
+            place
+            for place in self.places.values()
+            if IReconfigurable.providedBy(place.engine) and not place.over
+        ]
 
     # For people.
 

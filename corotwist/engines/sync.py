@@ -202,6 +202,13 @@ class Synchronization:
         elif self.phase is Phase.PROCESSING:
             self._process()
 
+    def begins(self, serviceId: int, nodeid: int) -> None:
+        """
+        A service without a past takes part from the next round on: nobody but
+        this node came along with it.
+        """
+        self._cameAlong[serviceId] = (nodeid,)
+
     def stop(self) -> None:
         """
         Forget the timer; nothing is called any more.

@@ -339,6 +339,16 @@ class Ring:
                 self._state.ringIdStored(self)
         return self._collect()
 
+    def reform(self, now: float) -> list[Effect]:
+        """
+        Form the ring anew, of the same processors; it does by itself when it
+        is being formed anyway.
+        """
+        self.now = now
+        if self._stateName is In.OPERATIONAL:
+            self.become(Because.ASKED)
+        return self._collect()
+
     def leave(self, now: float) -> list[Effect]:
         """
         Tell the others that we go, and hear nothing any more.

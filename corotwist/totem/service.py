@@ -166,6 +166,10 @@ class TotemService(Service):
         if self.protocol is not None:
             self.protocol.synchronized()
 
+    def reform(self) -> None:
+        if self.protocol is not None:
+            self.protocol.reform()
+
     def statistics(self) -> dict[str, int]:
         """
         Counters by name: the ring's, the network's, and C{dropped.} with the

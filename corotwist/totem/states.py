@@ -45,6 +45,7 @@ class Because(Enum):
     LEAVE_HEARD = "a processor left"
     FOREIGN_RING = "another ring was heard"
     FAILED_TO_RECEIVE = "this processor fails to receive"
+    ASKED = "a service of this processor asks for a new round"
     SETS_GREW = "more processors were heard of"
     NO_CONSENSUS = "silent processors were given up"
     ROUND_FAILED = "all agreed but no ring was proposed"
@@ -66,6 +67,7 @@ TRANSITIONS: Final = {
     (In.OPERATIONAL, Because.LEAVE_HEARD): In.GATHER,
     (In.OPERATIONAL, Because.FOREIGN_RING): In.GATHER,
     (In.OPERATIONAL, Because.FAILED_TO_RECEIVE): In.GATHER,
+    (In.OPERATIONAL, Because.ASKED): In.GATHER,
     (In.GATHER, Because.SETS_GREW): In.GATHER,
     (In.GATHER, Because.LEAVE_HEARD): In.GATHER,
     (In.GATHER, Because.FOREIGN_RING): In.GATHER,

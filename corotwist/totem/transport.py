@@ -155,6 +155,13 @@ class TotemProtocol(DatagramProtocol):
         self._running = True
         self._tell(self.ring.start, storedSequence)
 
+    def reform(self) -> None:
+        """
+        Form the ring anew.
+        """
+        if self._running:
+            self._tell(self.ring.reform)
+
     def leave(self) -> Deferred[None]:
         """
         Tell the others that we go; fires when nothing of us is left.

@@ -38,6 +38,7 @@ class Probe:
     raising: set[str] = field(factory=set)
     flowControl: bool = False
     allowInquorate: bool = True
+    requires: tuple[str, ...] = ()
     cluster: Any = None
     again: int = 0
     busy: list[bool] = field(factory=list)

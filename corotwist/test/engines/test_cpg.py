@@ -32,6 +32,7 @@ from corotwist.engines.interfaces import (
     Member,
     Reason,
 )
+from corotwist.engines.place import Duty
 from corotwist.errors import (
     BadHandle,
     Busy,
@@ -820,7 +821,7 @@ class SendingTests(NetCase):
         Of an engine that is out of service a client gets an error, not
         silence.
         """
-        self.node(1).manager.roster.places[2].failed = True
+        self.node(1).manager.roster.places[2].duty = Duty.FAILED
         self.failureResultOf(self.send(1, b"x"), NotSupported)
 
     def test_manyClients(self) -> None:

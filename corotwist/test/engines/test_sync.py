@@ -15,6 +15,7 @@ from corotwist.engines.executive import (
     address,
     whole,
 )
+from corotwist.engines.place import Duty
 from corotwist.engines.sync import Phase
 from corotwist.errors import TryAgain
 from corotwist.interfaces import IServiceEngine, ISynchronized
@@ -402,7 +403,7 @@ class TroubleTests(SynchronousTestCase):
         for _ in range(4):
             net.rotate()
         self.assertEqual(net.phase(2), Phase.BARRIER)
-        net.nodes[1].manager.roster.places[2].failed = True
+        net.nodes[1].manager.roster.places[2].duty = Duty.FAILED
         net.run()
         self.assertEqual(net.phase(2), Phase.DONE)
         self.assertNotIn((2, "completed"), net.names(1))

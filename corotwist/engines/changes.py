@@ -1,0 +1,447 @@
+"""
+What changes about the engines of a node while it runs: one is replaced by
+another version of itself, loaded, unloaded, or started again after it failed.
+[ARCH Live Component Replacement]
+
+A replacement goes like this::
+
+    the new version is found, imported and constructed
+    it sees the configuration, and initializes itself   the old one serves
+    the services are in step, and nothing is delivered
+      in one turn of the reactor:
+        the old engine hands over
+        the new engine takes over                       or the old one again
+    the new engine serves
+
+Until the last step nothing has happened to the old engine, and whatever goes
+wrong before leaves it as it is.  Nothing is ever held back for an engine that
+is not there yet: what is delivered meanwhile the old one gets.
+"""
+
+from collections.abc import Callable, Generator
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    fail,
+    inlineCallbacks,
+    maybeDeferred,
+)
+from twisted.internet.defer import TimeoutError as TooLate
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from corotwist.components import Component
+from corotwist.engines.flow import FlowControl
+from corotwist.engines.interfaces import EngineNews, News
+from corotwist.engines.place import Duty, Place
+from corotwist.engines.precedence import dependents, startOrder
+from corotwist.engines.roster import Roster
+from corotwist.errors import (
+    BadHandle,
+    Busy,
+    ComponentFailed,
+    Exists,
+    NotSupported,
+    ServiceError,
+)
+from corotwist.interfaces import IEngineMaker, IReplaceable, IServiceEngine
+
+# For a new engine to initialize itself.
+PREPARATION_SECONDS: Final = 10.0
+# For the services to be in step.
+QUIET_SECONDS: Final = 30.0
+# Before an engine that failed is started again the first time; then twice as
+# long each time.
+RESTART_SECONDS: Final = 1.0
+
+
+class Home(Protocol):
+    """
+    The service manager.
+    """
+
+    roster: Roster
+    flow: FlowControl
+
+    def synchronizing(self) -> bool: ...
+    def whenSynchronized(self) -> Deferred[None]: ...
+    def engineJoined(self, place: Place) -> None:
+        """
+        An engine was loaded, and knows nothing of the ring yet.
+        """
+
+    def engineLeft(self, place: Place) -> None:
+        """
+        An engine is not there any more.
+        """
+
+    def tellClients(self, news: EngineNews) -> None:
+        """
+        Something happened to an engine.
+        """
+
+
+class Changes:
+    """
+    One change after the other; a second one is refused while one is on its
+    way.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._log = Logger()
+        self._home = home
+        self._roster = home.roster
+        self._clock = home.roster.clock
+        self._doing = ""
+        self._running: Deferred[EngineNews] | None = None
+        self._restarts: dict[str, int] = {}
+
+    # For operators.
+
+    def replace(self, name: str, version: int | None = None) -> Deferred[EngineNews]:
+        """
+        Let another version of an engine, newer or older, take over its work.
+        One that is out of service is started anew, in any version.
+
+        @param version: by default the newest.
+        @return: fires when the new one serves.  Fails, and the old one serves
+            on, with L{NotExist}, L{Exists} (that version serves already),
+            L{NotSupported} (one of the two cannot hand over), L{Busy} (another
+            change is on its way), L{ComponentFailed} with the reason, or
+            L{BadHandle} when the node stops.
+        """
+        return self._alone(f"replacing {name}", self._replace, name, version)
+
+    def load(self, name: str, version: int | None = None) -> Deferred[EngineNews]:
+        """
+        Start an engine that is not loaded.  If it synchronizes, it begins with
+        a round of its own.
+
+        @return: fires when it is there.  Fails with L{Exists} when it was, and
+            else like L{replace}.
+        """
+        return self._alone(f"loading {name}", self._load, name, version)
+
+    def unload(self, name: str) -> Deferred[EngineNews]:
+        """
+        Stop an engine.  Its clients stay connected; what they ask of it is
+        answered with an error.
+
+        @return: fires when it is gone.  Fails with L{NotExist}, and with L{Busy}
+            when other engines require it.
+        """
+        return self._alone(f"unloading {name}", self._unload, name)
+
+    def stop(self) -> None:
+        """
+        The node stops: what is on its way is given up.
+        """
+        if self._running is not None:
+            self._running.cancel()
+
+    # One at a time.
+
+    def _alone(
+        self, doing: str, change: Callable[..., Any], *arguments: Any
+    ) -> Deferred[EngineNews]:
+        if self._doing:
+            return fail(Busy(f"the node is {self._doing}"))
+        self._doing = doing
+        running = self._running = self._inTurn(change, *arguments)
+        result: Deferred[EngineNews] = Deferred(lambda _: None)
+        running.addBoth(self._done).addErrback(self._named).chainDeferred(result)
+        return result
+
+    def _done(self, result: Any) -> Any:
+        self._doing = ""
+        self._running = None
+        return result
+
+    def _named(self, failure: Failure) -> Failure:
+        """
+        Whatever went wrong, as clients can be told.
+        """
+        error = failure.value
+        if isinstance(error, ServiceError):
+            return failure
+        if isinstance(error, CancelledError) and self._roster.stopping:
+            raise BadHandle("the node stops")
+        self._log.failure("A component cannot be used", failure=failure)
+        raise ComponentFailed(f"{type(error).__name__}: {error}")
+
+    @inlineCallbacks
+    def _inTurn(
+        self, change: Callable[..., Any], *arguments: Any
+    ) -> Generator[Any, Any, EngineNews]:
+        yield self._turn()
+        news: EngineNews = yield change(*arguments)
+        self._log.info("{news}", news=str(news))
+        self._home.tellClients(news)
+        return news
+
+    def _turn(self) -> Deferred[None]:
+        """
+        A turn of the reactor: whoever asks may be in the middle of a delivery.
+        """
+        turn: Deferred[None] = Deferred(lambda _: call.cancel())
+        call = self._clock.callLater(0, turn.callback, None)
+        return turn
+
+    @inlineCallbacks
+    def _quiet(self) -> Generator[Any, Any, None]:
+        """
+        Wait until the services are in step and nothing is delivered.
+        """
+        patience = self._clock.seconds() + QUIET_SECONDS
+        while True:
+            yield self._turn()
+            if self._roster.stopping:
+                raise BadHandle("the node stops")
+            if not self._home.synchronizing():
+                return
+            left = max(0.0, patience - self._clock.seconds())
+            try:
+                yield self._home.whenSynchronized().addTimeout(left, self._clock)
+            except TooLate:
+                raise ComponentFailed(
+                    f"the services were not in step for {QUIET_SECONDS:g} s"
+                ) from None
+
+    # Replacing.
+
+    @inlineCallbacks
+    def _replace(
+        self, name: str, version: int | None
+    ) -> Generator[Any, Any, EngineNews]:
+        old = self._roster.place(name)
+        component = self._reference(name, version)
+        try:
+            if not old.failed:
+                _mustDiffer(old, component)
+            new = yield self._prepared(component, old)
+            yield self._switchedOrDiscarded(old, new, component)
+        except Exception:
+            self._roster.components.release(component)
+            raise
+        what = News.RESTARTED if old.failed else News.REPLACED
+        return EngineNews(name, component.version, what, str(component))
+
+    @inlineCallbacks
+    def _switchedOrDiscarded(
+        self, old: Place, new: Place, component: Component
+    ) -> Generator[Any, Any, None]:
+        try:
+            yield self._quiet()
+            _mustBeWell(new, component)
+            if old.failed:
+                self._join(new, component, old)
+            else:
+                self._switch(old, new, component)
+        except Exception:
+            _discard(new)
+            raise
+
+    def _switch(self, old: Place, new: Place, component: Component) -> None:
+        """
+        Between two deliveries, and outside of any round.
+        """
+        state = old.engine.handOver()
+        try:
+            new.engine.takeOver(state, old.engine.version)
+        except Exception:
+            new.retire()  # Who knows what it would do at its end.
+            self._giveBack(old, state)
+            raise
+        self._succeed(old, new, component)
+
+    def _giveBack(self, old: Place, state: Any) -> None:
+        try:
+            old.engine.takeOver(state, old.engine.version)
+        except Exception:  # noqa: BLE001 - It is a stranger's.
+            self._log.failure("Service {name} lost its state", name=old.name)
+            old.fail()
+
+    def _succeed(self, old: Place, new: Place, component: Component) -> None:
+        before = self._roster.component(old.name)
+        old.retire()
+        new.serve()
+        new.prepare, new.onFailed = old.prepare, old.onFailed
+        self._roster.install(new, component)
+        self._roster.components.release(before)
+
+    # Loading and unloading.
+
+    @inlineCallbacks
+    def _load(self, name: str, version: int | None) -> Generator[Any, Any, EngineNews]:
+        if name in self._roster.engines:
+            there = self._roster.component(name)
+            raise Exists(f"{there} is loaded; replace it to have another version")
+        component = self._reference(name, version)
+        try:
+            new = yield self._prepared(component, None)
+            try:
+                yield self._quiet()
+                _mustBeWell(new, component)
+                self._join(new, component, None)
+            except Exception:
+                _discard(new)
+                raise
+        except Exception:
+            self._roster.components.release(component)
+            raise
+        return EngineNews(name, component.version, News.LOADED, str(component))
+
+    def _join(self, new: Place, component: Component, old: Place | None) -> None:
+        """
+        An engine without a past: it is sent nothing before its first round.
+        """
+        if old is not None:
+            self._home.engineLeft(old)
+            self._succeed(old, new, component)
+        else:
+            new.serve()
+            self._roster.install(new, component)
+            self._roster.started(new)
+        self._home.engineJoined(new)
+
+    @inlineCallbacks
+    def _unload(self, name: str) -> Generator[Any, Any, EngineNews]:
+        place = self._roster.place(name)
+        needed = dependents(name, self._roster.places.values())
+        if needed:
+            raise Busy(f"engine {name!r} is required by {', '.join(needed)}")
+        yield self._quiet()
+        if not place.over:
+            yield self._roster.stopEngine(place)
+        if self._roster.stopping:
+            raise BadHandle("the node stops")
+        place.retire()
+        component = self._roster.remove(place)
+        self._home.engineLeft(place)
+        self._roster.components.release(component)
+        return EngineNews(name, component.version, News.UNLOADED, str(component))
+
+    # A new engine.
+
+    def _reference(self, name: str, version: int | None) -> Component:
+        component = self._roster.components.reference(IEngineMaker, name, version)
+        if not component.provider.wanted(self._roster.settings):
+            self._roster.components.release(component)
+            raise NotSupported(f"the configuration has no use for {component}")
+        return component
+
+    @inlineCallbacks
+    def _prepared(
+        self, component: Component, old: Place | None
+    ) -> Generator[Any, Any, Place]:
+        """
+        Import, construct, configure and initialize; nobody else notices.
+        """
+        new = self._roster.construct(component)
+        new.duty = Duty.PREPARING
+        try:
+            _mustFit(new, component, old)
+            startOrder(
+                [new, *(p for p in self._roster.places.values() if p is not old)]
+            )
+            settings = self._roster.settings
+            new.engine.configure(settings)
+            starting = maybeDeferred(
+                new.engine.initialize, self._roster.context(new), settings
+            )
+            yield starting.addTimeout(PREPARATION_SECONDS, self._clock)
+        except TooLate:
+            _discard(new)
+            raise ComponentFailed(
+                f"{component} was not ready within {PREPARATION_SECONDS:g} s"
+            ) from None
+        except Exception:
+            _discard(new)
+            raise
+        return new
+
+    # After a failure.
+
+    def failed(self, place: Place) -> None:
+        """
+        An engine is out of service: tell its clients, and start it again if
+        that is wanted.
+        """
+        news = EngineNews(
+            place.name,
+            place.engine.version,
+            News.FAILED,
+            f"it failed {place.failures} times",
+        )
+        # Later: somebody is in the middle of a delivery.
+        self._clock.callLater(0, self._home.flow.forget, place.serviceId)
+        self._clock.callLater(0, self._home.tellClients, news)
+        count = self._restarts.get(place.name, 0)
+        if count < self._roster.settings.components.restarts:
+            self._restarts[place.name] = count + 1
+            delay = RESTART_SECONDS * 2**count
+            self._clock.callLater(delay, self._restart, place)
+
+    def _restart(self, place: Place) -> None:
+        """
+        Unless somebody else did it.
+        """
+        if self._roster.stopping or place not in self._roster.places.values():
+            return
+        if self._doing:
+            self._clock.callLater(RESTART_SECONDS, self._restart, place)
+            return
+        version = place.engine.version
+        self.replace(place.name, version).addErrback(
+            lambda failure: self._log.error(
+                "Service {name} cannot be started again: {reason}",
+                name=place.name,
+                reason=failure.getErrorMessage(),
+            )
+        )
+
+
+def _mustDiffer(old: Place, component: Component) -> None:
+    if old.engine.version == component.version:
+        raise Exists(f"{component} serves already")
+    if not IReplaceable.providedBy(old.engine):
+        raise NotSupported(
+            f"engine {old.name!r} version {old.engine.version} cannot hand over"
+        )
+
+
+def _mustFit(new: Place, component: Component, old: Place | None) -> None:
+    """
+    @raise ComponentFailed: it is not what its maker says, or not what is needed.
+    """
+    engine = new.engine
+    if not IServiceEngine.providedBy(engine):
+        raise ComponentFailed(f"{component} is no service engine")
+    if (engine.name, engine.version) != (component.name, component.version):
+        raise ComponentFailed(
+            f"{component} calls itself {engine.name!r} version {engine.version}"
+        )
+    if old is None:
+        return
+    if engine.serviceId != old.serviceId:
+        raise ComponentFailed(
+            f"{component} has service id {engine.serviceId}, not {old.serviceId}"
+        )
+    if not old.failed and not IReplaceable.providedBy(engine):
+        raise NotSupported(f"{component} cannot take over")
+
+
+def _mustBeWell(new: Place, component: Component) -> None:
+    if new.duty is not Duty.PREPARING:
+        raise ComponentFailed(f"{component} raised before it served")
+
+
+def _discard(place: Place) -> None:
+    """
+    It will never serve.
+    """
+    if not place.over:
+        place.retire()
+        place.abandon()
