@@ -6,6 +6,7 @@ and each other's coming and going in one order.
 from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred, fail
@@ -41,6 +42,7 @@ from corotwist.engines.interfaces import (
     IProcessGroups,
     Member,
     Reason,
+    SlowReader,
 )
 from corotwist.engines.joinlist import ByGroup, GroupTable, Round, reconcile
 from corotwist.engines.outgoing import (
@@ -65,7 +67,7 @@ from corotwist.errors import (
     TooBig,
     TryAgain,
 )
-from corotwist.interfaces import ICluster
+from corotwist.interfaces import ICluster, IFlowGroup
 from corotwist.totem.membership import NO_RING, Configuration, Guarantee, RingId
 
 # Bytes of ours in the ring's queue above which the rest waits here, where a
@@ -92,7 +94,8 @@ class _Blocked(Exception):
 
 class _Parked(Exception):
     """
-    This client has to wait for its own messages; the others go on.
+    This client has to wait, for its own messages or for a slow reader; the
+    others go on.
     """
 
 
@@ -110,6 +113,10 @@ class GroupsEngine(SynchronizedEngine):
     that is right by then.  So that nothing overtakes it, nothing else of ours
     goes into the queue until all of these have come back, and a process's
     leave waits for the process's own messages always.
+
+    Each group with local members is a flow-control group.  While it is paused,
+    what its members send waits in their queues; only joins, and the leaves of
+    those who sent nothing, pass.
     """
 
     name = "cpg"
@@ -126,6 +133,7 @@ class GroupsEngine(SynchronizedEngine):
         self._clients: dict[int, Client] = {}  # By identity.
         self._locals: dict[bytes, dict[int, LocalMember]] = {}
         self._memberships = 0  # In C{_locals}.
+        self._flows: dict[bytes, IFlowGroup] = {}  # Those of its groups.
         # Sending.
         self._turns = Turns()
         # What was missed, by its serial: the order of first sending.
@@ -181,6 +189,12 @@ class GroupsEngine(SynchronizedEngine):
             "clients": len(self._clients),
             "waitingEntries": sum(len(c.queue) for c in self._turns),
             "waitingBytes": sum(c.waitingBytes for c in self._turns),
+            "paused": [
+                group.decode("latin-1")
+                for group, flow in sorted(self._flows.items())
+                if flow.paused
+            ],
+            "parked": sum(c.parked for c in self._clients.values()),
             "sendingAgain": len(self._again),
             "inFlightBytes": self._inFlight,
             "assemblyBytes": self._assembly.sizeBytes(),
@@ -190,7 +204,12 @@ class GroupsEngine(SynchronizedEngine):
 
     # From local clients.
 
-    def join(self, subscriber: IGroupSubscriber, group: bytes) -> None:
+    def join(
+        self,
+        subscriber: IGroupSubscriber,
+        group: bytes,
+        slow: SlowReader | None = None,
+    ) -> None:
         self._checkRunning()
         if len(group) > LONGEST_GROUP_NAME:
             raise NameTooLong(f"{len(group)} bytes, at most {LONGEST_GROUP_NAME}")
@@ -200,13 +219,18 @@ class GroupsEngine(SynchronizedEngine):
             if there.state is Membership.LEAVING or there.subscriber is None:
                 raise Busy("the process is still on its way out of the group")
             raise Exists("the process is in the group, or on its way in")
-        client = self._clients.get(id(subscriber)) or Client(subscriber, subscriber.pid)
+        client = self._clients.get(id(subscriber)) or Client(
+            subscriber, subscriber.pid, self.cluster.budget
+        )
         if len(client.memberships) >= MOST_GROUPS:
             raise TryAgain(f"in {MOST_GROUPS} groups already")
         if self._memberships >= self._table.most or self._table.isFull(self._here):
             raise TryAgain(f"{self._table.most} memberships on this node already")
         client.admit(0)
-        member = LocalMember(group, client.pid, client, subscriber)
+        member = LocalMember(group, client.pid, client, subscriber, slow)
+        if group not in self._flows:
+            changed = partial(self._flowChanged, group)
+            self._flows[group] = self.cluster.flowCreate(group, changed)
         self._clients[id(subscriber)] = client
         client.memberships[group] = member
         self._locals.setdefault(group, {})[client.pid] = member
@@ -304,20 +328,54 @@ class GroupsEngine(SynchronizedEngine):
         """
         The process is out, for everybody.
         """
-        member.client.memberships.pop(member.group, None)
-        here = self._locals.get(member.group, {})
+        group = member.group
+        member.client.memberships.pop(group, None)
+        here = self._locals.get(group, {})
         if here.get(member.pid) is member:
             del here[member.pid]
             self._memberships -= 1
+            if member.inside and member.subscriber is not None:
+                self._tell(member.subscriber.detach, self._flows[group])
             if not here:
-                del self._locals[member.group]
+                del self._locals[group]
+                self._flows.pop(group).destroy()
 
     # Sending: in turns, in the form that is right, and no more than fits.
 
     def _enqueue(self, client: Client, entry: Entry) -> None:
         client.append(entry)
+        if client.parked and not isinstance(entry, Batch):
+            client.parked = False  # It may go before what waits.
         self._turns.add(client)
         self._pump()
+
+    def _flowChanged(self, group: bytes, paused: bool) -> None:
+        """
+        Who sends to a group is to wait, or to go on.
+        """
+        members = self._locals.get(group, {})
+        for member in list(members.values()):
+            if member.inside and member.subscriber is not None:
+                self._tell(member.subscriber.flowChanged, group, paused)
+        if not paused:
+            for member in list(members.values()):
+                self._unpark(member.client)
+            self._pump()
+
+    def _unpark(self, client: Client) -> None:
+        if client.parked:
+            client.parked = False
+            self._turns.add(client)
+
+    def _isPaused(self, entry: Entry) -> bool:
+        """
+        Is it for a group that is to be spared?  What has begun is finished:
+        what lies half sent on other nodes costs them as much.
+        """
+        if not isinstance(entry, Batch) or entry.begun or entry.cancelled:
+            return False
+        flow = self._flows.get(entry.member.group)
+        return flow is not None and flow.paused
 
     def _pump(self) -> None:
         """
@@ -347,20 +405,29 @@ class GroupsEngine(SynchronizedEngine):
             return
         self._checkWindow()
         entry = client.queue[0]
+        if self._isPaused(entry):
+            ahead = client.ahead()
+            if ahead is None:
+                self._park(client)
+                return
+            entry = ahead
         try:
             self._SEND[type(entry)](self, entry)
         except _Parked:
-            client.parked = True
-            self._turns.park()
+            self._park(client)
         except ServiceError as error:
-            client.popFirst()
+            client.remove(entry)
             self._turns.done()
             self._failed(entry, error)
         else:
-            client.popFirst()
+            client.remove(entry)
             self._turns.done()
             if isinstance(entry, Batch):
                 _fire(entry)
+
+    def _park(self, client: Client) -> None:
+        client.parked = True
+        self._turns.park()
 
     def _failed(self, entry: Entry, error: ServiceError) -> None:
         if isinstance(entry, Batch):
@@ -560,9 +627,7 @@ class GroupsEngine(SynchronizedEngine):
                 member.large.interrupted = True
             if missed or message.piece is Piece.LAST:
                 member.large = None
-        if member.client.parked:
-            member.client.parked = False
-            self._turns.add(member.client)
+        self._unpark(member.client)
 
     def _sendOnceMore(
         self, member: LocalMember, message: CompactMcast, serial: int
@@ -610,11 +675,34 @@ class GroupsEngine(SynchronizedEngine):
             member = self._locals.get(message.group, {}).get(message.pid)
             if member is not None and member.state is Membership.JOINING:
                 if there:
-                    member.state = Membership.JOINED
+                    self._enter(member)
                 else:
                     self._forget(member)  # Somebody used up what is ours.
         if added:
             self._show(message.group, joined=(Change(joiner, Reason.JOIN),))
+            self._tellPaused(message.group, joiner)
+
+    def _enter(self, member: LocalMember) -> None:
+        """
+        A local process gets what is sent to its group from here on.
+        """
+        member.state = Membership.JOINED
+        if member.subscriber is not None:
+            flow = self._flows[member.group]
+            self._tell(member.subscriber.attach, flow, member.slow)
+
+    def _tellPaused(self, group: bytes, joiner: Member) -> None:
+        """
+        A local process that came into a paused group hears that it is.
+        """
+        member = self._locals.get(group, {}).get(joiner.pid)
+        if (
+            joiner.nodeid == self._here
+            and member is not None
+            and member.subscriber is not None
+            and self._flows[group].paused
+        ):
+            self._tell(member.subscriber.flowChanged, group, True)
 
     def _added(self, group: bytes, joiner: Member) -> bool:
         """

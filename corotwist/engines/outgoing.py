@@ -13,10 +13,12 @@ from typing import Final
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
+from corotwist.budget import Budget
 from corotwist.engines.interfaces import (
     LARGEST_MESSAGE_BYTES,
     IGroupSubscriber,
     Reason,
+    SlowReader,
 )
 from corotwist.errors import TooBig, TryAgain
 from corotwist.totem.membership import NO_RING, Guarantee, RingId
@@ -45,6 +47,7 @@ class LocalMember:
 
     @ivar subscriber: L{None} when the client is gone and the others do not
         know it yet.
+    @ivar slow: what is to happen when it reads too slowly, if it said so.
     @ivar ahead: its compact messages that are in the ring's queue.
     @ivar large: its message in pieces whose last piece has not come back.
     """
@@ -53,6 +56,7 @@ class LocalMember:
     pid: int
     client: "Client"
     subscriber: IGroupSubscriber | None
+    slow: SlowReader | None = None
     state: Membership = Membership.JOINING
     ahead: int = 0
     large: "Batch | None" = None
@@ -144,11 +148,14 @@ class Client:
     """
     One local client: its memberships and what it wants to send.
 
-    @ivar parked: its first entry waits for something of its own.
+    @ivar budget: of all clients together: what waits is taken from it.
+    @ivar parked: its first entry waits for something of its own, or for a
+        group whose senders are paused.
     """
 
     subscriber: IGroupSubscriber
     pid: int
+    budget: Budget
     memberships: dict[bytes, LocalMember] = field(factory=dict)
     queue: deque[Entry] = field(factory=deque)
     waitingBytes: int = 0
@@ -159,7 +166,7 @@ class Client:
         """
         Is there a place in the queue?
 
-        @raise TryAgain: not now.
+        @raise TryAgain: not now: too much waits of this client, or of all.
         @raise TooBig: never.
         """
         if size > WAITING_BYTES:
@@ -171,21 +178,44 @@ class Client:
             raise TryAgain(
                 f"{len(self.queue)} entries and {self.waitingBytes} bytes wait"
             )
+        if not self.budget.fits(size):
+            self.budget.refused += 1
+            raise TryAgain(f"{self.budget.used} bytes of all clients wait")
 
     def append(self, entry: Entry) -> None:
         """
         Queue an entry.
         """
         self.queue.append(entry)
-        self.waitingBytes += entry.size + ENTRY_BYTES
+        self._hold(entry.size + ENTRY_BYTES)
 
-    def popFirst(self) -> Entry:
+    def _hold(self, size: int) -> None:
+        self.waitingBytes += size
+        self.budget.charge(size)
+
+    def remove(self, entry: Entry) -> None:
         """
-        The first entry is through.
+        An entry is through, nearly always the first.
         """
-        entry = self.queue.popleft()
-        self.waitingBytes -= entry.size + ENTRY_BYTES
-        return entry
+        if self.queue[0] is entry:
+            self.queue.popleft()
+        else:
+            self.queue.remove(entry)
+        self._hold(-entry.size - ENTRY_BYTES)
+
+    def ahead(self) -> Entry | None:
+        """
+        What need not wait behind messages to a group whose senders are paused:
+        a join, or the leave of a group that none of the messages are for.
+        """
+        speaking = set[bytes]()
+        for entry in self.queue:
+            group = entry.member.group
+            if isinstance(entry, Batch):
+                speaking.add(group)
+            elif isinstance(entry, Join) or group not in speaking:
+                return entry
+        return None
 
     def replaceQueue(self, entries: list[Entry]) -> list[Entry]:
         """
@@ -195,7 +225,7 @@ class Client:
         """
         before = list(self.queue)
         self.queue.clear()
-        self.waitingBytes = 0
+        self._hold(-self.waitingBytes)
         for entry in entries:
             self.append(entry)
         return before

@@ -5,20 +5,18 @@ One local client, as the engines see it: who it is, and what waits for it.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
-from attrs import define, field, frozen
+from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.protocols import amp
 from zope.interface import implementer
 
-from corotwist.engines.interfaces import GroupView, Member
-from corotwist.interfaces import IConnection
+from corotwist.budget import Budget
+from corotwist.engines.interfaces import GroupView, Member, SlowReader
+from corotwist.interfaces import IConnection, IFlowGroup
+from corotwist.ipc.backlog import Backlog, Limits
 from corotwist.ipc.channel import Box
-from corotwist.ipc.cpg import DispatchQueue, Subscriber, ringBox, viewBoxes
-from corotwist.ipc.wire import (
-    DISPATCH_QUEUE_BYTES,
-    DISPATCH_QUEUE_MESSAGES,
-    DISPATCH_WINDOW_BYTES,
-)
+from corotwist.ipc.cpg import DispatchQueue, Subscriber, flowBox, ringBox, viewBoxes
+from corotwist.ipc.wire import DISPATCH_WINDOW_BYTES, PART_BYTES
 from corotwist.totem.membership import RingId
 
 
@@ -50,32 +48,50 @@ class Outlet(Protocol):
 
 
 @implementer(IConnection, Subscriber)
-@define(eq=False)
 class Connection:
     """
     A client between pairing and its end.
 
     Events are queued while an engine is at work and leave on the next turn of
     the reactor, so that those of one turn travel together.  At most
-    L{DISPATCH_WINDOW_BYTES} and one part are on their way unacknowledged;
-    when more than L{DISPATCH_QUEUE_BYTES} or L{DISPATCH_QUEUE_MESSAGES} wait
-    behind these, the client is too slow and is cut off.
+    L{DISPATCH_WINDOW_BYTES} and one part are on their way unacknowledged; what
+    is behind these is the L{Backlog}.
 
     @ivar cut: called, once and on a turn of its own, with this connection and
         the reason when the client must go.
     @ivar private: belongs to the service manager.
     """
 
-    credentials: Credentials
-    _clock: IReactorTime
-    _outlet: Outlet
-    cut: Callable[["Connection", str], None]
-    private: Any = None
-    _queue: DispatchQueue = field(factory=DispatchQueue)
-    _unacknowledged: int = field(default=0, init=False)
-    _flushing: bool = field(default=False, init=False)
-    _ended: bool = field(default=False, init=False)
-    _endings: list[Callable[[], object]] = field(factory=list, init=False)
+    def __init__(
+        self,
+        credentials: Credentials,
+        clock: IReactorTime,
+        outlet: Outlet,
+        cut: Callable[["Connection", str], None],
+        *,
+        limits: Limits | None = None,
+        whole: Budget | None = None,
+        shed: Callable[[], None] | None = None,
+        partBytes: int = PART_BYTES,
+    ) -> None:
+        """
+        @param whole: of the node, for what waits from and for all clients.
+        @param shed: called when it is exceeded; by default we go ourselves.
+        """
+        self.credentials = credentials
+        self.cut = cut
+        self.private: Any = None
+        self._clock = clock
+        self._outlet = outlet
+        self._shed = shed
+        limits = limits or Limits()
+        self._budget = Budget(f"client {credentials.pid}", limits.bytes, whole)
+        self._queue = DispatchQueue(partBytes, self._budget)
+        self._backlog = Backlog(self._queue, self.overflowed, clock, limits)
+        self._unacknowledged = 0
+        self._flushing = False
+        self._ended = False
+        self._endings: list[Callable[[], object]] = []
 
     @property
     def pid(self) -> int:
@@ -130,25 +146,44 @@ class Connection:
             self._queue.notify(box)
             self._queued()
 
+    def attach(self, flow: IFlowGroup, slow: SlowReader | None) -> None:
+        if not self._ended:
+            self._backlog.attach(flow, slow)
+
+    def detach(self, flow: IFlowGroup) -> None:
+        self._backlog.detach(flow)
+
+    def flowChanged(self, group: bytes, paused: bool) -> None:
+        self.notify(flowBox(group, paused=paused))
+
     def _queued(self) -> None:
-        queue = self._queue
+        queue, backlog = self._queue, self._backlog
         if (
-            queue.heldBytes > DISPATCH_QUEUE_BYTES
-            or queue.heldMessages > DISPATCH_QUEUE_MESSAGES
+            queue.heldBytes > backlog.markBytes
+            or queue.heldMessages > backlog.markMessages
         ):
-            self._overflowed()
-        elif not self._flushing:
+            backlog.grown()
+        whole = self._budget.whole
+        if whole is not None and whole.used > whole.limit:
+            self._shedLoad(whole)
+        if not self._flushing:
             self._flushing = True
             self._clock.callLater(0, self._flush)
 
-    def _overflowed(self) -> None:
-        reason = (
-            f"too slow: {self._queue.heldMessages} messages, "
-            f"{self._queue.heldBytes} bytes were waiting"
-        )
-        self.end()
-        # An engine is in the middle of delivering to several clients.
-        self._clock.callLater(0, self.cut, self, reason)
+    def _shedLoad(self, whole: Budget) -> None:
+        if self._shed is not None:
+            self._shed()
+        else:
+            self.overflowed(f"too slow: the node's {whole.limit} bytes are used up")
+
+    def overflowed(self, reason: str) -> None:
+        """
+        Too much waits: give it up, and then the client.
+        """
+        if not self._ended:
+            self.end()
+            # An engine is in the middle of delivering to several clients.
+            self._clock.callLater(0, self.cut, self, reason)
 
     # To the client.
 
@@ -165,10 +200,12 @@ class Connection:
         ):
             event = self._queue.next()
             if event is None:
-                return
+                break
             box, cost = event
             self._unacknowledged += cost
             self._outlet.sendBox(box)
+        if self._backlog.behind:
+            self._backlog.shrunk()
 
     def creditReceived(self, credit: int) -> None:
         """
@@ -188,7 +225,7 @@ class Connection:
         Nothing is sent or taken any more.
         """
         self._ended = True
-        self._queue.clear()
+        self._backlog.clear()
 
     def closed(self) -> None:
         """
@@ -199,7 +236,14 @@ class Connection:
         for callback in endings:
             callback()
 
-    def waiting(self) -> Mapping[str, int]:
+    @property
+    def waitingBytes(self) -> int:
+        """
+        How much waits here.
+        """
+        return self._queue.heldBytes
+
+    def waiting(self) -> Mapping[str, int | bool]:
         """
         How far behind the client is, for people.
         """
@@ -209,6 +253,8 @@ class Connection:
             "queuedBytes": self._queue.heldBytes,
             "queuedMessages": self._queue.heldMessages,
             "unacknowledgedBytes": self._unacknowledged,
+            "behind": self._backlog.behind,
+            "pauses": self._backlog.pauses,
         }
 
 

@@ -4,14 +4,17 @@ Process groups for local clients: the commands, the answers, the notifications.
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from struct import Struct
+from sys import maxsize
 from typing import Any, Final
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 
+from corotwist.budget import Budget
 from corotwist.engines import batch as batches
 from corotwist.engines.interfaces import (
     Change,
@@ -20,6 +23,7 @@ from corotwist.engines.interfaces import (
     IProcessGroups,
     Member,
     Reason,
+    SlowReader,
 )
 from corotwist.errors import InvalidParameter, TooBig, TryAgain
 from corotwist.ipc.channel import Box, Responder
@@ -48,11 +52,12 @@ LISTED_GROUPS: Final = 256
 class Join(amp.Command):
     """
     Ask to be a member.  Answered when asked; done when a view with us in
-    C{joined} arrives.
+    C{joined} arrives.  C{slow} is a L{SlowReader}: what is to happen when we
+    read too slowly.
     """
 
     commandName = b"cpg.join"
-    arguments = [(b"group", amp.String())]
+    arguments = [(b"group", amp.String()), (b"slow", amp.String(optional=True))]
     errors = ERRORS
 
 
@@ -165,6 +170,16 @@ _MEMBER: Final = Struct("<II")
 _CHANGE: Final = Struct("<III")
 
 
+class Flow(amp.Command):
+    """
+    Who sends to a group waits from here on, or does not any more.
+    """
+
+    commandName = b"cpg.flow"
+    arguments = [(b"group", amp.String()), (b"paused", amp.Boolean())]
+    requiresAnswer = False
+
+
 def encodeView(view: GroupView) -> bytes:
     """
     A view without its group's name, all numbers u32 little endian::
@@ -235,6 +250,17 @@ def ringBox(ringId: RingId, members: tuple[int, ...]) -> Box:
     }
 
 
+def flowBox(group: bytes, *, paused: bool) -> Box:
+    """
+    Who waits, as notification.
+    """
+    return {
+        amp.COMMAND: Flow.commandName,
+        b"group": group,
+        b"paused": b"True" if paused else b"False",
+    }
+
+
 # What waits for a client.
 
 
@@ -270,9 +296,10 @@ class DispatchQueue:
     @ivar heldMessages: that wait, notifications included.
     """
 
+    _partBytes: int = PART_BYTES
+    _budget: Budget = field(factory=partial(Budget, "queue", maxsize))
     heldBytes: int = field(default=0, init=False)
     heldMessages: int = field(default=0, init=False)
-    _partBytes: int = PART_BYTES
     _entries: deque[_Run | Box] = field(factory=deque, init=False)
 
     def deliver(self, group: bytes, sender: Member, batch: bytes, count: int) -> None:
@@ -281,6 +308,7 @@ class DispatchQueue:
         """
         size = len(batch)
         self.heldBytes += size
+        self._budget.charge(size)
         self.heldMessages += count
         last = self._entries[-1] if self._entries else None
         if (
@@ -299,7 +327,9 @@ class DispatchQueue:
         """
         Append anything else.
         """
-        self.heldBytes += _held(box)
+        size = _held(box)
+        self.heldBytes += size
+        self._budget.charge(size)
         self.heldMessages += 1
         self._entries.append(box)
 
@@ -314,7 +344,9 @@ class DispatchQueue:
         first = self._entries[0]
         if not isinstance(first, _Run):
             self._entries.popleft()
-            self.heldBytes -= _held(first)
+            size = _held(first)
+            self.heldBytes -= size
+            self._budget.give(size)
             self.heldMessages -= 1
             return first, NOTIFICATION_COST
         return self._nextOf(first)
@@ -339,6 +371,7 @@ class DispatchQueue:
             run.part += 1
         box[b"batch"] = data
         self.heldBytes -= len(data)
+        self._budget.give(len(data))
         if not more:
             self._entries.popleft()
             self.heldMessages -= run.count
@@ -349,10 +382,27 @@ class DispatchQueue:
         Drop everything.
         """
         self._entries.clear()
+        self._budget.give(self.heldBytes)
         self.heldBytes = self.heldMessages = 0
 
 
 # The answers.
+
+
+def _slowReader(name: bytes | None) -> SlowReader | None:
+    """
+    What is to happen, if a client says.
+
+    @raise InvalidParameter: it is nothing that we can do.
+    """
+    if name is None:
+        return None
+    try:
+        return SlowReader(name.decode("ascii", "replace"))
+    except ValueError:
+        known = ", ".join(SlowReader)
+        raise InvalidParameter(f"a slow reader may ask for {known}") from None
+
 
 _PAIR: Final = 2
 _GUARANTEES: Final[Mapping[bytes, Guarantee]] = {b"%d" % g: g for g in Guarantee}
@@ -390,8 +440,8 @@ class GroupsLocator(amp.CommandLocator):
         return responder
 
     @Join.responder
-    def _join(self, group: bytes) -> dict[str, Any]:
-        self._groups.join(self._subscriber, group)
+    def _join(self, group: bytes, slow: bytes | None = None) -> dict[str, Any]:
+        self._groups.join(self._subscriber, group, _slowReader(slow))
         return {}
 
     @Leave.responder

@@ -10,7 +10,12 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 
 from corotwist.engines import batch as batches
-from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES, GroupView, Member
+from corotwist.engines.interfaces import (
+    LARGEST_MESSAGE_BYTES,
+    GroupView,
+    Member,
+    SlowReader,
+)
 from corotwist.errors import BadHandle, InvalidParameter, NotJoined, TooBig
 from corotwist.ipc.events import Event, Events, Gap, Ledger
 from corotwist.ipc.wire import NOTIFICATION_COST
@@ -62,6 +67,10 @@ class ProcessGroup:
 
     @ivar name: the group's.
     @ivar members: of the last view; nobody while we are not a member.
+    @ivar flowControlState: do senders wait, because some member, on whatever
+        node, is behind?  What is sent meanwhile waits, and nothing is lost.
+    @ivar flowChanged: called with each new C{flowControlState}, when set; by
+        then, what came before is delivered.
     """
 
     _log = Logger()
@@ -75,8 +84,12 @@ class ProcessGroup:
         batchDelivered: Callable[[Member, list[bytes]], object] | None,
         viewChanged: Callable[[GroupView], object] | None,
         interrupted: Callable[[Gap], object] | None,
+        slow: SlowReader | None = None,
     ) -> None:
         self.name = name
+        self.flowControlState = False
+        self.flowChanged: Callable[[bool], object] | None = None
+        self.slow = slow
         self.members: tuple[Member, ...] = ()
         self._outlet = outlet
         self._delivered = delivered
@@ -106,7 +119,8 @@ class ProcessGroup:
 
         @return: fires with L{None} when the node queued the message in the
             ring; from there it will be ordered unless the node dies.  Waits
-            while the cluster synchronizes or is busy, and while
+            while the cluster synchronizes or is busy, while some member is
+            behind (see L{flowControlState}), and while
             L{UNDERWAY_BYTES<corotwist.ipc.outbox.UNDERWAY_BYTES>} of ours did
             not come back to us: whoever sends much must read, too.  Fails with
             L{NotJoined} when we are not a member now, L{TooBig} beyond
@@ -159,9 +173,8 @@ class ProcessGroup:
         """
         The next event.  Nothing is lost while nobody iterates, but after
         L{DISPATCH_WINDOW_BYTES<corotwist.ipc.wire.DISPATCH_WINDOW_BYTES>} of
-        all groups together the node stops sending, and after
-        L{DISPATCH_QUEUE_BYTES<corotwist.ipc.wire.DISPATCH_QUEUE_BYTES>} it
-        cuts us off.
+        all groups together the node stops sending, and when too much waits
+        there we are a slow reader: see L{SlowReader}.
         """
         if self._events is None:
             raise BadHandle("the events of this group go to callbacks")
@@ -215,23 +228,32 @@ class ProcessGroup:
         self._call(self._viewChanged, view)
         ledger.released(NOTIFICATION_COST)
 
+    def flowReceived(self, paused: bool) -> None:
+        """
+        Senders wait, or go on.
+        """
+        if paused is not self.flowControlState:
+            self.flowControlState = paused
+            self._call(self.flowChanged, paused)
+
     def connectionLost(self, reason: str) -> None:
         """
         Messages and views will be missing.
         """
         self.members = ()
+        self.flowReceived(False)
         gap = Gap(self.name, reason)
         if self._events is not None:
             self._events.interrupted(gap)
         else:
             self._call(self._interrupted, gap)
 
-    def _call(self, callback: Callable[[Any], object] | None, event: Event) -> None:
+    def _call(self, callback: Callable[[Any], object] | None, event: object) -> None:
         if callback is not None:
             try:
                 callback(event)
             except Exception:  # noqa: BLE001
-                self._log.failure("An application failed at a view or gap")
+                self._log.failure("An application failed at an event")
 
     def leavingBegan(self) -> None:
         """
@@ -247,5 +269,6 @@ class ProcessGroup:
         """
         self.standing = Standing.GONE
         self.members = ()
+        self.flowReceived(False)
         if self._events is not None:
             self._events.end()

@@ -17,6 +17,7 @@ from corotwist.engines.interfaces import (
     LONGEST_GROUP_NAME,
     GroupView,
     Member,
+    SlowReader,
 )
 from corotwist.errors import (
     Busy,
@@ -29,6 +30,7 @@ from corotwist.errors import (
 )
 from corotwist.ipc.cpg import (
     Deliver,
+    Flow,
     Groups,
     Join,
     Leave,
@@ -96,6 +98,7 @@ class ProcessGroups:
         interrupted: Callable[[Gap], object] | None = None,
         *,
         batchDelivered: Callable[[Member, list[bytes]], object] | None = None,
+        slow: SlowReader | None = None,
     ) -> Deferred[ProcessGroup]:
         """
         Be a member of a group, again and again when the connection to the
@@ -111,6 +114,8 @@ class ProcessGroups:
         @param interrupted: called with each L{Gap}.
         @param batchDelivered: called with a sender and the messages of it that
             came together, at least one, in order: for less than a call each.
+        @param slow: what is to happen when we read more slowly than others
+            send; by default what is configured for the node.
         @return: fires with the group at the first view with us in it; waits
             for the node to be connected and in step.  Fails with
             L{NameTooLong}, with L{Exists} when this process joined it already,
@@ -128,6 +133,7 @@ class ProcessGroups:
             batchDelivered=batchDelivered,
             viewChanged=viewChanged,
             interrupted=interrupted,
+            slow=slow,
         )
         self._groups[name] = group
         joining: Deferred[ProcessGroup] = Deferred(lambda _: self._withdraw(group))
@@ -280,7 +286,8 @@ class ProcessGroups:
     def _askToJoin(self, group: ProcessGroup) -> None:
         if self._remote is not None and group.standing is Standing.WAITING:
             group.standing = Standing.ASKED
-            asked = ask(self._remote, Join, group=group.name)
+            wish = {} if group.slow is None else {"slow": group.slow.encode()}
+            asked = ask(self._remote, Join, group=group.name, **wish)
             asked.addErrback(self._joinRefused, group)
 
     def _joinRefused(self, failure: Failure, group: ProcessGroup) -> None:
@@ -408,6 +415,7 @@ class ProcessGroups:
         return {
             Deliver.commandName: self._deliverReceived,
             View.commandName: self._viewReceived,
+            Flow.commandName: self._flowReceived,
             RingChanged.commandName: self._ringReceived,
         }
 
@@ -470,6 +478,13 @@ class ProcessGroups:
             joining.callback(group)
         if own in (change.member for change in view.left):
             self._end(group, None)
+
+    def _flowReceived(self, box: amp.AmpBox) -> None:
+        group = self._groups.get(box[b"group"])
+        if group is not None:
+            group.flowReceived(box[b"paused"] == b"True")
+        if self._ledger is not None:
+            self._ledger.released(NOTIFICATION_COST)
 
     def _ringReceived(self, box: amp.AmpBox) -> None:
         values = RingChanged.parseArguments(box, None)

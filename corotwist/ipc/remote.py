@@ -23,6 +23,7 @@ from corotwist.errors import (
     ServiceError,
     TimedOut,
 )
+from corotwist.ipc.backlog import Limits
 from corotwist.ipc.channel import (
     Box,
     Channel,
@@ -32,7 +33,6 @@ from corotwist.ipc.channel import (
     respond,
 )
 from corotwist.ipc.connection import Connection, Credentials, locators
-from corotwist.ipc.cpg import DispatchQueue
 from corotwist.ipc.status import StatusLocator
 from corotwist.ipc.wire import (
     DISPATCH,
@@ -309,7 +309,13 @@ class LocalRemote:
         self.consumed = self._credits.consumed
         self.welcome = Welcome(manager.totem.nodeid, who.pid)
         self._connection: Connection | None = Connection(
-            who, clock, self, self._cut, queue=DispatchQueue(partBytes=maxsize)
+            who,
+            clock,
+            self,
+            self._cut,
+            limits=Limits.of(manager.settings.ipc),
+            whole=manager.budget,
+            partBytes=maxsize,
         )
         manager.connectionOpened(self._connection)
         self._locators = [

@@ -33,6 +33,7 @@ from corotwist.errors import (
     TryAgain,
 )
 from corotwist.ipc import path
+from corotwist.ipc.backlog import Limits
 from corotwist.ipc.channel import Channel, Responder, firstResponder
 from corotwist.ipc.connection import Connection, Credentials, locators
 from corotwist.ipc.status import StatusLocator
@@ -119,6 +120,7 @@ class Counters:
     unknown: int = 0
     unpaired: int = 0
     cut: int = 0
+    shed: int = 0
 
 
 @define(eq=False)
@@ -504,7 +506,15 @@ class IpcServer(Service):
     def _pair(
         self, requests: ServerChannel, dispatch: ServerChannel, who: Credentials
     ) -> None:
-        connection = Connection(who, self.reactor, dispatch, self._tooSlow)
+        connection = Connection(
+            who,
+            self.reactor,
+            dispatch,
+            self._tooSlow,
+            limits=Limits.of(self._settings),
+            whole=self._manager.budget,
+            shed=self._shed,
+        )
         client = Client(requests, dispatch, connection)
         for channel in (requests, dispatch):
             self._unpaired.pop(channel, None)
@@ -525,6 +535,24 @@ class IpcServer(Service):
             channel.patience = None
 
     # Seeing out.
+
+    def _shed(self) -> None:
+        """
+        All clients together let too much wait: the one that lets most is the
+        first to go.
+        """
+        most = max(
+            self._clients,
+            key=lambda client: client.connection.waitingBytes,
+            default=None,
+        )
+        if most is not None:
+            self.counters.shed += 1
+            budget = self._manager.budget
+            most.connection.overflowed(
+                f"too slow: {most.connection.waitingBytes} bytes of the"
+                f" {budget.limit} that may wait for all clients were waiting for it"
+            )
 
     def _tooSlow(self, connection: Connection, reason: str) -> None:
         for client in list(self._clients):

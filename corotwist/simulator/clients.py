@@ -16,8 +16,10 @@ from corotwist.engines.interfaces import (
     IGroupSubscriber,
     IProcessGroups,
     Member,
+    SlowReader,
 )
 from corotwist.errors import ServiceError
+from corotwist.interfaces import IFlowGroup
 from corotwist.simulator.judges.groups import HEADER, GroupsJudge
 from corotwist.simulator.judges.judge import Life
 from corotwist.totem.membership import Guarantee, RingId
@@ -78,6 +80,7 @@ class Client(Writer):
     @ivar log: what was delivered: group, sender and payload.
     @ivar views: the groups it is in, and how it sees them.
     @ivar history: all views, in order.
+    @ivar paused: groups whose senders wait, or waited.
     """
 
     identity: int
@@ -88,6 +91,7 @@ class Client(Writer):
     log: list[tuple[bytes, Member, bytes]] = field(factory=list)
     views: dict[bytes, GroupView] = field(factory=dict)
     history: list[GroupView] = field(factory=list)
+    paused: dict[bytes, bool] = field(factory=dict)
     open: bool = True
     _number: int = 0
 
@@ -179,3 +183,17 @@ class Client(Writer):
     def ringChanged(self, ringId: RingId, members: tuple[int, ...]) -> None:
         if self.life.alive:
             self.judge.ringChanged(self, ringId)
+
+    def attach(self, flow: IFlowGroup, slow: SlowReader | None) -> None:
+        """
+        It is never behind.
+        """
+
+    def detach(self, flow: IFlowGroup) -> None:
+        """
+        Nor was it.
+        """
+
+    def flowChanged(self, group: bytes, paused: bool) -> None:
+        if self.life.alive:
+            self.paused[group] = paused

@@ -31,12 +31,13 @@ from corotwist.engines.interfaces import (
     GroupView,
     IGroupSubscriber,
     Member,
+    SlowReader,
 )
 from corotwist.engines.manager import ServiceManager
 from corotwist.engines.quorum import QuorumEngine
 from corotwist.engines.sync import Phase
 from corotwist.engines.votequorum import VoteQuorumEngine
-from corotwist.interfaces import IEngineMaker, ITotem
+from corotwist.interfaces import IEngineMaker, IFlowGroup, ITotem
 from corotwist.totem.membership import Configuration, Guarantee, RingId
 
 OURS = address(compact.GROUP, b"")
@@ -139,6 +140,7 @@ class MemoryTotem:
     syncQueue: deque[bytes] = field(factory=deque)
     delivering: bool = False
     refused: int = 0
+    reforms: int = 0
     watcher: Callable[[bool], None] | None = None
 
     def multicast(
@@ -158,6 +160,12 @@ class MemoryTotem:
 
     def synchronized(self) -> None:
         self.changing = False
+
+    def reform(self) -> None:
+        """
+        The script forms rings; it sees that it was asked.
+        """
+        self.reforms += 1
 
     def _inUse(self) -> deque[bytes]:
         return self.syncQueue if self.changing else self.queue
@@ -415,11 +423,16 @@ class Listener:
 
     @ivar events: C{("message", group, member, bytes)}, C{("view", view)},
         C{("ring", ringId, members)}.
+    @ivar pauses: groups, and whether their senders wait.
+    @ivar flows: those it counts itself into while it is behind.
     """
 
     pid: int
     events: list[tuple[Any, ...]] = field(factory=list)
     failing: bool = False
+    pauses: list[tuple[bytes, bool]] = field(factory=list)
+    flows: list[IFlowGroup] = field(factory=list)
+    behind: bool = False
 
     def messagesDelivered(
         self, group: bytes, sender: Member, data: bytes, count: int
@@ -435,6 +448,35 @@ class Listener:
 
     def ringChanged(self, ringId: RingId, members: tuple[int, ...]) -> None:
         self.events.append(("ring", ringId, members))
+
+    def attach(self, flow: IFlowGroup, slow: SlowReader | None) -> None:
+        self.flows.append(flow)
+        if self.behind:
+            flow.increment()
+
+    def detach(self, flow: IFlowGroup) -> None:
+        self.flows.remove(flow)
+        if self.behind:
+            flow.decrement()
+
+    def flowChanged(self, group: bytes, paused: bool) -> None:
+        self.pauses.append((group, paused))
+
+    def fallBehind(self) -> None:
+        """
+        Read too slowly from here on.
+        """
+        self.behind = True
+        for flow in self.flows:
+            flow.increment()
+
+    def catchUp(self) -> None:
+        """
+        Have read everything.
+        """
+        self.behind = False
+        for flow in self.flows:
+            flow.decrement()
 
     def views(self, group: bytes | None = None) -> list[GroupView]:
         return [

@@ -10,7 +10,13 @@ from attrs import define
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-from corotwist.engines.interfaces import GroupView, IGroupSubscriber, Member
+from corotwist.engines.interfaces import (
+    GroupView,
+    IGroupSubscriber,
+    Member,
+    SlowReader,
+)
+from corotwist.interfaces import IFlowGroup
 from corotwist.test.engines.orderednet import Node, OrderedNet, formed
 from corotwist.test.fuzz import examples, parts
 from corotwist.test.fuzz.target import Run, Target, Wrong
@@ -77,6 +83,15 @@ class _Deaf:
         pass
 
     def ringChanged(self, ringId: RingId, members: tuple[int, ...]) -> None:
+        pass
+
+    def attach(self, flow: IFlowGroup, slow: SlowReader | None) -> None:
+        pass
+
+    def detach(self, flow: IFlowGroup) -> None:
+        pass
+
+    def flowChanged(self, group: bytes, paused: bool) -> None:
         pass
 
 

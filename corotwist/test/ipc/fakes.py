@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from corotwist.budget import Budget
 from corotwist.engines.interfaces import (
     LONGEST_GROUP_NAME,
     Change,
@@ -20,10 +21,12 @@ from corotwist.engines.interfaces import (
     IQuorum,
     Member,
     Reason,
+    SlowReader,
 )
 from corotwist.errors import Exists, NameTooLong, NotJoined, TryAgain
 from corotwist.interfaces import IEngineMaker, ITotem
 from corotwist.ipc.cpg import GroupsLocator
+from corotwist.test.engines.orderednet import nodeSettings
 from corotwist.totem.membership import Configuration, Guarantee, RingId
 
 NODEID = 7
@@ -47,7 +50,12 @@ class FakeGroups:
     held: list[tuple[Deferred[None], Callable[[], None]]] = field(factory=list)
     processes: dict[bytes, dict[int, IGroupSubscriber]] = field(factory=dict)
 
-    def join(self, subscriber: IGroupSubscriber, group: bytes) -> None:
+    def join(
+        self,
+        subscriber: IGroupSubscriber,
+        group: bytes,
+        slow: SlowReader | None = None,
+    ) -> None:
         self.asked.append(("join", subscriber.pid, group))
         if len(group) > LONGEST_GROUP_NAME:
             raise NameTooLong("too long")
@@ -172,17 +180,25 @@ class LoneTotem:
     listener: Any = None
     _queue: deque[bytes] = field(factory=deque)
     _turning: bool = False
+    _sequence: int = 0
 
     def start(self) -> None:
         """
         Form the ring.
         """
         members = (self.nodeid,)
-        ring = RingId(4, self.nodeid)
+        self._sequence += 4
+        ring = RingId(self._sequence, self.nodeid)
         self.listener.configurationChanged(
             Configuration(ring, members, transitional=False, joined=members)
         )
         self._turnSoon()
+
+    def reform(self) -> None:
+        """
+        Form it anew, a turn later.
+        """
+        self.clock.callLater(0, self.start)
 
     def multicast(
         self, message: bytes, guarantee: Guarantee = Guarantee.AGREED
@@ -263,6 +279,8 @@ class FakeManager:
         self.makers = {"cpg": FakeMaker()}
         self.configuration = Configuration(RingId(26, NODEID), (NODEID,), False)
         self.connections: list[Any] = []
+        self.settings = nodeSettings(NODEID, NODEID)
+        self.budget = Budget("node", self.settings.ipc.memoryBytes)
 
     def synchronizing(self) -> bool:
         """

@@ -12,8 +12,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from corotwist.engines.batch import pack, unpack
-from corotwist.engines.interfaces import Change, GroupView, Member, Reason
+from corotwist.engines.interfaces import (
+    Change,
+    GroupView,
+    Member,
+    Reason,
+    SlowReader,
+)
 from corotwist.errors import InvalidParameter, NotJoined, TooBig, TryAgain
+from corotwist.interfaces import IFlowGroup
 from corotwist.ipc import cpg
 from corotwist.ipc.cpg import (
     LISTED_GROUPS,
@@ -204,6 +211,15 @@ class Subscriber:
 
     def ringChanged(self, ringId: RingId, members: tuple[int, ...]) -> None:
         self.events.append(ringId)
+
+    def attach(self, flow: IFlowGroup, slow: SlowReader | None) -> None:
+        self.events.append((flow, slow))
+
+    def detach(self, flow: IFlowGroup) -> None:
+        self.events.append(flow)
+
+    def flowChanged(self, group: bytes, paused: bool) -> None:
+        self.events.append((group, paused))
 
 
 class GroupsLocatorTests(SynchronousTestCase):

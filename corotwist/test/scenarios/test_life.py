@@ -13,21 +13,21 @@ from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 from twisted.protocols import amp
 
-from corotwist.config.settings import NodeSettings
+from corotwist.config.settings import LogPart, LogSettings, NodeSettings
 from corotwist.engines.executive import FUNCTIONS, SERVICES_GROUP, address, header
 from corotwist.engines.interfaces import GroupView, Member, Reason
-from corotwist.ipc import connection
 from corotwist.ipc.channel import encode
 from corotwist.ipc.client import NodeClient
 from corotwist.ipc.group import ProcessGroup
 from corotwist.ipc.server import PAIRING_SECONDS
 from corotwist.ipc.status import StatusLocator
 from corotwist.ipc.wire import DISPATCH_WINDOW_BYTES
-from corotwist.logs import fileObserver
+from corotwist.logs.system import LogSystem
+from corotwist.logs.tracing import Switches
 from corotwist.simulator import Cluster, timingFor
 from corotwist.simulator.local import RawProtocol
 from corotwist.test.scenarios.story import LONG, A, B, C, capture
-from corotwist.test.scenarios.whole import Diary, WholeStory
+from corotwist.test.scenarios.whole import Diary, WholeStory, reading
 from corotwist.totem.wire import Join, decode
 
 GROUP = b"group"
@@ -194,8 +194,8 @@ class ClientStories(WholeStory):
         bounded, then it is cut off and gone as a process that died; nobody
         else misses anything, and the ring does not notice.  [pitfall M4]
         """
-        self.patch(connection, "DISPATCH_QUEUE_BYTES", QUEUE_BYTES)
-        cluster = self.whole(timing=QUICK)
+        cut = reading(slowReader="disconnect", clientBytes=QUEUE_BYTES)
+        cluster = self.whole(timing=QUICK, configure=cut)
         deaf, talker = cluster.connect(A), cluster.connect(B)
         self.joined(cluster, deaf)
         heard: list[bytes] = []
@@ -432,7 +432,9 @@ class LogStories(WholeStory):
         The disk of the log is full: each line is lost, and that is all.
         [pitfall M10]
         """
-        target = fileObserver("/dev/full")
+        full = LogPart(toStderr=False, file="/dev/full", debug=True)
+        target = LogSystem(LogSettings(full), switches=Switches())
+        self.addCleanup(target.stop)
         lines: list[object] = []
 
         def counting(event: Any) -> None:
@@ -452,4 +454,5 @@ class LogStories(WholeStory):
         cluster.settle()
         self.assertGreater(len(lines), 20)
         self.assertEqual(len(clients[1].log), 1)
-        self.assertGreater(len(self.flushLoggedErrors(OSError)), 20)
+        self.assertTrue(target.stop())
+        self.assertGreater(target.statistics()["lost"], 20)

@@ -55,6 +55,18 @@ def voting(
     return configure
 
 
+def reading(**options: Any) -> Callable[[NodeSettings], NodeSettings]:
+    """
+    What nodes are told of clients that read too slowly: fields of
+    L{IpcSettings<corotwist.config.settings.IpcSettings>}.
+    """
+
+    def configure(settings: NodeSettings) -> NodeSettings:
+        return evolve(settings, ipc=evolve(settings.ipc, **options))
+
+    return configure
+
+
 @frozen
 class Entry:
     """

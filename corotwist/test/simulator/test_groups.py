@@ -21,6 +21,7 @@ from corotwist.engines.interfaces import (
     IProcessGroups,
     Member,
     Reason,
+    SlowReader,
 )
 from corotwist.errors import (
     Busy,
@@ -50,7 +51,12 @@ class Engine:
     table: dict[bytes, tuple[Member, ...]] = field(factory=dict)
     answer: ServiceError | None = None
 
-    def join(self, subscriber: IGroupSubscriber, group: bytes) -> None:
+    def join(
+        self,
+        subscriber: IGroupSubscriber,
+        group: bytes,
+        slow: SlowReader | None = None,
+    ) -> None:
         if self.answer is not None:
             raise self.answer
 
