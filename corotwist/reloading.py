@@ -151,7 +151,6 @@ class Reloader:
         if self._read is None:
             return fail(NotSupported("this node was not started from a file"))
         self._reading = True
-        self._progress(1)
         built = maybeDeferred(self._read)
         built.addTimeout(READING_SECONDS, self._clock)
         return built.addCallbacks(
@@ -176,21 +175,23 @@ class Reloader:
     def apply(self, proposal: Proposal) -> None:
         assert proposal is self._proposal, "the one that was proposed last"
         assert not proposal.refused, "somebody said no"
+        self._proposal = None
+        self._progress(1)
         self._write(proposal.plan.changes())
         self._change(proposal.plan)
         self._tell(proposal.plan.outcomes)
-        self._end(_OK, "")
+        self._ended(_OK, "")
 
     def abandon(self, proposal: Proposal, reason: str = "") -> None:
         assert proposal is self._proposal, "the one that was proposed last"
-        problems = proposal.plan.problems
-        why = reason or "; ".join(map(str, problems))
-        if why:
-            self._log.error("Nothing was reloaded: {why}", why=why)
-        self._end(_INVALID if why else _OK, why)
-
-    def _end(self, status: int, message: str) -> None:
         self._proposal = None
+        if reason:
+            why = "; ".join([reason, *map(str, proposal.plan.problems)])
+            self._log.error("Nothing was reloaded: {why}", why=why)
+            self._progress(1)
+            self._ended(_INVALID, why)
+
+    def _ended(self, status: int, message: str) -> None:
         with self._database.map.transaction():
             self._database.map.set(_STATUS, i32(status))
             self._database.map.set(_MESSAGE, string(message[:_LONGEST_MESSAGE]))
@@ -201,7 +202,7 @@ class Reloader:
 
     def _decided(self, proposal: Proposal, *, dryRun: bool) -> dict[str, Any]:
         if proposal.refused or dryRun:
-            self.abandon(proposal)
+            self.abandon(proposal, "" if dryRun else "refused")
         else:
             self.apply(proposal)
         return proposal.report

@@ -16,9 +16,11 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 
 from corotwist.errors import Disconnected
+from corotwist.ipc.cfg import Operator
 from corotwist.ipc.channel import Responder
 from corotwist.ipc.connection import Credentials
 from corotwist.ipc.groups import ProcessGroups
+from corotwist.ipc.keys import ConfigurationMap
 from corotwist.ipc.remote import Remote, ask, connectLocal, connectSocket
 from corotwist.ipc.status import NodeInquiry
 from corotwist.ipc.wire import NOTIFICATION_COST
@@ -39,6 +41,8 @@ class NodeClient(Service):
 
     @ivar groups: the process groups.
     @ivar node: what may be asked about the node itself.
+    @ivar cmap: its configuration map.
+    @ivar cfg: what operators ask of it.
     @ivar connected: is it, now?
     """
 
@@ -58,6 +62,8 @@ class NodeClient(Service):
         """
         self.groups = ProcessGroups(clock)
         self.node = NodeInquiry(self.ask)
+        self.cmap = ConfigurationMap(self.ask)
+        self.cfg = Operator(self.ask)
         self._clock = clock
         self._connect = connect
         self._retryPolicy = retryPolicy
@@ -68,6 +74,8 @@ class NodeClient(Service):
         self._waiting: list[tuple[Deferred[NodeClient], int | None]] = []
         self._stopped: Deferred[None] | None = None
         self._listeners: dict[bytes, Responder] = dict(self.groups.responders())
+        for command, notified in self.cmap.responders().items():
+            self.listen(command, notified)
 
     # For the application.
 
@@ -188,6 +196,7 @@ class NodeClient(Service):
             self._attempt.cancel()
         self._failWaiting(Failure(Disconnected("the client was stopped")), None)
         self.groups.stopped()
+        self.cmap.stopped()
         if self._remote is None:
             return succeed(None)
         self._stopped = Deferred()
@@ -205,6 +214,7 @@ class NodeClient(Service):
         self._failures = 0
         self._remote = remote
         self.groups.connected(remote)
+        self.cmap.connected()
         waiting, self._waiting = self._waiting, []
         for one, _ in waiting:
             one.callback(self)
@@ -240,6 +250,7 @@ class NodeClient(Service):
         """
         self._remote = None
         self.groups.connectionLost(reason)
+        self.cmap.connectionLost(reason)
         stopped, self._stopped = self._stopped, None
         if stopped is not None:
             stopped.callback(None)

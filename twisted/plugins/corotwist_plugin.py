@@ -25,11 +25,25 @@ corosync = ServiceMaker(
     "corosync",
 )
 
-cmap = EngineMaker("cmap", 1, "corotwist.engines.cmap.ConfigurationMapEngine")
+cfg = EngineMaker(
+    "cfg",
+    1,
+    "corotwist.engines.cfg.OperatorEngine",
+    "corotwist.ipc.cfg.OperatorLocator",
+)
+cmap = EngineMaker(
+    "cmap",
+    1,
+    "corotwist.engines.cmap.ConfigurationMapEngine",
+    "corotwist.ipc.cmap.ConfigurationMapLocator",
+)
 cpg = EngineMaker(
     "cpg", 1, "corotwist.engines.cpg.GroupsEngine", "corotwist.ipc.cpg.GroupsLocator"
 )
 quorum = EngineMaker("quorum", 1, "corotwist.engines.quorum.QuorumEngine")
+replicated = EngineMaker(
+    "replicated", 1, "corotwist.engines.replicated.ReplicatedKeysEngine"
+)
 votequorum = EngineMaker(
     "votequorum",
     1,

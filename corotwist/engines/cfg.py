@@ -1,0 +1,348 @@
+"""
+What operators ask of nodes: to read their configuration again, together, and to
+open their log files anew.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from corotwist.engines.base import Engine
+from corotwist.engines.executive import CFG, Reload
+from corotwist.engines.interfaces import IOperator
+from corotwist.engines.reloadwire import (
+    LARGEST_REPORT_BYTES,
+    Id,
+    Kind,
+    ReloadMessage,
+    Wish,
+)
+from corotwist.errors import Busy, ServiceError, TryAgain
+from corotwist.interfaces import IReplaceable
+from corotwist.totem.membership import Configuration, Guarantee
+
+# For every node to read its files and report.
+REPORTING_NS: Final = 30_000_000_000
+
+_CHANGED: Final = "the membership changed in the middle"
+_NO_REPORT: Final = "a node of corosync: it reads its own file, and does not report"
+
+Report = dict[str, Any]
+
+
+@define(eq=False)
+class Round:
+    """
+    One reload of the cluster, as every member sees it.
+
+    @ivar proposal: what we would do, when we know it.
+    @ivar reports: what each node would do.
+    """
+
+    reload: Id
+    wish: Wish
+    proposal: Any = None
+    reports: dict[int, Report] = field(factory=dict)
+    refused: bool = False
+
+
+@define(eq=False)
+class Asked:
+    """
+    A client of ours that waits for the end of a reload.
+
+    @ivar patience: our timer.
+    """
+
+    answer: Deferred[Report]
+    patience: Any = None
+
+
+@implementer(IOperator, IReplaceable)
+class OperatorEngine(Engine):
+    """
+    Among corotwist nodes a reload has two steps.  A proposal makes every member
+    read its files, ask whoever would have to change, and report.  The last of
+    the reports decides, at the same place in the order on every member: all of
+    them apply what they proposed, or none.  A change of the membership before
+    that means none.
+
+    With real corosync nodes in the ring it is corosync's message, and everybody
+    for himself.
+    """
+
+    name = "cfg"
+    serviceId = CFG
+
+    def __init__(self) -> None:
+        self._log = Logger()
+        self._number = 0
+        self._round: Round | None = None
+        self._asked: dict[Id, Asked] = {}
+
+    def shutdown(self) -> bool:
+        self._giveUp("the node stops")
+        return True
+
+    def dump(self) -> Mapping[str, Any]:
+        running = self._round
+        return {
+            "reloads": self._number,
+            "reload": running
+            and {"of": list(running.reload), "reported": sorted(running.reports)},
+        }
+
+    # Live replacement.
+
+    def handOver(self) -> Any:
+        if self._round is not None or self._asked:
+            raise Busy("a reload is on its way")
+        return {"number": self._number}
+
+    def takeOver(self, state: Any, version: int) -> None:
+        self._number = state["number"]
+
+    # From local clients.
+
+    def reload(
+        self, *, dryRun: bool = False, force: bool = False, local: bool = False
+    ) -> Deferred[Report]:
+        operations = self.cluster.operations
+        if local or (dryRun and not self.cluster.compact()):
+            alone: Deferred[Report] = operations.reload(dryRun=dryRun, force=force)
+            return alone.addCallback(self._alone, dryRun=dryRun)
+        if self.cluster.synchronizing():
+            return fail(TryAgain("the services synchronize"))
+        self._number += 1
+        reload = (self.cluster.nodeid, self._number)
+        wish = (Wish.DRY_RUN if dryRun else Wish.NOTHING) | (
+            Wish.FORCE if force else Wish.NOTHING
+        )
+        try:
+            if self.cluster.compact():
+                self._multicast(ReloadMessage.proposal(reload, wish))
+            else:
+                body = Reload(*reload).encode()
+                self.cluster.multicast(Reload.FUNCTION, body)
+        except ServiceError:
+            return fail(Failure())
+        asked = self._asked[reload] = Asked(Deferred())
+        asked.patience = self.cluster.callAfter(
+            REPORTING_NS, lambda: self._patienceEnded(reload)
+        )
+        return asked.answer
+
+    def _alone(self, report: Report, *, dryRun: bool) -> Report:
+        return _concluded({self.cluster.nodeid: report}, dryRun=dryRun)
+
+    def reopenLogs(self) -> None:
+        self.cluster.operations.reopenLogs()
+
+    def dumpLogs(self, reason: str) -> Deferred[str]:
+        path: Deferred[str] = self.cluster.operations.dumpLogs(reason)
+        return path
+
+    # From the ring, among corosync nodes.
+
+    def messageDelivered(
+        self, nodeid: int, function: int, body: bytes, byteOrder: str
+    ) -> None:
+        if function == Reload.FUNCTION:
+            message = Reload.decode(body, byteOrder)
+            ours = nodeid == self.cluster.nodeid
+            reload = (nodeid, message.connection) if ours else None
+            self.cluster.operations.reload().addBoth(self._reloadedAlone, reload)
+
+    def _reloadedAlone(self, result: Report | Failure, reload: Id | None) -> None:
+        if isinstance(result, Failure):
+            result = _failed(result)
+        if reload in self._asked and reload is not None:
+            others: dict[int, Report] = {
+                nodeid: {"unknown": _NO_REPORT} for nodeid in self.cluster.members()
+            }
+            others[self.cluster.nodeid] = result
+            self._answer(reload, _concluded(others, dryRun=False))
+
+    # From the ring, among ourselves.
+
+    def compactDelivered(self, nodeid: int, body: bytes) -> None:
+        message = ReloadMessage.decode(body)
+        if message.kind is Kind.PROPOSAL:
+            self._proposalDelivered(nodeid, message)
+        elif self._round is None or self._round.reload != message.reload:
+            return  # It is over.
+        elif message.kind is Kind.REPORT:
+            self._reportDelivered(self._round, nodeid, message)
+        elif nodeid == message.reload[0]:
+            self._end(self._round, message.text.decode(errors="replace"))
+
+    def compactMissed(self, body: bytes) -> None:
+        """
+        The ring changed: whoever waited for it was told so.
+        """
+
+    def _proposalDelivered(self, nodeid: int, message: ReloadMessage) -> None:
+        if self._round is not None or nodeid != message.reload[0]:
+            self._fail(message.reload, Busy("another reload is on its way"))
+            return
+        running = self._round = Round(message.reload, message.wish)
+        force = Wish.FORCE in message.wish
+        self.cluster.operations.propose(force=force).addBoth(self._proposed, running)
+
+    def _proposed(self, result: Any, running: Round) -> None:
+        """
+        We know what we would do.
+        """
+        failed = isinstance(result, Failure)
+        if running is not self._round:
+            if not failed:
+                self.cluster.operations.abandon(result, _CHANGED)
+            return
+        running.proposal = None if failed else result
+        report = _failed(result) if failed else result.report
+        self._report(running, ReloadMessage.report(running.reload, _fitting(report)))
+
+    def _report(self, running: Round, message: ReloadMessage) -> None:
+        """
+        As soon as there is room.  Safe: who decides by it knows that all have
+        it, and will decide the same.
+        """
+        self._send(message, lambda: running is self._round)
+
+    def _reportDelivered(
+        self, running: Round, nodeid: int, message: ReloadMessage
+    ) -> None:
+        running.reports[nodeid] = message.told()
+        running.refused = running.refused or message.refused
+        if running.reports.keys() >= {*self.cluster.members()}:
+            self._decide(running)
+
+    def _decide(self, running: Round) -> None:
+        """
+        Every member is here now, and has heard the same.
+        """
+        self._round = None
+        dryRun = Wish.DRY_RUN in running.wish
+        told = _concluded(running.reports, dryRun=dryRun)
+        if running.refused or dryRun:
+            self._abandon(running, "" if dryRun else told["reason"])
+        else:
+            self.cluster.operations.apply(running.proposal)
+        self._answer(running.reload, told)
+
+    # Ends of another kind.
+
+    def configurationChanged(self, configuration: Configuration) -> None:
+        if not configuration.transitional:
+            self._giveUp(_CHANGED)
+
+    def _patienceEnded(self, reload: Id) -> None:
+        """
+        Somebody does not report: tell everybody, at one place in the order.
+        """
+        running = self._round
+        if running is None or running.reload != reload:
+            self._fail(reload, TryAgain("the ring does not deliver"))
+            return
+        missing = sorted({*self.cluster.members()} - running.reports.keys())
+        why = f"nodes {', '.join(map(str, missing))} do not report"
+        self._send(ReloadMessage.end(reload, why), lambda: running is self._round)
+
+    def _end(self, running: Round, why: str) -> None:
+        """
+        Nothing changes, anywhere.
+        """
+        self._round = None
+        self._abandon(running, why)
+        dryRun = Wish.DRY_RUN in running.wish
+        told = _concluded(running.reports, dryRun=dryRun)
+        self._answer(running.reload, {**told, "status": REFUSED, "reason": why})
+
+    def _abandon(self, running: Round, why: str) -> None:
+        if running.proposal is not None:
+            self.cluster.operations.abandon(running.proposal, why)
+
+    def _giveUp(self, why: str) -> None:
+        """
+        Of all reloads that are on their way, ours and others'.
+        """
+        if self._round is not None:
+            self._end(self._round, why)
+        for reload in list(self._asked):
+            self._fail(reload, TryAgain(why))
+
+    # To clients, and to the others.
+
+    def _answer(self, reload: Id, report: Report) -> None:
+        asked = self._asked.pop(reload, None)
+        if asked is not None:
+            self.cluster.cancel(asked.patience)
+            asked.answer.callback(report)
+
+    def _fail(self, reload: Id, error: ServiceError) -> None:
+        asked = self._asked.pop(reload, None)
+        if asked is not None:
+            self.cluster.cancel(asked.patience)
+            asked.answer.errback(error)
+
+    def _send(self, message: ReloadMessage, wanted: Callable[[], bool]) -> None:
+        """
+        Now, or when there is room, if it is still wanted then.
+        """
+        if not wanted():
+            return
+        try:
+            self._multicast(message)
+        except TryAgain:
+            self.cluster.whenRoom(lambda: self._send(message, wanted))
+
+    def _multicast(self, message: ReloadMessage) -> None:
+        self.cluster.multicastCompact(message.encode(), Guarantee.SAFE)
+
+
+# What a reload came to.
+
+APPLIED: Final = "applied"
+CHECKED: Final = "checked"
+REFUSED: Final = "refused"
+
+
+def _concluded(reports: Mapping[int, Report], *, dryRun: bool) -> Report:
+    """
+    The reports of all nodes as one.
+    """
+    refusing = [n for n, report in sorted(reports.items()) if report.get("refused")]
+    status = REFUSED if refusing else CHECKED if dryRun else APPLIED
+    by = ", ".join(map(str, refusing))
+    return {
+        "status": status,
+        "reason": f"refused by node {by}" if refusing else "",
+        "restart": any(report.get("restart") for report in reports.values()),
+        "nodes": {str(nodeid): report for nodeid, report in sorted(reports.items())},
+    }
+
+
+def _failed(failure: Failure) -> Report:
+    """
+    A node that cannot even look.
+    """
+    why = failure.getErrorMessage()
+    return {"refused": True, "restart": False, "problems": [why], "keys": [], "more": 0}
+
+
+def _fitting(report: Report) -> Report:
+    """
+    A report that others take: fewer keys if it is too long.
+    """
+    keys = report["keys"]
+    while keys and len(json.dumps(report)) > LARGEST_REPORT_BYTES:
+        report = {**report, "keys": keys[: len(keys) // 2]}
+        report["more"] += len(keys) - len(report["keys"])
+        keys = report["keys"]
+    return report

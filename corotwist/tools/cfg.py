@@ -1,0 +1,128 @@
+"""
+C{corotwist cfg}: what operators ask of a running node.
+"""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorCore
+from twisted.internet.task import react
+from twisted.python.failure import Failure
+from twisted.python.usage import Options, UsageError
+
+from corotwist.config.places import socketPath
+from corotwist.errors import CorotwistError
+from corotwist.ipc.client import NodeClient, connect
+from corotwist.tools import cfgreload
+
+FAILED: Final = 1
+WRONG_USE: Final = 2
+
+
+@frozen
+class Command:
+    """
+    A sub-command.
+
+    @ivar options: those of its own; C{--socket} is added.
+    @ivar perform: called with a connected client and the options; prints, and
+        gives the exit status.
+    """
+
+    summary: str
+    options: type[Options]
+    perform: Callable[[NodeClient, Options], Awaitable[int]]
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "reload": Command(
+        "read the configuration again, on every node",
+        cfgreload.ReloadOptions,
+        cfgreload.reload,
+    ),
+    "reopen": Command(
+        "open the log files anew", cfgreload.PlainOptions, cfgreload.reopen
+    ),
+    "dump": Command(
+        "write the flight recorder to a file", cfgreload.PlainOptions, cfgreload.dump
+    ),
+}
+
+
+def usage() -> str:
+    """
+    What to type.
+    """
+    commands = "\n".join(f"  {n:10} {one.summary}" for n, one in COMMANDS.items())
+    return (
+        "Usage: corotwist cfg COMMAND [options]\n"
+        "       corotwist cfg COMMAND --help\n\n"
+        f"Commands:\n{commands}\n"
+    )
+
+
+def run(argv: Sequence[str]) -> int:
+    """
+    Do what the command line says.
+
+    @return: the exit status: 2 for wrong use, 1 when the node cannot be had or
+        refuses; else what the sub-command says.
+    """
+    if not argv or argv[0] not in COMMANDS:
+        helping = bool(argv) and argv[0] in {"-h", "--help"}
+        (sys.stdout if helping else sys.stderr).write(usage())
+        return 0 if helping else WRONG_USE
+    name, *rest = argv
+    command = COMMANDS[name]
+    options = _completed(command.options, name)()
+    try:
+        options.parseOptions(rest)
+    except UsageError as error:
+        sys.stderr.write(f"corotwist cfg {name}: {error}\n{options.getSynopsis()}\n")
+        return WRONG_USE
+    except SystemExit as end:  # From --help.
+        return int(end.code or 0)
+    try:
+        react(_main, (command, options))
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def _completed(options: type[Options], name: str) -> type[Options]:
+    """
+    The options, and where the node is.
+    """
+
+    class Completed(options):  # type: ignore[misc, valid-type]
+        synopsis = f"Usage: corotwist cfg {name} [options]"
+        optParameters = [["socket", "s", None, "the node's UNIX socket"]]
+
+    return Completed
+
+
+def _main(reactor: IReactorCore, command: Command, options: Options) -> Deferred[None]:
+    return Deferred.fromCoroutine(session(reactor, command, options)).addErrback(_told)
+
+
+async def session(reactor: Any, command: Command, options: Options) -> None:
+    """
+    Connect, have it done, and end with its status.
+    """
+    path = options["socket"] or socketPath(os.environ, os.geteuid())
+    client = await connect(reactor, path)
+    try:
+        status = await command.perform(client, options)
+    finally:
+        await client.stopService()
+    raise SystemExit(status)
+
+
+def _told(failure: Failure) -> None:
+    failure.trap(CorotwistError)
+    sys.stderr.write(f"corotwist cfg: {failure.value}\n")
+    raise SystemExit(FAILED)
