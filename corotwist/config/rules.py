@@ -74,6 +74,8 @@ class Rules:
             checkKey(change.name)
         if change.new is not None:
             self._checkType(owner, change)
+        if not self._validators.watchers:
+            return
         for validator in tuple(self._validators.of(change.name)):
             self._ask(validator, change)
         for above in owner.upwards():

@@ -170,12 +170,16 @@ class Store:
         @raise NoSpace: too many keys, or bytes.
         """
         old = self.values.get(name)
+        growth = _size(name, value) - _size(name, old)
         if value is None:
             self._emptied.append(owner)
-        else:
-            self._checkRoom(name, old, value)
+        elif old is None and len(self.values) >= MOST_KEYS:
+            raise NoSpace(f"there are {MOST_KEYS} keys already")
+        elif growth > 0 and self._bytes + growth > MOST_BYTES:
+            raise NoSpace(f"names and values take {MOST_BYTES} bytes already")
         self.steps.append((owner, name, old))
         self._write(owner, name, old, value)
+        self._bytes += growth
 
     def attach(self, child: TreeObject) -> None:
         """
@@ -203,7 +207,9 @@ class Store:
         while len(self.steps) > mark:
             owner, name, old = self.steps.pop()
             if name is not None:
-                self._write(owner, name, self.values.get(name), old)
+                new = self.values.get(name)
+                self._write(owner, name, new, old)
+                self._bytes += _size(name, old) - _size(name, new)
             elif owner.alive:
                 self._detach(owner)
                 gone.append(owner)
@@ -242,7 +248,6 @@ class Store:
             del self.values[name]
         else:
             self.values[name] = value
-        self._bytes += _size(name, value) - _size(name, old)
         if old is None:
             owner.keys.add(name[len(owner.prefix) :])
             self.order.add(name)
@@ -264,12 +269,6 @@ class Store:
         if not siblings.objects:
             del child.parent.children[child.name]
         del self.objects[child.prefix]
-
-    def _checkRoom(self, name: str, old: Value | None, value: Value) -> None:
-        if old is None and len(self.values) >= MOST_KEYS:
-            raise NoSpace(f"there are {MOST_KEYS} keys already")
-        if self._bytes + _size(name, value) - _size(name, old) > MOST_BYTES:
-            raise NoSpace(f"names and values take {MOST_BYTES} bytes already")
 
     def _differences(
         self, steps: list[Step], turned: Mapping[TreeObject, int]
