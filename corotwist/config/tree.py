@@ -27,7 +27,7 @@ from corotwist.config.tracking import (
     Watcher,
 )
 from corotwist.config.values import Value, ValueType
-from corotwist.errors import Busy, InvalidParameter, NotExist
+from corotwist.errors import BadHandle, Busy, InvalidParameter, NotExist
 from corotwist.handles import HandleDatabase
 
 MOST_OBJECTS: Final = 1 << 18
@@ -113,7 +113,7 @@ class ObjectTree:
         @return: its handle.
         @raise InvalidParameter: it cannot, or may not, have that name there.
         """
-        above = self.handles.look(parent)
+        above = self._object(parent)
         names.checkComponent(name)
         if names.isIndex(name) and above.index is None and above.parent is not None:
             raise InvalidParameter(f"{name} would be an index of {above.path}")
@@ -127,7 +127,7 @@ class ObjectTree:
         """
         End an object, with everything in it, if no validator minds.
         """
-        top = self.handles.look(handle)
+        top = self._object(handle)
         if top.parent is None:
             raise InvalidParameter("the root stays")
         with self.transaction():
@@ -140,14 +140,14 @@ class ObjectTree:
         """
         Handles of the objects of that name in another one, by index.
         """
-        siblings = self.handles.look(parent).children.get(name)
+        siblings = self._object(parent).children.get(name)
         return () if siblings is None else _handles(siblings.inOrder())
 
     def children(self, handle: int) -> tuple[int, ...]:
         """
         Handles of all objects in another one, by name and index.
         """
-        return _handles(self.handles.look(handle).below())
+        return _handles(self._object(handle).below())
 
     def parent(self, handle: int) -> int:
         """
@@ -155,7 +155,7 @@ class ObjectTree:
 
         @raise NotExist: for the root.
         """
-        above = self.handles.look(handle).parent
+        above = self._object(handle).parent
         if above is None:
             raise NotExist("the root is in nothing")
         return above.handle
@@ -164,19 +164,19 @@ class ObjectTree:
         """
         Its own name, without the index.
         """
-        return self.handles.look(handle).name
+        return self._object(handle).name
 
     def index(self, handle: int) -> int | None:
         """
         Its place among those of its name.
         """
-        return self.handles.look(handle).index
+        return self._object(handle).index
 
     def path(self, handle: int) -> str:
         """
         Its dotted name: C{nodelist.node.0}.
         """
-        return self.handles.look(handle).path
+        return self._object(handle).path
 
     def at(self, path: str) -> int:
         """
@@ -195,7 +195,7 @@ class ObjectTree:
         """
         The object's own, in order.
         """
-        return tuple(sorted(self.handles.look(handle).keys))
+        return tuple(sorted(self._object(handle).keys))
 
     def keyGet(self, handle: int, key: str) -> Value:
         """
@@ -219,7 +219,7 @@ class ObjectTree:
         """
         The whole dotted name.
         """
-        owner = self.handles.look(handle)
+        owner = self._object(handle)
         names.checkComponent(key)
         return owner.prefix + key
 
@@ -282,14 +282,14 @@ class ObjectTree:
         The only keys the object may get from now on, each with the type that it
         must have, or L{None}; or L{None} for any.
         """
-        self.handles.look(handle).allowedKeys = keys
+        self._object(handle).allowedKeys = keys
 
     def validObjects(self, handle: int, objects: Collection[str] | None) -> None:
         """
         The names of the only objects that may be made in the object; or L{None}
         for any.
         """
-        self.handles.look(handle).allowedObjects = objects
+        self._object(handle).allowedObjects = objects
 
     def validate(
         self, target: int | str, check: Check, *, prefix: bool = False
@@ -304,7 +304,7 @@ class ObjectTree:
         @param prefix: names begin with the target.
         """
         if isinstance(target, int):
-            return self._rules.validateObject(self.handles.look(target), check)
+            return self._rules.validateObject(self._object(target), check)
         return self._rules.validate(target, check, prefix=prefix)
 
     # Who wants to know.
@@ -327,7 +327,7 @@ class ObjectTree:
             L{ObjectChange}s as well.
         """
         if isinstance(target, int):
-            owner = self.handles.look(target)
+            owner = self._object(target)
             return self._trackers.addTo(owner, callback, kinds, deep=prefix)
         return self._trackers.add(target, callback, kinds, prefix=prefix)
 
@@ -379,6 +379,16 @@ class ObjectTree:
         self.handles.destroy(gone.handle)
 
     # Steps.
+
+    def _object(self, handle: int) -> TreeObject:
+        """
+        @raise BadHandle: it is of no object, or of one that is gone, though a
+            transaction may bring it back.
+        """
+        found = self.handles.look(handle)
+        if not found.alive:
+            raise BadHandle(f"{handle:#x} is destroyed")
+        return found
 
     def _owner(self, name: str) -> TreeObject:
         """
