@@ -436,6 +436,11 @@ class Builder:
             path,
             uids=self._identities("uidgid.uid", "user", host.userId),
             gids=self._identities("uidgid.gid", "group", host.groupId),
+            slowReader=self._top.text("corotwist.slow_reader") or "",
+            pauseSeconds=self._top.number("corotwist.pause_limit") / 1000,
+            clientBytes=self._top.number("corotwist.client_queue"),
+            spillBytes=self._top.number("corotwist.spill_limit"),
+            memoryBytes=self._top.number("corotwist.memory_limit"),
         )
 
     def _identities(

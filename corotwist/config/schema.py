@@ -517,6 +517,36 @@ _OURS: Final = (
         change=Change.IDENTITY,
     ),
     Row("corotwist.ipc_socket", Text("path"), None, "UNIX socket for clients"),
+    Row(
+        "corotwist.slow_reader",
+        Choice(("pause-senders", "disconnect", "spill")),
+        "pause-senders",
+        "what happens when a client reads more slowly than others send to it",
+    ),
+    Row(
+        "corotwist.pause_limit",
+        Whole(100, 3_600_000, "ms"),
+        10_000,
+        "how long senders wait for one slow client, which is then cut off",
+    ),
+    Row(
+        "corotwist.client_queue",
+        Whole(1 << 20, 1 << 40, "bytes"),
+        32 << 20,
+        "what waits for one client in memory at most",
+    ),
+    Row(
+        "corotwist.spill_limit",
+        Whole(0, 1 << 40, "bytes"),
+        256 << 20,
+        "what waits for one client in a file at most, with `spill`",
+    ),
+    Row(
+        "corotwist.memory_limit",
+        Whole(16 << 20, 1 << 40, "bytes"),
+        512 << 20,
+        "what waits from and for all clients together at most",
+    ),
     _running(
         "corotwist.strict",
         Switch(),

@@ -121,7 +121,7 @@ class IpcSettings:
         C{"spill"}.
     @ivar pauseSeconds: how long senders wait for one reader at most.
     @ivar clientBytes: what waits for one client at most.
-    @ivar spillBytes: what waits for one client on disk besides, at most.
+    @ivar spillBytes: what waits for one client in a file, at most.
     @ivar spillDirectory: where; L{None} for nowhere.
     @ivar memoryBytes: what waits from and for all clients together, at most.
     """

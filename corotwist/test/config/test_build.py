@@ -106,6 +106,29 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual((totem.ttl, totem.broadcast), (4, False))
         self.assertEqual(totem.bindAddress, ip_address("10.0.0.1"))
 
+    def test_slowReaders(self) -> None:
+        """
+        What happens with slow readers, and what may wait, is configured; times
+        come in milliseconds.  (A52, A109)
+        """
+        text = conf(
+            cipher=SEALED,
+            rest="corotwist {\nipc_socket: /s\nslow_reader: spill\n"
+            "pause_limit: 2500\nclient_queue: 4194304\nspill_limit: 0\n"
+            "memory_limit: 33554432\n}",
+        )
+        self.assertEqual(
+            built(text).usable().ipc,
+            IpcSettings(
+                "/s",
+                slowReader="spill",
+                pauseSeconds=2.5,
+                clientBytes=4 << 20,
+                spillBytes=0,
+                memoryBytes=32 << 20,
+            ),
+        )
+
     def test_paths(self) -> None:
         """
         Relative paths count from the file that names them.
