@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from corotwist.config.tracking import ALL, Change
+from corotwist.config.tracking import ALL
 from corotwist.config.values import Value, string, u8, u32
 from corotwist.engines.keyspace import Condition
 from corotwist.engines.replicated import PENDING_WRITES, ReplicatedKeysEngine
@@ -170,7 +170,7 @@ class WritingTests(ReplicatedTestCase):
         """
         A tracker on another node sees old and new value (E12, A18).
         """
-        seen: list[Change] = []
+        seen: list[Any] = []
         self.net.nodes[3].manager.database.map.track(
             "cluster.", ALL, seen.extend, prefix=True
         )

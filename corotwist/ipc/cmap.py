@@ -1,0 +1,365 @@
+"""
+The configuration map for local clients: the commands, the answers, the
+notifications.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.protocols import amp
+
+from corotwist.config.tracking import ChangeKind
+from corotwist.config.values import Value
+from corotwist.engines.entries import (
+    Entry,
+    Reader,
+    chunks,
+    packChange,
+    packEntry,
+    typedValue,
+)
+from corotwist.engines.keyspace import ANYWAY, Condition, IConfigurationMap
+from corotwist.errors import Exists, InvalidParameter, NoSpace, NotExist
+from corotwist.ipc.channel import Box
+from corotwist.ipc.wire import ERRORS, PART_BYTES, Unsigned
+
+# Of one client at a time.
+ITERATIONS: Final = 16
+TRACKERS: Final = 1024
+# In the kinds of a tracker: of all names that begin so.
+PREFIX: Final = 8
+
+_KINDS: Final = ChangeKind.ADD | ChangeKind.MODIFY | ChangeKind.DELETE
+_DIGITS: Final = 20
+
+
+class Signed(amp.Argument):
+    """
+    A whole number of 64 bits in decimal digits, with a minus sign or without.
+    """
+
+    def fromString(self, inString: bytes) -> int:
+        digits = inString.removeprefix(b"-")
+        if digits.isdigit() and len(digits) <= _DIGITS:
+            number = int(inString)
+            if -1 << 63 <= number < 1 << 63:
+                return number
+        raise InvalidParameter(f"{inString[:24]!r} is no number of 64 bits")
+
+    def toString(self, inObject: int) -> bytes:
+        return b"%d" % inObject
+
+
+class Name(amp.Argument):
+    """
+    The name of a key, or of a map.
+    """
+
+    def fromString(self, inString: bytes) -> str:
+        return inString.decode(errors="surrogateescape")
+
+    def toString(self, inObject: str) -> bytes:
+        return inObject.encode(errors="surrogateescape")
+
+
+_KEY: Final[list[tuple[bytes, amp.Argument]]] = [(b"map", Name()), (b"name", Name())]
+_VALUE: Final[list[tuple[bytes, amp.Argument]]] = [
+    (b"type", Unsigned(8)),
+    (b"value", amp.String()),
+]
+_CONDITION: Final[list[tuple[bytes, amp.Argument]]] = [
+    (b"expected", amp.String(optional=True)),
+    (b"version", Unsigned(64, optional=True)),
+]
+
+
+# From the client.
+
+
+class Get(amp.Command):
+    """
+    Read a key.
+    """
+
+    commandName = b"cmap.get"
+    arguments = _KEY
+    response = [*_VALUE, (b"version", Unsigned(64))]
+    errors = ERRORS
+
+
+class Set(amp.Command):
+    """
+    Write a key, if it is as expected.
+    """
+
+    commandName = b"cmap.set"
+    arguments = [*_KEY, *_VALUE, *_CONDITION]
+    response = [(b"version", Unsigned(64))]
+    errors = ERRORS
+
+
+class Delete(amp.Command):
+    """
+    Delete a key, if it is as expected.
+    """
+
+    commandName = b"cmap.delete"
+    arguments = [*_KEY, *_CONDITION]
+    errors = ERRORS
+
+
+class Adjust(amp.Command):
+    """
+    Add to a whole number.
+    """
+
+    commandName = b"cmap.adjust"
+    arguments = [*_KEY, (b"step", Signed())]
+    response = _VALUE
+    errors = ERRORS
+
+
+class Iterate(amp.Command):
+    """
+    Begin to read the keys that begin so, as they are now.
+    """
+
+    commandName = b"cmap.iterate"
+    arguments = [
+        (b"map", Name()),
+        (b"prefix", Name()),
+        (b"iteration", Unsigned(32)),
+    ]
+    response = [(b"entries", amp.String()), (b"more", amp.Boolean())]
+    errors = ERRORS
+
+
+class Next(amp.Command):
+    """
+    Go on reading.
+    """
+
+    commandName = b"cmap.next"
+    arguments = [(b"iteration", Unsigned(32))]
+    response = [(b"entries", amp.String()), (b"more", amp.Boolean())]
+    errors = ERRORS
+
+
+class End(amp.Command):
+    """
+    Read no more.
+    """
+
+    commandName = b"cmap.end"
+    arguments = [(b"iteration", Unsigned(32))]
+    errors = ERRORS
+
+
+class Track(amp.Command):
+    """
+    Be told of changes.
+    """
+
+    commandName = b"cmap.track"
+    arguments = [*_KEY, (b"kinds", Unsigned(8)), (b"tracker", Unsigned(32))]
+    errors = ERRORS
+
+
+class Untrack(amp.Command):
+    """
+    Be told no more.
+    """
+
+    commandName = b"cmap.untrack"
+    arguments = [(b"tracker", Unsigned(32))]
+    errors = ERRORS
+
+
+# To the client.
+
+
+class Changed(amp.Command):
+    """
+    Changes that belong together, or, with C{more}, a part of them.
+    """
+
+    commandName = b"cmap.changed"
+    arguments = [
+        (b"tracker", Unsigned(32)),
+        (b"changes", amp.String()),
+        (b"more", amp.Boolean()),
+    ]
+    requiresAnswer = False
+
+
+Answer = dict[str, Any]
+Told = Sequence[Any]
+
+
+def packCondition(condition: Condition) -> Answer:
+    """
+    A condition as arguments.
+    """
+    found: Answer = {}
+    if condition.checked:
+        found["expected"] = packEntry("", condition.value)[1:]
+    if condition.version is not None:
+        found["version"] = condition.version
+    return found
+
+
+def _condition(expected: bytes | None = None, version: int | None = None) -> Condition:
+    if expected is None and version is None:
+        return ANYWAY
+    value = None if expected is None else Reader(expected).value()
+    return Condition(expected is not None, value, version)
+
+
+def changeBoxes(command: type[amp.Command], tracker: int, told: Told) -> Iterator[Box]:
+    """
+    Changes as notifications.
+    """
+    pieces = list(chunks(map(packChange, told), PART_BYTES))
+    for number, piece in enumerate(pieces, 1):
+        yield {
+            amp.COMMAND: command.commandName,
+            b"tracker": b"%d" % tracker,
+            b"changes": piece,
+            b"more": b"True" if number < len(pieces) else b"False",
+        }
+
+
+class ConfigurationMapLocator(amp.CommandLocator):
+    """
+    What one client may ask of the configuration map.
+    """
+
+    def __init__(self, keys: IConfigurationMap, connection: Any) -> None:
+        super().__init__()
+        self._keys = keys
+        self._connection = connection
+
+    @property
+    def _holdings(self) -> Any:
+        return self._connection.private["cmap"]
+
+    # Keys.
+
+    @Get.responder
+    def _get(self, map: str, name: str) -> Answer:  # noqa: A002
+        value, version = self._keys.get(map, name)
+        return {**_valued(value), "version": version}
+
+    @Set.responder
+    def _set(
+        self,
+        map: str,  # noqa: A002
+        name: str,
+        *,
+        type: int,  # noqa: A002
+        value: bytes,
+        **condition: Any,
+    ) -> Deferred[Answer]:
+        wanted = _condition(**condition)
+        written = self._keys.set(map, name, typedValue(type, value), wanted)
+        return written.addCallback(lambda number: {"version": number})
+
+    @Delete.responder
+    def _delete(
+        self,
+        map: str,  # noqa: A002
+        name: str,
+        **condition: Any,
+    ) -> Deferred[Answer]:
+        wanted = _condition(**condition)
+        return self._keys.set(map, name, None, wanted).addCallback(_nothing)
+
+    @Adjust.responder
+    def _adjust(self, map: str, name: str, step: int) -> Deferred[Answer]:  # noqa: A002
+        return self._keys.adjust(map, name, step).addCallback(_valued)
+
+    # Iterating.
+
+    @Iterate.responder
+    def _iterate(self, map: str, prefix: str, iteration: int) -> Answer:  # noqa: A002
+        under = self._holdings.iterations
+        if iteration in under:
+            raise Exists(f"iteration {iteration} is under way")
+        if len(under) >= ITERATIONS:
+            raise NoSpace(f"{ITERATIONS} iterations are under way")
+        entries = self._keys.items(map, prefix)
+        under[iteration] = _Pieces(entries)
+        return self._next(iteration)
+
+    @Next.responder
+    def _next(self, iteration: int) -> Answer:
+        under = self._holdings.iterations
+        if iteration not in under:
+            raise NotExist(f"no iteration {iteration}")
+        entries, more = under[iteration].next()
+        if not more:
+            del under[iteration]
+        return {"entries": entries, "more": more}
+
+    @End.responder
+    def _end(self, iteration: int) -> Answer:
+        if self._holdings.iterations.pop(iteration, None) is None:
+            raise NotExist(f"no iteration {iteration}")
+        return {}
+
+    # Tracking.
+
+    @Track.responder
+    def _track(self, map: str, name: str, kinds: int, tracker: int) -> Answer:  # noqa: A002
+        trackers = self._holdings.trackers
+        if tracker in trackers:
+            raise Exists(f"tracker {tracker} is in use")
+        if len(trackers) >= TRACKERS:
+            raise NoSpace(f"{TRACKERS} trackers are in use")
+        if not kinds & _KINDS or kinds & ~(_KINDS | PREFIX):
+            raise InvalidParameter("kinds are 1, 2 and 4, and 8 for a prefix")
+
+        def told(changes: Told) -> None:
+            for box in changeBoxes(Changed, tracker, changes):
+                self._connection.notify(box)
+
+        trackers[tracker] = self._keys.track(
+            map, name, ChangeKind(kinds & _KINDS), told, prefix=bool(kinds & PREFIX)
+        )
+        return {}
+
+    @Untrack.responder
+    def _untrack(self, tracker: int) -> Answer:
+        following = self._holdings.trackers.pop(tracker, None)
+        if following is None:
+            raise NotExist(f"no tracker {tracker}")
+        following.stop()
+        return {}
+
+
+class _Pieces:
+    """
+    Entries, taken as many at a time as fit into one answer.
+    """
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._chunks = chunks((packEntry(*entry) for entry in entries), PART_BYTES)
+        self._first = next(self._chunks, b"")
+
+    def next(self) -> tuple[bytes, bool]:
+        """
+        The next ones, and whether there are more.
+        """
+        taken = self._first
+        following = next(self._chunks, None)
+        self._first = following or b""
+        return taken, following is not None
+
+
+def _valued(value: Value) -> Answer:
+    return {"type": int(value.kind), "value": value.raw()}
+
+
+def _nothing(_: object) -> Answer:
+    return {}
