@@ -14,17 +14,18 @@ from typing import Any, Final
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.logger import ILogObserver, Logger
+from twisted.logger import ILogObserver, Logger, globalLogPublisher
 from twisted.python import usage
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
-from corotwist import logs
 from corotwist.config.build import Built, Environment, fromReading, load
 from corotwist.config.corosyncconf import parse
 from corotwist.config.host import Machine
 from corotwist.config.settings import NodeSettings
 from corotwist.errors import CorotwistError
+from corotwist.logs.choice import Choice, choose
+from corotwist.logs.keeper import Crashes, Keeper
 from corotwist.node import Node, makeStorage
 from corotwist.recording import RecordedStorage, Recorder
 from corotwist.tools.keygen import loadKey
@@ -148,24 +149,18 @@ class Options(usage.Options):
 
     def _chooseLog(self) -> None:
         """
-        Unless twistd was told otherwise, log lines go where the configuration
-        says.  A daemon has no terminal, and twistd a file of its own.
+        A log file that cannot be opened is told while there is a terminal.
         """
-        self["observer"] = None
+        self["log"] = None
         settings, twistd = self["settings"], self.parent
         if settings is None or twistd is None or "nodaemon" not in twistd:
             return
-        if any(twistd.get(name) for name in ("logger", "logfile", "syslog")):
-            return
-        terminal = sys.stderr if twistd["nodaemon"] else None
         try:
-            observer = logs.observer(settings.log, terminal)
+            self["log"] = choose(settings, twistd)
         except OSError as error:
             raise SystemExit(
-                f"corosync: {settings.log.file}: {error.strerror or error}"
+                f"corosync: {error.filename}: {error.strerror or error}"
             ) from error
-        if terminal is not None or settings.log.file is not None:
-            self["observer"] = observer
 
 
 def report(built: Built) -> None:
@@ -201,7 +196,7 @@ def useRisingTime(reactor: Any) -> None:
 
 class NotStarted(CorotwistError):
     """
-    The log says why.
+    Why, in a sentence: twistd shows the beginning to whoever typed the command.
     """
 
 
@@ -219,15 +214,18 @@ class Daemon(MultiService):
         self._private: str | None = None
         self._recorder: Recorder | None = None
         self._stopping = False
-        self._failed = False
+        self._failed = ""
+        choice: Choice | None = options["log"]
+        self.keeper = None if choice is None else Keeper(choice.logs, reactor)
 
     def setServiceParent(self, parent: Any) -> None:
         """
         An application takes its log observer along as a component.
         """
-        observer = self._options["observer"]
-        if observer is not None and isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, observer)
+        choice: Choice | None = self._options["log"]
+        ours = choice is not None and choice.observing
+        if choice is not None and ours and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, choice.logs)
         super().setServiceParent(parent)
 
     def startService(self) -> None:
@@ -236,21 +234,34 @@ class Daemon(MultiService):
         """
         useRisingTime(self._reactor)
         settings = self._options["settings"] or self._alone()
+        self._startLog(settings)
         for warning in self._options["warnings"]:
             self._log.warn("{warning}", warning=str(warning))
         try:
             self._startNode(settings)
         except CorotwistError as error:
             self._log.critical("The node cannot start: {error}", error=str(error))
-            self._failed = True
+            self._failed = str(error)
         if self._failed:
             # There is no reactor yet that could be stopped.
             self._removePrivate()
             if self._isBackground():
                 # Whoever typed the command waits for word from its grandchild,
                 # and gets it for an exception only.
-                raise NotStarted("the node cannot start")
+                raise NotStarted(self._failed)
             raise SystemExit(FAILED)
+
+    def _startLog(self, settings: NodeSettings) -> None:
+        """
+        We are the process that runs the node, and so the one that writes.
+        """
+        choice: Choice | None = self._options["log"]
+        if choice is None or self.keeper is None:
+            return
+        if not choice.observing:
+            globalLogPublisher.addObserver(choice.logs)
+        self.keeper.start()
+        Crashes(settings.totem.stateDirectory, settings.totem.nodeid).watch()
 
     def _isBackground(self) -> bool:
         twistd = self._options.parent
@@ -312,26 +323,29 @@ class Daemon(MultiService):
             self._log.critical("The node cannot start: {reason}", reason=reason)
         else:
             self._log.failure("The node cannot start", failure=failure)
-        self._stopProcess()
+        self._stopProcess(failure.getErrorMessage())
 
     def _ended(self, reason: str) -> None:
         self._log.critical("The node stops: {reason}", reason=reason)
-        self._stopProcess()
+        if self.keeper is not None:
+            self.keeper.dump(reason).addErrback(lambda _: None)
+        self._stopProcess(reason)
 
-    def _stopProcess(self) -> None:
+    def _stopProcess(self, reason: str) -> None:
         """
         Stop, in order, and let the exit status tell that it was not asked for.
         """
         if self._failed or self._stopping:
             return
-        self._failed = True
+        self._failed = reason or "for no reason"
         if self._reactor.running:
             # The last thing that runs: twistd itself always reports success.
-            atexit.register(_fail)
+            atexit.register(self._fail)
             self._reactor.callLater(0, self._reactor.stop)
 
-
-def _fail() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(FAILED)
+    def _fail(self) -> None:
+        if self.keeper is not None:
+            self.keeper.logs.stop()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(FAILED)

@@ -16,6 +16,7 @@ from corotwist.config.document import Reading
 from corotwist.config.keys import keysOf
 from corotwist.config.loader import read
 from corotwist.config.localnode import IHost
+from corotwist.config.loglines import logSettings
 from corotwist.config.nodelist import NodeList
 from corotwist.config.places import (
     LONGEST_SOCKET_PATH_BYTES,
@@ -26,7 +27,6 @@ from corotwist.config.schema import LEAST_HOLD, LEAST_TIME
 from corotwist.config.settings import (
     Address,
     IpcSettings,
-    LogSettings,
     NodeEntry,
     NodeSettings,
     QuorumSettings,
@@ -180,7 +180,7 @@ class Builder:
         key = self._key(entries)
         quorum = self._quorum(own, entries)
         ipc = self._ipc()
-        log = self._log()
+        log = logSettings(self.checked)
         if own is None or self.checked.problems:
             return None
         totem = self._totem(own, entries, key, derived)
@@ -457,17 +457,6 @@ class Builder:
             else:
                 numbers.add(number)
         return frozenset(numbers)
-
-    def _log(self) -> LogSettings:
-        top = self._top
-        toFile, file = top.flag("logging.to_logfile"), self._path("logging.logfile")
-        if toFile and file is None:
-            self._wrong(top, "logging.to_logfile", "needs 'logfile: PATH'")
-        return LogSettings(
-            toStderr=top.flag("logging.to_stderr"),
-            file=file if toFile else None,
-            debug=top.value("logging.debug") not in ("off", "no"),
-        )
 
     def _path(self, option: str) -> str | None:
         """

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from attrs import frozen
 
 from corotwist.config.settings import Address
+from corotwist.logs.levels import parseTraces
 
 Value = int | float | str | bool | Address
 
@@ -111,6 +112,20 @@ class Switch:
 
     def describe(self) -> str:
         return "yes, no"
+
+
+@frozen
+class Traces:
+    """
+    A set of trace levels.
+    """
+
+    def parse(self, text: str) -> str:
+        parseTraces(text)
+        return text
+
+    def describe(self) -> str:
+        return "all, none, numbers and names of levels"
 
 
 @frozen

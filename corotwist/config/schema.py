@@ -20,9 +20,11 @@ from corotwist.config.kinds import (
     Numeric,
     Switch,
     Text,
+    Traces,
     Value,
     Whole,
 )
+from corotwist.logs.levels import FACILITIES
 
 # The largest of corosync's u32, and what clients may take for negative.
 U32: Final = (1 << 32) - 1
@@ -415,45 +417,67 @@ _PRIORITIES: Final = Choice(
     ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 )
 _DEBUG: Final = Choice(("off", "on", "trace", "no", "yes"))
-_SUBSYSTEMS: Final = Choice(
-    (
-        *("MAIN", "SERV", "CPG", "CMAP", "CFG", "QUORUM", "VOTEQ", "TOTEM", "KNET"),
-        *("SYNC", "WD", "MON", "PLOAD", "YKD", "STATS", "APIDEF", "QB", "QDEVICE"),
+_FORMATS: Final = Choice(("text", "json"))
+
+
+def _logging(section: str, *, whole: bool = False) -> tuple[Row, ...]:
+    """
+    What may be said of the whole log and of a part of it.  A part has no
+    defaults: what it does not say it has from the whole.
+    """
+
+    def row(option: str, kind: Kind, default: Value, meaning: str) -> Row:
+        given = default if whole else None
+        return _running(f"{section}.{option}", kind, given, meaning)
+
+    return (
+        row("to_stderr", Switch(), True, "write lines to the terminal (`-n`)"),
+        row("stderr_priority", _PRIORITIES, "info", "least urgent on the terminal"),
+        row("to_logfile", Switch(), False, "write lines to `logfile`"),
+        _running(f"{section}.logfile", Text("path"), None, "the file of `to_logfile`"),
+        row("logfile_priority", _PRIORITIES, "info", "least urgent in the file"),
+        row("logfile_format", _FORMATS, "text", "`json`: one object a line"),
+        row("to_syslog", Switch(), True, "tell the syslog of this machine"),
+        row("syslog_priority", _PRIORITIES, "info", "least urgent in the syslog"),
+        row("syslog_facility", Choice(FACILITIES), "daemon", "of syslog"),
+        row("to_journal", Switch(), False, "tell systemd's journal, with fields"),
+        row("journal_priority", _PRIORITIES, "info", "least urgent in the journal"),
+        row(
+            "debug",
+            _DEBUG,
+            "off",
+            "everything, whatever the priorities; `trace`: and all trace levels",
+        ),
+        row("trace", Traces(), "none", "trace levels to switch on"),
     )
-)
+
 
 _LOGGING: Final = (
-    _running("logging.to_logfile", Switch(), False, "write lines to `logfile`"),
-    _running("logging.logfile", Text("path"), None, "the file of `to_logfile`"),
-    _running("logging.to_stderr", Switch(), True, "write lines to the terminal (`-n`)"),
-    _running("logging.debug", _DEBUG, "off", "more lines; `trace` counts as `on`"),
-    _idle("logging.to_syslog", Switch(), True, "use twistd's `--syslog`"),
-    _idle("logging.timestamp", Choice(("hires", "on", "off")), "hires", "always hires"),
-    _idle("logging.fileline", Switch(), False, "source line"),
-    _idle("logging.function_name", Switch(), False, "function"),
-    _idle("logging.blackbox", Switch(), True, "flight recorder"),
-    _idle("logging.logfile_priority", _PRIORITIES, "info", "see `debug`"),
-    _idle("logging.syslog_priority", _PRIORITIES, "info", "of syslog"),
-    _idle("logging.syslog_facility", Text(), "daemon", "of syslog"),
+    *_logging("logging", whole=True),
+    _running("logging.stderr_format", _FORMATS, "text", "of the terminal's lines"),
+    _running(
+        "logging.timestamp",
+        Choice(("hires", "on", "off")),
+        "hires",
+        "time in lines for people; `hires` has milliseconds",
+    ),
+    _running("logging.fileline", Switch(), False, "source file and line"),
+    _running("logging.function_name", Switch(), False, "the function"),
+    _running("logging.blackbox", Switch(), True, "keep a flight recorder"),
     _idle("logging.to_file", Switch(), None, "obsolete"),
     _idle("logging.syslog_level", Text(), None, "obsolete"),
-    *(
-        row
-        for section in ("logging.logger_subsys", "logging.logging_daemon")
-        for row in (
-            _idle(f"{section}.to_stderr", Switch(), None, "override for a part"),
-            _idle(f"{section}.to_logfile", Switch(), None, "override for a part"),
-            _idle(f"{section}.to_syslog", Switch(), None, "override for a part"),
-            _idle(f"{section}.logfile", Text("path"), None, "override for a part"),
-            _idle(f"{section}.logfile_priority", _PRIORITIES, None, "override"),
-            _idle(f"{section}.syslog_priority", _PRIORITIES, None, "override"),
-            _idle(f"{section}.syslog_facility", Text(), None, "override for a part"),
-            _idle(f"{section}.debug", _DEBUG, None, "override for a part"),
-        )
+    *_logging("logging.logger_subsys"),
+    _running("logging.logger_subsys.subsys", Text("subsystem"), None, "the part meant"),
+    *_logging("logging.logging_daemon"),
+    _running(
+        "logging.logging_daemon.subsys", Text("subsystem"), None, "the part meant"
     ),
-    _idle("logging.logger_subsys.subsys", _SUBSYSTEMS, None, "the part meant"),
-    _idle("logging.logging_daemon.subsys", Text(), None, "the part meant"),
-    _idle("logging.logging_daemon.name", Text(), None, "the program meant"),
+    _running(
+        "logging.logging_daemon.name",
+        Text("program"),
+        None,
+        "whose settings these are; ours with `corosync`",
+    ),
 )
 
 _SYSTEM: Final = (

@@ -122,7 +122,6 @@ class IpcSettings:
     @ivar pauseSeconds: how long senders wait for one reader at most.
     @ivar clientBytes: what waits for one client at most.
     @ivar spillBytes: what waits for one client in a file, at most.
-    @ivar spillDirectory: where; L{None} for nowhere.
     @ivar memoryBytes: what waits from and for all clients together, at most.
     """
 
@@ -133,8 +132,34 @@ class IpcSettings:
     pauseSeconds: float = 10.0
     clientBytes: int = 32 << 20
     spillBytes: int = 256 << 20
-    spillDirectory: str | None = None
     memoryBytes: int = 512 << 20
+
+
+@frozen
+class LogPart:
+    """
+    What one subsystem logs, and where to.
+
+    Priorities are corosync's words; each target takes what is as urgent or more.
+
+    @ivar file: a path, or L{None}.
+    @ivar fileFormat: C{"text"} or C{"json"}.
+    @ivar debug: every target takes everything but trace points.
+    @ivar trace: trace levels that are on, and that every target takes.
+    """
+
+    toStderr: bool = True
+    toSyslog: bool = False
+    toJournal: bool = False
+    file: str | None = None
+    fileFormat: str = "text"
+    stderrPriority: str = "info"
+    filePriority: str = "info"
+    syslogPriority: str = "info"
+    journalPriority: str = "info"
+    facility: str = "daemon"
+    debug: bool = False
+    trace: frozenset[int] = frozenset()
 
 
 @frozen
@@ -142,12 +167,19 @@ class LogSettings:
     """
     Where log lines go.
 
-    @ivar file: a path, or L{None}.
+    @ivar rest: of every subsystem that is not in C{parts}.
+    @ivar parts: of subsystems, by their names.
+    @ivar timestamp: of lines for people: C{"hires"}, C{"on"} or C{"off"}.
+    @ivar recorder: is there a flight recorder?
     """
 
-    toStderr: bool = True
-    file: str | None = None
-    debug: bool = False
+    rest: LogPart = LogPart()
+    parts: tuple[tuple[str, LogPart], ...] = ()
+    timestamp: str = "hires"
+    fileline: bool = False
+    functionName: bool = False
+    stderrFormat: str = "text"
+    recorder: bool = True
 
 
 @frozen

@@ -16,7 +16,10 @@ from attrs import frozen
 import corotwist
 
 PACKAGE: Final = Path(corotwist.__file__).parent
-VALUES: Final = ("errors", "interfaces", "config.settings", "totem.membership")
+VALUES: Final = (
+    *("errors", "interfaces", "config.settings", "totem.membership"),
+    "logs.tracing",
+)
 # The keys of a node: what they are, and what is told of them.
 KEYS: Final = ("config.values", "config.tracking", "config.names")
 SHELL: Final = ("transport", "sockets", "udp", "udpu", "service", "storage")
@@ -30,11 +33,13 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "budget": ("errors",),
     "interfaces": ("totem.membership",),
     "handles": ("errors",),
-    "logs": ("errors", "config.settings"),
+    "logs": ("errors", "config.settings", ""),  # Where our sources are.
+    "logs.keeper": ("logs", "errors", "interfaces", "config.settings"),
+    "logs.keys": ("logs", "config"),
     "plugin": ("interfaces", "errors"),
     "directory": ("errors",),
     "components": ("interfaces", "errors", "plugin", "directory", "config.formats"),
-    "config": ("errors", "interfaces", "plugin", "handles"),
+    "config": ("errors", "interfaces", "plugin", "handles", "logs.levels", "logs.tags"),
     "config.settings": (),
     "totem": ("errors", "config.settings"),
     **{f"totem.{name}": ("totem", *VALUES) for name in SHELL},

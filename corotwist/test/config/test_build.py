@@ -10,6 +10,7 @@ from corotwist.config.build import fromReading
 from corotwist.config.corosyncconf import parse
 from corotwist.config.settings import (
     IpcSettings,
+    LogPart,
     LogSettings,
     NodeEntry,
     QuorumSettings,
@@ -51,7 +52,7 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(totem.netmtu, 1500)
         self.assertIsNone(totem.key)
         self.assertIsNone(totem.multicastAddress)
-        self.assertEqual(found.log, LogSettings())
+        self.assertEqual(found.log, LogSettings(LogPart(toSyslog=True)))
         self.assertEqual(found.configVersion, 0)
 
     def test_oneNode(self) -> None:
@@ -142,7 +143,7 @@ class SettingsTests(SynchronousTestCase):
         found = outcome.usable()
         self.assertEqual(found.totem.stateDirectory, "/etc/cluster/state")
         self.assertEqual(found.ipc, IpcSettings("/etc/cluster/s"))
-        self.assertEqual(found.log, LogSettings(False, "/etc/cluster/log", True))
+        self.assertEqual(found.log.rest.file, "/etc/cluster/log")
 
     def test_socketPathTooLong(self) -> None:
         """

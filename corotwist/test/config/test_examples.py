@@ -77,7 +77,7 @@ class ExampleTests(SynchronousTestCase):
         """
         settings = self.load("encrypted-three-nodes.conf").usable()
         self.assertEqual(settings.totem.key, KEY)
-        self.assertEqual(settings.log.file, "/var/log/corotwist.log")
+        self.assertEqual(settings.log.rest.file, "/var/log/corotwist.log")
 
     def test_mixed(self) -> None:
         """

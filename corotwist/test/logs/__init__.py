@@ -1,0 +1,3 @@
+"""
+The log, part by part.
+"""
