@@ -145,8 +145,14 @@ class Daemon(ProcessProtocol):
     @ivar orderly: did it end because it was asked to, and without a fault?
     """
 
-    def __init__(self, plan: Plan, nodeid: int) -> None:
+    def __init__(self, plan: Plan, nodeid: int, python: str | None = None) -> None:
+        """
+        @param python: an interpreter with corotwist installed; by default the
+            one that runs this very package.
+        """
         self.nodeid = nodeid
+        self._python = python or sys.executable
+        self._environment = _bare() if python else _environment()
         self.socket = str(plan.directory / f"node{nodeid}.sock")
         self.pid: int | None = None
         self.status = "was never started"
@@ -163,13 +169,17 @@ class Daemon(ProcessProtocol):
         """
         assert self.pid is None, "one process at a time"
         arguments = [
-            *(sys.executable, "-c", _RUN_TWISTD, "-n", "--pidfile="),
+            *(self._python, "-c", _RUN_TWISTD, "-n", "--pidfile="),
             *("corosync", "--config", self._configuration),
         ]
         with Path(os.devnull).open("rb") as nothing, self._log.open("ab") as log:
             descriptors = {0: nothing.fileno(), 1: log.fileno(), 2: log.fileno()}
             process = reactor.spawnProcess(
-                self, sys.executable, arguments, _environment(), childFDs=descriptors
+                self,
+                self._python,
+                arguments,
+                self._environment,
+                childFDs=descriptors,
             )
         self.pid = process.pid
         self._process = process
@@ -234,6 +244,13 @@ class Daemon(ProcessProtocol):
         """
         lines = self.logged()[-TAIL_LINES:]
         return "\n".join(f"    node {self.nodeid}| {line}" for line in lines)
+
+
+def _bare() -> dict[str, str]:
+    """
+    Nothing but what is installed can be imported.
+    """
+    return {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
 
 
 def _environment() -> dict[str, str]:

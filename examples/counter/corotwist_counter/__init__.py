@@ -1,0 +1,3 @@
+"""
+Counters that are the same on every node: an engine of a third party.
+"""

@@ -1,0 +1,1 @@
+examples/counter: an engine of a third party, with its commands, client and tests.
