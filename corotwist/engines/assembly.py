@@ -2,6 +2,7 @@
 Messages that travel in pieces, put together again.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 from attrs import define, field
@@ -18,7 +19,7 @@ OPEN_BYTES: Final = 8 * LARGEST_MESSAGE_BYTES
 
 
 @define(eq=False)
-class _Partial:
+class Partial:
     """
     What has come of one message.
 
@@ -45,7 +46,7 @@ class Assembly:
     """
 
     def __init__(self) -> None:
-        self._partials: dict[Key, _Partial] = {}
+        self._partials: dict[Key, Partial] = {}
         # By node: what is open, in the order in which it began, and its bytes
         # in the end.
         self._open: dict[int, dict[Key, int]] = {}
@@ -62,7 +63,7 @@ class Assembly:
         """
         self.drop(key)
         if 0 < total <= LARGEST_MESSAGE_BYTES:
-            self._partials[key] = _Partial(total, recipients, bound)
+            self._partials[key] = Partial(total, recipients, bound)
             self._opened(key, total)
         else:
             self.dropped += 1
@@ -108,6 +109,12 @@ class Assembly:
         for key in [key for key, p in self._partials.items() if p.bound]:
             self.drop(key)
 
+    def open(self) -> Iterator[tuple[Key, Partial]]:
+        """
+        What has begun and not ended, in the order in which it began.
+        """
+        return iter(self._partials.items())
+
     def sizeBytes(self) -> int:
         """
         How much is held.
@@ -129,7 +136,7 @@ class Assembly:
         while len(here) > OPEN_MESSAGES or self._bytes[nodeid] > OPEN_BYTES:
             self.drop(next(iter(here)))
 
-    def _taken(self, key: Key) -> _Partial | None:
+    def _taken(self, key: Key) -> Partial | None:
         partial = self._partials.pop(key, None)
         if partial is None:
             return None

@@ -31,6 +31,7 @@ from corotwist.engines.executive import (
     ProcLeave,
 )
 from corotwist.engines.executive import MOST_MEMBERS as MOST_LISTED_NODES
+from corotwist.engines.groupsstate import GroupsState
 from corotwist.engines.interfaces import (
     ATOMIC_MESSAGE_BYTES,
     LARGEST_BATCH_BYTES,
@@ -46,6 +47,7 @@ from corotwist.engines.interfaces import (
 )
 from corotwist.engines.joinlist import ByGroup, GroupTable, Round, reconcile
 from corotwist.engines.outgoing import (
+    Acceptance,
     Batch,
     Client,
     Entry,
@@ -67,7 +69,7 @@ from corotwist.errors import (
     TooBig,
     TryAgain,
 )
-from corotwist.interfaces import ICluster, IFlowGroup
+from corotwist.interfaces import ICluster, IFlowGroup, IReplaceable
 from corotwist.totem.membership import NO_RING, Configuration, Guarantee, RingId
 
 # Bytes of ours in the ring's queue above which the rest waits here, where a
@@ -99,7 +101,7 @@ class _Parked(Exception):
     """
 
 
-@implementer(IProcessGroups)
+@implementer(IProcessGroups, IReplaceable)
 class GroupsEngine(SynchronizedEngine):
     """
     A library method only checks and queues; what it asks for happens when the
@@ -178,6 +180,61 @@ class GroupsEngine(SynchronizedEngine):
         self._pump()
         return not self._locals
 
+    # Another version.
+
+    def handOver(self) -> Mapping[str, Any]:
+        state = GroupsState(
+            self._table,
+            self._knownNodes,
+            self._clients,
+            self._locals,
+            self._turns,
+            self._again,
+            self._serials,
+            self._aheadSerials,
+            self._aheadRing,
+            self._inFlight,
+            self._assembly,
+            self._counters,
+        )
+        packed = state.packed()
+        state.discharge()
+        self._adopt(GroupsState(counters=self._counters))
+        return packed
+
+    def takeOver(self, state: Mapping[str, Any], version: int) -> None:
+        """
+        In any format that L{GroupsState} reads, of whatever version.
+        """
+        found = GroupsState.unpacked(state, self.cluster.budget)
+        found.charge()
+        self._adopt(found)
+        self._askForRoom()
+
+    def _adopt(self, state: GroupsState) -> None:
+        """
+        Go on from here.
+        """
+        self._table = state.table
+        self._knownNodes = state.knownNodes
+        self._clients = state.clients
+        self._locals = state.members
+        self._memberships = sum(map(len, state.members.values()))
+        self._flows = {group: self._flowOf(group) for group in state.members}
+        self._turns = state.turns
+        self._again = state.again
+        self._serials = state.serials
+        self._aheadSerials = state.aheadSerials
+        self._ahead = len(state.aheadSerials)
+        self._aheadRing = state.aheadRing
+        self._inFlight = state.inFlight
+        self._assembly = state.assembly
+        self._counters |= state.counters
+        self._roomAsked = False
+
+    def _flowOf(self, group: bytes) -> IFlowGroup:
+        return self.cluster.flowCreate(group, partial(self._flowChanged, group))
+
     def dump(self) -> Mapping[str, Any]:
         return {
             "groups": {
@@ -229,8 +286,7 @@ class GroupsEngine(SynchronizedEngine):
         client.admit(0)
         member = LocalMember(group, client.pid, client, subscriber, slow)
         if group not in self._flows:
-            changed = partial(self._flowChanged, group)
-            self._flows[group] = self.cluster.flowCreate(group, changed)
+            self._flows[group] = self._flowOf(group)
         self._clients[id(subscriber)] = client
         client.memberships[group] = member
         self._locals.setdefault(group, {})[client.pid] = member
@@ -265,10 +321,9 @@ class GroupsEngine(SynchronizedEngine):
             member.client.admit(entry.size)
         except ServiceError as error:
             return fail(error)
-        accepted: Deferred[None] = Deferred(entry.cancel)
-        entry.accepted = accepted
+        accepted = entry.accepted = Acceptance()
         self._enqueue(member.client, entry)
-        return accepted
+        return accepted.deferred
 
     def members(self, group: bytes) -> tuple[Member, ...]:
         return self._table.members(group)
@@ -439,8 +494,8 @@ class GroupsEngine(SynchronizedEngine):
         if isinstance(error, Interrupted):
             self._counters["interrupted"] += 1
         accepted, entry.accepted = entry.accepted, None
-        if accepted is not None and not accepted.called:
-            accepted.errback(error)
+        if accepted is not None and not accepted.deferred.called:
+            accepted.deferred.errback(error)
 
     def _checkWindow(self) -> None:
         """
@@ -967,8 +1022,8 @@ def _piece(sent: int, length: int, total: int) -> Piece:
 
 def _fire(entry: Batch) -> None:
     accepted, entry.accepted = entry.accepted, None
-    if accepted is not None and not accepted.called:
-        accepted.callback(None)
+    if accepted is not None and not accepted.deferred.called:
+        accepted.deferred.callback(None)
 
 
 def _reason(number: int) -> Reason:

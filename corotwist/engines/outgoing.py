@@ -91,6 +91,26 @@ class Leave:
 
 
 @define(eq=False)
+class Acceptance:
+    """
+    Somebody waits until a batch is in the ring's queue.  It outlives the
+    engine that made it.
+
+    @ivar cancelled: he lost interest; what has not begun is not sent.
+    """
+
+    deferred: Deferred[None] = field(init=False)
+    cancelled: bool = field(default=False, init=False)
+
+    @deferred.default
+    def _new(self) -> Deferred[None]:
+        return Deferred(self._cancel)
+
+    def _cancel(self, deferred: Deferred[None]) -> None:
+        self.cancelled = True
+
+
+@define(eq=False)
 class Batch:
     """
     Messages to be multicast, and how far we are.
@@ -111,12 +131,11 @@ class Batch:
     remaining: int
     guarantee: Guarantee
     atomic: bool
-    accepted: Deferred[None] | None
+    accepted: Acceptance | None
     offset: int = 0
     sent: int = 0
     ringId: RingId = NO_RING
     interrupted: bool = False
-    cancelled: bool = False
     serial: int | None = None
 
     @property
@@ -133,11 +152,12 @@ class Batch:
         """
         return self.offset > 0 or self.sent > 0
 
-    def cancel(self, deferred: Deferred[None]) -> None:
+    @property
+    def cancelled(self) -> bool:
         """
-        The caller lost interest: what has not begun is not sent.
+        Did the caller lose interest?
         """
-        self.cancelled = True
+        return self.accepted is not None and self.accepted.cancelled
 
 
 Entry = Join | Leave | Batch
@@ -188,6 +208,14 @@ class Client:
         """
         self.queue.append(entry)
         self._hold(entry.size + ENTRY_BYTES)
+
+    def restore(self, entry: Entry) -> None:
+        """
+        Queue an entry of a client that another engine had; what it takes of
+        the budget is charged with all the others.
+        """
+        self.queue.append(entry)
+        self.waitingBytes += entry.size + ENTRY_BYTES
 
     def _hold(self, size: int) -> None:
         self.waitingBytes += size

@@ -12,10 +12,10 @@ from corotwist.engines.base import SynchronizedEngine
 from corotwist.engines.executive import QUORUM
 from corotwist.engines.interfaces import IQuorum
 from corotwist.errors import NotExist
-from corotwist.interfaces import ICluster
+from corotwist.interfaces import ICluster, IReplaceable
 
 
-@implementer(IQuorum)
+@implementer(IQuorum, IReplaceable)
 class QuorumEngine(SynchronizedEngine):
     """
     Has nothing to say to other nodes, but takes its place when they
@@ -31,6 +31,19 @@ class QuorumEngine(SynchronizedEngine):
 
     def dump(self) -> Mapping[str, Any]:
         return {"provider": self._provider or "", **self.explanation()}
+
+    # Another version.
+
+    def handOver(self) -> dict[str, Any]:
+        """
+        All that we know is in the configuration, or asked for.
+        """
+        return {"format": 1}
+
+    def takeOver(self, state: Mapping[str, Any], version: int) -> None:
+        """
+        There is nothing to take over.
+        """
 
     # For everybody on this node.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, ClassVar, Final
 
-from attrs import define
+from attrs import asdict, define
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -25,7 +25,7 @@ from corotwist.engines.interfaces import IQuorum
 from corotwist.engines.keyspace import IVoting
 from corotwist.engines.votes import Ballot, Rules, Verdict, judge
 from corotwist.errors import TryAgain
-from corotwist.interfaces import ICluster
+from corotwist.interfaces import ICluster, IReplaceable
 from corotwist.totem.membership import RingId
 
 # In NodeInfo: the quorum device, which this release does not have.
@@ -59,7 +59,7 @@ class Voter:
 _NO_VERDICT: Final = Verdict(0, 0, 0, 0, False, False, "not on a ring yet")
 
 
-@implementer(IQuorum, IVoting)
+@implementer(IQuorum, IVoting, IReplaceable)
 class VoteQuorumEngine(SynchronizedEngine):
     """
     Counts the votes of this ring, as every member of it does.
@@ -118,6 +118,51 @@ class VoteQuorumEngine(SynchronizedEngine):
                 for nodeid, voter in sorted(self._voters.items())
             },
         }
+
+    # Another version.
+
+    def handOver(self) -> dict[str, Any]:
+        """
+        What was heard and decided::
+
+            format       1
+            voters       by nodeid: votes, expected, flags, standing; our own
+                         among them
+            waiting      for all nodes
+            takenIn      one who may act was heard in this round
+            verdict      of now, and
+            published    of the last round, by the names of their fields
+            seenMembers  we were on a ring
+            followers    who is told of a verdict: the list they take
+                         themselves off
+        """
+        return {
+            "format": 1,
+            "voters": {
+                nodeid: (v.votes, v.expected, int(v.flags), v.standing.value)
+                for nodeid, v in self._voters.items()
+            },
+            "waiting": self._waiting,
+            "takenIn": self._takenIn,
+            "verdict": asdict(self._verdict),
+            "published": asdict(self._published),
+            "seenMembers": self._seenMembers,
+            "followers": self._followers,
+        }
+
+    def takeOver(self, state: Mapping[str, Any], version: int) -> None:
+        voters = {
+            nodeid: Voter(votes, expected, flags, Standing(standing))
+            for nodeid, (votes, expected, flags, standing) in state["voters"].items()
+        }
+        own = voters[self.cluster.nodeid]
+        verdict, published = Verdict(**state["verdict"]), Verdict(**state["published"])
+        self._voters, self._own = voters, own
+        self._verdict, self._published = verdict, published
+        self._waiting = state["waiting"]
+        self._takenIn = state["takenIn"]
+        self._seenMembers = state["seenMembers"]
+        self._followers = state["followers"]
 
     # For everybody on this node.
 
