@@ -194,28 +194,38 @@ def _inOrder(item: tuple[str, Any]) -> list[tuple[int, str]]:
     return [(int(p), "") if p.isdecimal() else (-1, p) for p in parts]
 
 
-def inForce(keys: Keys, running: NodeSettings, built: NodeSettings) -> NodeSettings:
+def inForce(
+    keys: Keys, running: NodeSettings, built: NodeSettings, changed: Iterable[str]
+) -> NodeSettings:
     """
     What can change while a node runs, as in C{built}; all else as it is.
 
     @param keys: all that are in the database, those of clients too.
+    @param changed: those that did: what no key of it is about stays, and may
+        have been given to the node in another way.
     """
-    quorum = evolve(
-        running.quorum,
-        expectedVotes=built.quorum.expectedVotes,
-        votes=built.quorum.votes,
-        twoNode=built.quorum.twoNode,
-    )
-    ipc = evolve(
-        running.ipc, uids=_numbered(keys, _USERS), gids=_numbered(keys, _GROUPS)
-    )
+    parts = {key.partition(".")[0] for key in changed}
+    totem, quorum, ipc = running.totem, running.quorum, running.ipc
+    if "totem" in parts:
+        totem = evolve(totem, timing=built.totem.timing)
+    if parts & {"quorum", "nodelist"}:
+        quorum = evolve(
+            quorum,
+            expectedVotes=built.quorum.expectedVotes,
+            votes=built.quorum.votes,
+            twoNode=built.quorum.twoNode,
+        )
+    if "uidgid" in parts:
+        ipc = evolve(ipc, uids=_numbered(keys, _USERS), gids=_numbered(keys, _GROUPS))
     return evolve(
         running,
-        totem=evolve(running.totem, timing=built.totem.timing),
+        totem=totem,
         ipc=ipc,
         quorum=quorum,
-        log=built.log,
-        configVersion=built.configVersion,
+        log=built.log if "logging" in parts else running.log,
+        configVersion=built.configVersion
+        if "totem" in parts
+        else running.configVersion,
         keys=tuple((key, value) for key, value in keys.items() if isOfFiles(key)),
     )
 

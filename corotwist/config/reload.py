@@ -126,10 +126,14 @@ def planReload(
     plan = _concluded(running, present, outcomes, problems)
     if plan.problems:
         return plan
-    settings = evolve(
-        plan.settings, log=built.settings.log, sources=built.settings.sources
-    )
-    return evolve(plan, settings=settings)
+    # Its relative paths count from the files they stand in.
+    log = built.settings.log if _about("logging.", plan) else running.log
+    sources = built.settings.sources
+    return evolve(plan, settings=evolve(plan.settings, log=log, sources=sources))
+
+
+def _about(prefix: str, plan: Plan) -> bool:
+    return any(one.key.startswith(prefix) for one in plan.outcomes)
 
 
 def planChange(running: NodeSettings, present: Keys, changes: Keys) -> Plan:
@@ -235,10 +239,11 @@ def _concluded(
     The keys that would be in force make sense together, or nothing changes.
     """
     if not problems:
-        keys = merged(present, _taken(outcomes))
+        taken = _taken(outcomes)
+        keys = merged(present, taken)
         built = builtFrom(keys, running)
         if built.settings is not None:
-            settings = inForce(keys, running, built.settings)
+            settings = inForce(keys, running, built.settings, taken)
             return Plan(settings, tuple(outcomes))
         problems = list(built.problems)
     return Plan(running, tuple(outcomes), tuple(problems))

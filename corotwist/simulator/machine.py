@@ -11,7 +11,7 @@ from typing import Any, Final
 from attrs import define, evolve, field, frozen
 from zope.interface import implementer
 
-from corotwist.config.build import Environment, fromReading
+from corotwist.config.build import Built, Environment, fromReading
 from corotwist.config.corosyncconf import parse
 from corotwist.config.localnode import IHost, isAddress
 from corotwist.config.settings import Address, NodeEntry, NodeSettings, Timing
@@ -167,7 +167,7 @@ class Blueprint:
 
         @raise ConfigurationError: what is wrong with the text.
         """
-        return self._read(Machine("", None, self.hosts))
+        return self._settings(Machine("", None, self.hosts))
 
     def settings(self, entry: NodeEntry) -> NodeSettings:
         """
@@ -175,11 +175,23 @@ class Blueprint:
 
         @raise ConfigurationError: what is wrong with the text.
         """
-        return self._read(Machine(entry.name, entry.addresses[0], self.hosts))
+        return self._settings(self._machine(entry))
 
-    def _read(self, machine: Machine) -> NodeSettings:
+    def read(self, entry: NodeEntry) -> Built:
+        """
+        What that machine reads while its node runs.
+        """
+        return self._read(self._machine(entry))
+
+    def _machine(self, entry: NodeEntry) -> Machine:
+        return Machine(entry.name, entry.addresses[0], self.hosts)
+
+    def _read(self, machine: Machine) -> Built:
         around = Environment(machine, {}, 0, self._loadKey, deriveKey)
-        settings = fromReading(parse(self.text, FILE), around).usable()
+        return fromReading(parse(self.text, FILE), around, (FILE,))
+
+    def _settings(self, machine: Machine) -> NodeSettings:
+        settings = self._read(machine).usable()
         if self.timing is None:
             return settings
         return evolve(settings, totem=evolve(settings.totem, timing=self.timing))

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 
+from corotwist.config.build import Built
 from corotwist.config.settings import NodeEntry, NodeSettings
 from corotwist.interfaces import IEngineMaker
 from corotwist.simulator.chance import source
@@ -49,6 +50,8 @@ class Workshop:
     @ivar configure: changes what whole nodes are told.
     @ivar makers: the engines that whole nodes choose from.
     @ivar makeRing: makes the ring of a node without services.
+    @ivar files: the texts of those machines that have another file than the
+        blueprint's.
     @ivar observed: called with every effect that a process is about to
         perform.
     """
@@ -64,6 +67,7 @@ class Workshop:
     configure: Configure
     makers: Sequence[IEngineMaker]
     makeRing: Callable[..., Ring]
+    files: dict[int, str] = field(factory=dict)
     entries: Mapping[int, NodeEntry] = field(init=False)
 
     @entries.default
@@ -85,7 +89,20 @@ class Workshop:
         """
         What a node understands of the configuration when it starts.
         """
-        return self.configure(self.blueprint.settings(self.entries[nodeid]))
+        return self.configure(self._blueprint(nodeid).settings(self.entries[nodeid]))
+
+    def _read(self, nodeid: int) -> Built:
+        """
+        What it reads while it runs: the file of now.
+        """
+        return self._blueprint(nodeid).read(self.entries[nodeid])
+
+    def _blueprint(self, nodeid: int) -> Blueprint:
+        """
+        With the file of that node's machine.
+        """
+        text = self.files.get(nodeid)
+        return evolve(self.blueprint, text=text) if text else self.blueprint
 
     def make(
         self, node: SimulatedNode, life: Life, disk: Disk | None = None
@@ -142,6 +159,7 @@ class Workshop:
             timeOfDay,
             makers=self.makers,
             ipc=partial(makeDoor, secrets),
+            read=partial(self._read, life.nodeid),
             **others,
         )
         jury = self.jury

@@ -44,6 +44,14 @@ class Nodes(Stage):
             self.jury.ended(life)
             raise
 
+    def edit(self, text: str, *nodeids: int) -> None:
+        """
+        Write another configuration file on machines, or on all when none is
+        named: their nodes read it when they start, or are told to reload.
+        """
+        for nodeid in nodeids or self.nodes:
+            self._workshop.files[nodeid] = text
+
     def double(self, nodeid: int, *, ownDisk: bool = False) -> None:
         """
         Try to start a second process on the machine of a node that is up.
