@@ -41,6 +41,7 @@ from corotwist.cstyle.cpgtypes import (
     CpgRingId,
     CpgTotemConfchgFn,
 )
+from corotwist.cstyle.dispatching import finalize
 from corotwist.cstyle.types import (
     CsError,
     results,
@@ -139,7 +140,7 @@ def cpg_model_initialize(
         connection = service_connect(path)
     except ServiceError as error:
         return CsError(error.code), None
-    return CsError.CS_OK, CpgHandle(connection, model_data, context)
+    return CsError.CS_OK, CpgHandle(connection, context, data=model_data)
 
 
 @status
@@ -147,8 +148,7 @@ def cpg_finalize(handle: CpgHandle) -> None:
     """
     Close: the process is out of its group.  Ends a L{cpg_dispatch} that waits.
     """
-    handle.connection.checkOpen()
-    handle.connection.close()
+    finalize(handle)
 
 
 @results(1)
@@ -183,7 +183,6 @@ def cpg_dispatch(handle: CpgHandle, dispatch_flags: int) -> None:
     handle is finalized, or one without waiting, which gives
     C{CS_ERR_TRY_AGAIN} when nothing is pending.
     """
-    handle.connection.checkOpen()
     handle.dispatch(dispatch_flags)
 
 

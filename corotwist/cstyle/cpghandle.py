@@ -2,25 +2,18 @@
 What a handle of C{corosync/cpg.h} stands for: one connection, in one group.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from attrs import define, field, frozen
+from attrs import define, field
+from twisted.protocols import amp
 
-from corotwist.cstyle.connection import ServiceConnection
 from corotwist.cstyle.cpgtypes import (
     CPG_MAX_NAME_LENGTH,
     CpgAddress,
     CpgModelV1Data,
     CpgRingId,
 )
-from corotwist.cstyle.types import (
-    CS_DISPATCH_ALL,
-    CS_DISPATCH_BLOCKING,
-    CS_DISPATCH_ONE_NONBLOCKING,
-    Dispatch,
-)
+from corotwist.cstyle.dispatching import ServiceHandle
 from corotwist.engines import batch as batches
 from corotwist.engines.interfaces import (
     LARGEST_MESSAGE_BYTES,
@@ -29,7 +22,6 @@ from corotwist.engines.interfaces import (
     Member,
 )
 from corotwist.errors import (
-    BadHandle,
     Exists,
     InvalidParameter,
     NameTooLong,
@@ -50,30 +42,22 @@ from corotwist.ipc.cpg import (
     decodeView,
 )
 from corotwist.ipc.outbox import UNDERWAY_BYTES, UNDERWAY_MESSAGES
-from corotwist.ipc.wire import NOTIFICATION_COST, PART_BYTES, parts
+from corotwist.ipc.wire import PART_BYTES, parts
 from corotwist.totem.membership import Guarantee
-
-Event = Callable[[], object]
 
 
 @define(eq=False)
-class CpgHandle:
+class CpgHandle(ServiceHandle):
     """
     One connection of the process, in at most one group, as in corosync.
-
-    @ivar context: whatever the program keeps there.
     """
 
-    connection: ServiceConnection
-    data: CpgModelV1Data
-    context: object = None
-    _group: bytes | None = None
-    _member: bool = False
-    _events: deque[tuple[Event, int]] = field(factory=deque)
-    _pieces: bytearray = field(factory=bytearray)
-    _underwayBytes: int = 0
-    _underwayMessages: int = 0
-    _streams: int = 0
+    data: CpgModelV1Data = field(kw_only=True)
+    _group: bytes | None = field(default=None, init=False)
+    _member: bool = field(default=False, init=False)
+    _underwayBytes: int = field(default=0, init=False)
+    _underwayMessages: int = field(default=0, init=False)
+    _streams: int = field(default=0, init=False)
 
     # Asking.
 
@@ -165,124 +149,59 @@ class CpgHandle:
 
     # Events.
 
-    def dispatch(self, flags: int) -> None:
-        """
-        See L{cpg_dispatch}.
-        """
-        try:
-            how = Dispatch(flags)
-        except ValueError:
-            raise InvalidParameter(f"there is no dispatch flag {flags}") from None
-        wait = how not in {CS_DISPATCH_ALL, CS_DISPATCH_ONE_NONBLOCKING}
-        many = how in {CS_DISPATCH_ALL, CS_DISPATCH_BLOCKING}
-        called = self._dispatchOne(wait=wait)
-        if not called and how is CS_DISPATCH_ONE_NONBLOCKING:
-            raise TryAgain("nothing is pending")
-        while called and many and not self.connection.closed:
-            called = self._dispatchOne(wait=wait)
-
-    def _dispatchOne(self, *, wait: bool) -> bool:
-        """
-        @return: was there an event?
-        """
-        while not self._events:
-            try:
-                box = self.connection.dispatch_recv(None if wait else 0)
-            except BadHandle:
-                return False  # Finalized by a callback, or another thread.
-            if box is None:
-                return False
-            self._received(box)
-        call, cost = self._events.popleft()
-        self.connection.more(bool(self._events))
-        call()
-        if not self.connection.closed:
-            self.connection.consumed(cost)
-        return True
-
-    def _received(self, box: Any) -> None:
-        name = box.get(b"_command")
+    def received(self, name: bytes, box: amp.AmpBox) -> None:
         if name == Deliver.commandName:
-            self._delivered(Deliver.parseArguments(box, None))
+            self._delivered(**Deliver.parseArguments(box, None))
         elif name == View.commandName:
-            self._viewed(View.parseArguments(box, None))
+            self._viewed(**View.parseArguments(box, None))
         elif name == RingChanged.commandName:
-            self._ringChanged(RingChanged.parseArguments(box, None))
+            self._ringChanged(**RingChanged.parseArguments(box, None))
         else:
-            self.connection.consumed(NOTIFICATION_COST)
+            super().received(name, box)
 
-    def _whole(self, data: bytes, more: bool | None) -> bytes | None:
-        self._pieces += data
-        if more:
-            return None
-        whole = bytes(self._pieces)
-        self._pieces.clear()
-        return whole
-
-    def _delivered(self, box: dict[str, Any]) -> None:
-        size = len(box["batch"])
-        batch = self._whole(box["batch"], box.get("more"))
-        if batch is None:
-            self.connection.consumed(size)
+    def _delivered(
+        self,
+        group: bytes,
+        nodeid: int,
+        pid: int,
+        *,
+        batch: bytes,
+        more: bool | None = None,
+        **others: int,
+    ) -> None:
+        size = len(batch)
+        whole = self.whole(batch, more, size)
+        if whole is None:
             return
-        sender = Member(box["nodeid"], box["pid"])
         try:
-            messages = batches.unpack(batch)
+            messages = batches.unpack(whole)
         except InvalidParameter:  # Of a broken client; nobody takes it.
             self.connection.consumed(size)
             return
         ours = self.connection.welcome
-        if sender == Member(ours.nodeid, ours.pid):
+        if (nodeid, pid) == (ours.nodeid, ours.pid):
             self._underwayMessages = max(0, self._underwayMessages - len(messages))
-            self._underwayBytes = max(0, self._underwayBytes - len(batch))
+            self._underwayBytes = max(0, self._underwayBytes - len(whole))
         deliver = self.data.cpg_deliver_fn
         for number, message in enumerate(messages):
-            self._expect(
-                deliver
-                and _Call(deliver, (self, box["group"], *_pair(sender), message)),
-                0 if number else size,
-            )
+            cost = 0 if number else size
+            self.expect(deliver, self, group, nodeid, pid, message, cost=cost)
 
-    def _viewed(self, box: dict[str, Any]) -> None:
-        data = self._whole(box["view"], box["more"])
-        if data is None:
-            self.connection.consumed(NOTIFICATION_COST)
+    def _viewed(self, group: bytes, view: bytes, part: int, *, more: bool) -> None:
+        whole = self.whole(view, more)
+        if whole is None:
             return
-        view = decodeView(box["group"], data)
+        found = decodeView(group, whole)
         ours = self.connection.welcome
-        if Member(ours.nodeid, ours.pid) in {change.member for change in view.joined}:
+        if Member(ours.nodeid, ours.pid) in {change.member for change in found.joined}:
             self._member = True
-        changed = self.data.cpg_confchg_fn
-        self._expect(
-            changed and _Call(changed, (self, view.group, *_lists(view))),
-            NOTIFICATION_COST,
-        )
+        self.expect(self.data.cpg_confchg_fn, self, group, *_lists(found))
 
-    def _ringChanged(self, box: dict[str, Any]) -> None:
-        ringId = CpgRingId(box["representative"], box["sequence"])
-        changed = self.data.cpg_totem_confchg_fn
-        self._expect(
-            changed and _Call(changed, (self, ringId, box["members"])),
-            NOTIFICATION_COST,
-        )
-
-    def _expect(self, call: "_Call | None", cost: int) -> None:
-        """
-        Have somebody called later.  What nobody wants is dealt with.
-        """
-        if call is None:
-            self.connection.consumed(cost)
-        else:
-            self._events.append((call, cost))
-
-
-@frozen
-class _Call:
-    function: Callable[..., object]
-    arguments: tuple[Any, ...]
-
-    def __call__(self) -> None:
-        self.function(*self.arguments)
+    def _ringChanged(
+        self, sequence: int, representative: int, members: tuple[int, ...]
+    ) -> None:
+        ringId = CpgRingId(representative, sequence)
+        self.expect(self.data.cpg_totem_confchg_fn, self, ringId, members)
 
 
 def _pair(member: Member) -> tuple[int, int]:

@@ -60,7 +60,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     # It reads configurations as a daemon does, and its clients are those that
     # applications have; the sockets of both are simulated.
     "simulator": (*VALUES, "plugin", "config", "totem", "engines", "ipc", "node"),
-    "cstyle": (*VALUES, "config.places", "engines.interfaces", "engines.batch", "ipc"),
+    "cstyle": (*VALUES, "config", "engines.interfaces", "engines", "ipc"),
     "tools": (
         *(*VALUES, "", "plugin", "config", "totem", "engines", "ipc", "node"),
         "simulator",
