@@ -34,6 +34,7 @@ class Commit(State):
         """
         assert ring.proposed is not None, "committed to nothing"
         ring.tokenFrame = ring.proposed.encode()
+        ring.statistics.commitTokensSent += 1
         ring.emit(Unicast(ring.tokenTo, ring.tokenFrame))
         ring.arm(TOKEN_RETRANSMIT, ring.timing.tokenRetransmit)
 
@@ -88,7 +89,6 @@ class Commit(State):
 
     def timeoutExpired(self, ring: Ring, name: str) -> None:
         if name == TOKEN_LOSS:
-            ring.statistics.tokensLost += 1
             ring.become(Because.TOKEN_LOST)
         elif name == TOKEN_RETRANSMIT:
             sendTokenAgain(ring)

@@ -70,7 +70,6 @@ class OnRing(State):
 
     def timeoutExpired(self, ring: Ring, name: str) -> None:
         if name == TOKEN_LOSS:
-            ring.statistics.tokensLost += 1
             ring.become(Because.TOKEN_LOST)
         elif name == TOKEN_RETRANSMIT:
             sendTokenAgain(ring)

@@ -88,6 +88,7 @@ class Recovery(OnRing):
         token.sender, token.target, token.byteOrder = ring.nodeid, 0, "<"
         token.tokenSequence = (token.tokenSequence + 1) & MASK
         ring.tokenFrame = token.encode()
+        ring.statistics.commitTokensSent += 1
         ring.emit(Unicast(ring.tokenTo, ring.tokenFrame))
         watchToken(ring)
 

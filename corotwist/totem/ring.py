@@ -76,13 +76,43 @@ class Statistics:
     joinsReceived: int = 0
     joinsStale: int = 0
     mergeDetectsSent: int = 0
+    mergeDetectsReceived: int = 0
+    commitTokensSent: int = 0
+    commitTokensReceived: int = 0
     holdsCancelled: int = 0
+    holdCancelsReceived: int = 0
     gathersEntered: int = 0
     commitsEntered: int = 0
     recoveriesEntered: int = 0
     operationalEntered: int = 0
     consensusTimeouts: int = 0
     pauses: int = 0
+    tokensLostOperational: int = 0
+    tokensLostCommit: int = 0
+    tokensLostRecovery: int = 0
+
+    def tokenLost(self, where: In) -> None:
+        """
+        One more, in that state.
+        """
+        self.tokensLost += 1
+        if where is In.OPERATIONAL:
+            self.tokensLostOperational += 1
+        elif where is In.COMMIT:
+            self.tokensLostCommit += 1
+        else:
+            self.tokensLostRecovery += 1
+
+    def heard(self, message: Message) -> None:
+        """
+        One more of the rare messages.
+        """
+        if isinstance(message, MergeDetect):
+            self.mergeDetectsReceived += 1
+        elif isinstance(message, CommitToken):
+            self.commitTokensReceived += 1
+        elif isinstance(message, HoldCancel):
+            self.holdCancelsReceived += 1
 
 
 class Ring:
@@ -254,6 +284,8 @@ class Ring:
                 self.statistics.framesDropped += 1
                 self.emit(Dropped(error))
             else:
+                if type(message) not in _FREQUENT:
+                    self.statistics.heard(message)
                 if now < self.solitude.until and message.sender != self.nodeid:
                     self._overhear(message)
                 else:
@@ -380,6 +412,8 @@ class Ring:
         """
         before = self._stateName
         after = TRANSITIONS[before, cause]
+        if cause is Because.TOKEN_LOST:
+            self.statistics.tokenLost(before)
         if before is In.OPERATIONAL:
             self._deliver()
             self.cause = cause
@@ -472,6 +506,9 @@ STATES: Final[dict[In, State]] = {
     In.MUTE: Mute(),
     In.STOPPED: Stopped(),
 }
+
+# Not counted by their types: each visit of the token is.
+_FREQUENT: Final = frozenset({Regular, Token})
 
 Receiver = Callable[["Ring", Any], None]
 
