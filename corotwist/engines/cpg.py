@@ -726,38 +726,29 @@ class GroupsEngine(SynchronizedEngine):
         joiner = Member(nodeid, message.pid)
         added = self._added(message.group, joiner)
         there = self._table.find(message.group, nodeid, message.pid) is not None
+        member = None
         if nodeid == self._here:
             member = self._locals.get(message.group, {}).get(message.pid)
-            if member is not None and member.state is Membership.JOINING:
-                if there:
-                    self._enter(member)
-                else:
-                    self._forget(member)  # Somebody used up what is ours.
+        entered = member is not None and member.state is Membership.JOINING
+        if member is not None and entered:
+            if there:
+                member.state = Membership.JOINED
+            else:
+                self._forget(member)  # Somebody used up what is ours.
         if added:
             self._show(message.group, joined=(Change(joiner, Reason.JOIN),))
-            self._tellPaused(message.group, joiner)
+        if member is not None and entered and there:
+            self._attach(member)
 
-    def _enter(self, member: LocalMember) -> None:
+    def _attach(self, member: LocalMember) -> None:
         """
-        A local process gets what is sent to its group from here on.
+        A local process gets what is sent to its group, and may be too slow.
         """
-        member.state = Membership.JOINED
+        flow = self._flows[member.group]
+        if member.subscriber is not None and flow.paused:
+            self._tell(member.subscriber.flowChanged, member.group, True)
         if member.subscriber is not None:
-            flow = self._flows[member.group]
             self._tell(member.subscriber.attach, flow, member.slow)
-
-    def _tellPaused(self, group: bytes, joiner: Member) -> None:
-        """
-        A local process that came into a paused group hears that it is.
-        """
-        member = self._locals.get(group, {}).get(joiner.pid)
-        if (
-            joiner.nodeid == self._here
-            and member is not None
-            and member.subscriber is not None
-            and self._flows[group].paused
-        ):
-            self._tell(member.subscriber.flowChanged, group, True)
 
     def _added(self, group: bytes, joiner: Member) -> bool:
         """
