@@ -119,6 +119,7 @@ class DatagramTarget:
         self.name = wire.path
         self.lost = 0
         self.trouble = ""
+        self.waiting = 0
         self.wire = wire
 
     def write(self, record: Record) -> None:
@@ -148,8 +149,8 @@ class DatagramTarget:
         """
         raise NotImplementedError
 
-    def flush(self) -> bool:
-        return True
+    def flush(self) -> None:
+        pass
 
     def reopen(self) -> None:
         self.wire.close()

@@ -42,23 +42,22 @@ class Scribe:
     def record(self, record: Record) -> None:
         self._plan.route(record.tag).write(record)
 
-    def idle(self, dropped: int) -> None:
+    def idle(self, dropped: int) -> bool:
         now = self._clock()
         if now - self._looked >= MOVED_SECONDS:
             self._looked = now
             for target in self._targets():
                 if isinstance(target, FileTarget) and target.moved():
                     target.reopen()
+        before, left = self._waiting(), self._flush()
         for target in self._targets():
-            target.flush()
             self._watch(target)
         self._tell("the queue", dropped, "more came than could be written")
+        return 0 < left < before
 
     def finish(self) -> None:
         until = self._clock() + FINISH_SECONDS
-        while not all([target.flush() for target in self._targets()]):  # noqa: C419 - flush each.
-            if self._clock() >= until:
-                break
+        while self._flush() and self._clock() < until:
             time.sleep(FINISH_STEP_SECONDS)
 
     def forked(self) -> None:
@@ -87,6 +86,17 @@ class Scribe:
         Records that did not get to their targets.
         """
         return sum(target.lost for target in self._targets())
+
+    def _waiting(self) -> int:
+        return sum(target.waiting for target in self._targets())
+
+    def _flush(self) -> int:
+        """
+        @return: bytes that have to wait.
+        """
+        for target in self._targets():
+            target.flush()
+        return self._waiting()
 
     def _targets(self) -> list[ITarget]:
         return list(self._plan.targets.values())

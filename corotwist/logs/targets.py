@@ -26,22 +26,22 @@ class ITarget(Protocol):
     @ivar name: for people.
     @ivar lost: records that did not get there.
     @ivar trouble: why, as long as that lasts; or nothing.
+    @ivar waiting: bytes that could not be written yet.
     """
 
     name: str
     lost: int
     trouble: str
+    waiting: int
 
     def write(self, record: Record) -> None:
         """
         Take a record.  What goes wrong is noted, not raised.
         """
 
-    def flush(self) -> bool:
+    def flush(self) -> None:
         """
         Write what waits, as far as it goes without waiting.
-
-        @return: is nothing left?
         """
 
     def reopen(self) -> None:
@@ -74,6 +74,7 @@ class FileTarget:
         self.name = path
         self.lost = 0
         self.trouble = ""
+        self.waiting = 0
         self.layout = layout
         self._file = self._open()
 
@@ -87,8 +88,8 @@ class FileTarget:
             self.lost += 1
             self.trouble = error.strerror or str(error)
 
-    def flush(self) -> bool:
-        return True
+    def flush(self) -> None:
+        pass
 
     def moved(self) -> bool:
         """
@@ -137,44 +138,44 @@ class StreamTarget:
         self.name = name
         self.lost = 0
         self.trouble = ""
+        self.waiting = 0
         self.layout = layout
         self._descriptor = descriptor
-        self._waiting: deque[bytes] = deque()
-        self._bytes = 0
+        self._lines: deque[bytes] = deque()
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)
 
     def write(self, record: Record) -> None:
         line = self.layout.line(record)
-        if self._bytes + len(line) > STREAM_BYTES:
+        if self.waiting + len(line) > STREAM_BYTES:
             self.lost += 1
             self.trouble = "nobody reads it"
             return
-        self._waiting.append(line)
-        self._bytes += len(line)
+        self._lines.append(line)
+        self.waiting += len(line)
         self.flush()
 
-    def flush(self) -> bool:
-        while self._waiting and self._hasRoom():
-            line = self._waiting[0]
-            try:
-                done = os.write(self._descriptor, line[:PIECE])
-            except OSError as error:
-                self._broken(error)
-                return True
-            self._bytes -= done
-            if done < len(line):
-                self._waiting[0] = line[done:]
-            else:
-                self._waiting.popleft()
-                self.trouble = ""
-        return not self._waiting
+    def flush(self) -> None:
+        try:
+            while self._lines and self._hasRoom():
+                self._writeSome(self._lines[0])
+        except OSError as error:
+            self._broken(error)
+
+    def _writeSome(self, line: bytes) -> None:
+        done = os.write(self._descriptor, line[:PIECE])
+        self.waiting -= done
+        if done < len(line):
+            self._lines[0] = line[done:]
+        else:
+            self._lines.popleft()
+            self.trouble = ""
 
     def _hasRoom(self) -> bool:
         return bool(self._poll.poll(0))
 
     def _broken(self, error: OSError) -> None:
-        self.lost += len(self._waiting)
+        self.lost += len(self._lines)
         self.trouble = error.strerror or str(error)
         self.forked()
 
@@ -182,8 +183,8 @@ class StreamTarget:
         pass
 
     def forked(self) -> None:
-        self._waiting.clear()
-        self._bytes = 0
+        self._lines.clear()
+        self.waiting = 0
 
     def close(self) -> None:
         self.flush()

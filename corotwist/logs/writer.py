@@ -21,6 +21,8 @@ MOST_BYTES: Final = 16 << 20
 MOST_REQUESTS: Final = 64
 # The writer looks after its targets at least so often.
 IDLE_SECONDS: Final = 0.5
+# And so often while somebody reads what had to wait.
+SOON_SECONDS: Final = 0.005
 # Python runs one thread at a time: after so many records the writer rests, or
 # the reactor would wait five milliseconds for each of its turns.
 TURN: Final = 16
@@ -41,11 +43,12 @@ class IScribe(Protocol):
         Write it to wherever it belongs.
         """
 
-    def idle(self, dropped: int) -> None:
+    def idle(self, dropped: int) -> bool:
         """
         There is nothing to do, or there has long been too much.
 
         @param dropped: records that there was no room for, up to now.
+        @return: is it worth coming back soon?
         """
 
     def finish(self) -> None:
@@ -92,6 +95,7 @@ class Writer:
         self._queue: deque[tuple[Record | Request, int]] = deque()
         self._size = 0
         self._thread: threading.Thread | None = None
+        self._soon = False
         self._over = False
         self._ended = False
         self._unlock()
@@ -206,7 +210,7 @@ class Writer:
                 self._end()
             elif not self._queue or now - looked >= IDLE_SECONDS:
                 looked = now
-                self._guarded(lambda: self._scribe.idle(self.dropped))
+                self._guarded(self._idle)
             elif not self._over:
                 time.sleep(REST_SECONDS)
 
@@ -214,7 +218,7 @@ class Writer:
         with self._lock:
             if not self._queue and not self._over:
                 self._sleeping = True
-                self._work.wait(IDLE_SECONDS)
+                self._work.wait(SOON_SECONDS if self._soon else IDLE_SECONDS)
                 self._sleeping = False
 
     def _turn(self) -> None:
@@ -226,8 +230,11 @@ class Writer:
                 self._size -= size
             self._do(item)
 
+    def _idle(self) -> None:
+        self._soon = self._scribe.idle(self.dropped)
+
     def _end(self) -> None:
-        self._guarded(lambda: self._scribe.idle(self.dropped))
+        self._guarded(self._idle)
         self._guarded(self._scribe.finish)
         with self._lock:
             self._ended = not self._queue
