@@ -3,18 +3,20 @@ The databases of a node: its configuration and what happens to it, and its
 statistics.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from random import Random
 from typing import Final
 
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from corotwist.config.flat import FlatMap
-from corotwist.config.schema import REPEATED
+from corotwist.config.keys import typeOf
+from corotwist.config.schema import REPEATED, ROWS
 from corotwist.config.store import TreeObject
 from corotwist.config.tracking import Watcher
 from corotwist.config.tree import MOST_OBJECTS, ObjectTree
-from corotwist.config.values import Value, ValueType
+from corotwist.config.values import Value
 from corotwist.errors import NotSupported
 from corotwist.handles import HandleDatabase
 
@@ -36,6 +38,8 @@ READ_ONLY_VOTES: Final = (
     *("quorum.last_man_standing_window", "quorum.expected_votes_tracking"),
     *("quorum.auto_tie_breaker", "quorum.auto_tie_breaker_node"),
 )
+# Users and groups have a key each, and the file has their names.
+UNLIKE_THE_FILE: Final = "uidgid."
 CLEARING: Final = "stats.clear."
 
 
@@ -48,7 +52,8 @@ def _clear(name: str, value: Value) -> None:
 
 class Database:
     """
-    What a node knows of itself.
+    What a node knows of itself.  Keys that the configuration file may have keep
+    their types.
 
     @ivar tree: configuration and run-time values, as objects.
     @ivar map: the same, as corosync's C{icmap}.
@@ -61,6 +66,9 @@ class Database:
         self.tree = self._tree(random)
         self.map = FlatMap(self.tree)
         self.statistics = FlatMap(self._tree(random))
+        for row in ROWS:
+            if not row.name.startswith(UNLIKE_THE_FILE):
+                self.tree.keepType(row.name, typeOf(row))
         for prefix in READ_ONLY_PREFIXES:
             self.map.protect(prefix, prefix=True)
         for name in READ_ONLY:
@@ -88,15 +96,6 @@ class Database:
         for name in READ_ONLY_VOTES:
             self.map.protect(name)
 
-    def keepTypes(self, types: Mapping[str, ValueType]) -> None:
-        """
-        Keys of the schema keep their types.
-
-        @param types: by name, with C{*} for each index.
-        """
-        for pattern, kind in types.items():
-            self.tree.keepType(pattern, kind)
-
     def _tree(self, random: Random | None) -> ObjectTree:
         handles: HandleDatabase[TreeObject] = HandleDatabase(most=MOST_OBJECTS)
         if random is not None:
@@ -104,6 +103,6 @@ class Database:
         return ObjectTree(handles, REPEATED, self._failed)
 
     def _failed(self, watcher: Watcher, error: Exception) -> None:
-        self._log.error(
-            "What watches {watcher} failed: {error!r}", watcher=watcher, error=error
+        self._log.failure(
+            "What watches {name} failed", failure=Failure(error), name=watcher.name
         )

@@ -8,12 +8,20 @@ same keys at any time.
 from collections.abc import Mapping
 from functools import partial
 from operator import itemgetter
+from typing import cast
 
 from attrs import define, field
 
 from corotwist.config.rules import Check
 from corotwist.config.special import Action, Computed, Special, Supply, Switch
-from corotwist.config.tracking import Callback, ChangeKind, Track, Validator, Watcher
+from corotwist.config.tracking import (
+    Callback,
+    ChangeKind,
+    KeyCallback,
+    Track,
+    Validator,
+    Watcher,
+)
 from corotwist.config.tree import ObjectTree, Transaction, noKey
 from corotwist.config.values import Value
 from corotwist.errors import AccessDenied, Exists, InvalidParameter, ServiceError
@@ -131,7 +139,12 @@ class FlatMap:
     # Who wants to know, or to be asked.
 
     def track(
-        self, name: str, kinds: ChangeKind, callback: Callback, *, prefix: bool = False
+        self,
+        name: str,
+        kinds: ChangeKind,
+        callback: KeyCallback,
+        *,
+        prefix: bool = False,
     ) -> Track:
         """
         Tell of changes of a key, or, with C{prefix} or without a name, of all
@@ -139,7 +152,9 @@ class FlatMap:
 
         @param callback: called with the L{Change}s of a transaction at once.
         """
-        return self.tree.track(name, callback, kinds, prefix=prefix or not name)
+        # Who tracks names is told of keys only.
+        told = cast("Callback", callback)
+        return self.tree.track(name, told, kinds, prefix=prefix or not name)
 
     def validate(self, name: str, check: Check, *, prefix: bool = False) -> Validator:
         """

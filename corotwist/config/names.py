@@ -86,13 +86,6 @@ def objects(prefix: str) -> Iterator[tuple[str, int | None, str]]:
         yield name, index, here
 
 
-def general(name: str) -> str:
-    """
-    The name with C{*} for each number: what it has in common with its like.
-    """
-    return _INDICES.sub(".*", name)
-
-
 def unindexed(name: str) -> str:
     """
     The name without its numbers, as a schema has it.

@@ -9,7 +9,7 @@ from functools import partial
 
 from attrs import define, field
 
-from corotwist.config.names import checkKey, general, split
+from corotwist.config.names import checkKey, split, unindexed
 from corotwist.config.store import TreeObject
 from corotwist.config.tracking import Change, Registry, Report, Validator, Watcher
 from corotwist.config.values import ValueType
@@ -28,11 +28,11 @@ class Rules:
     _types: dict[str, ValueType] = field(factory=dict, init=False)
     _validators: Registry[Validator] = field(factory=Registry, init=False)
 
-    def keepType(self, pattern: str, kind: ValueType) -> None:
+    def keepType(self, name: str, kind: ValueType) -> None:
         """
-        Refuse values of another type, for a name with C{*} for each number.
+        Refuse values of another type for a name, whatever numbers are in it.
         """
-        self._types[pattern] = kind
+        self._types[name] = kind
 
     def validate(self, name: str, check: Check, *, prefix: bool) -> Validator:
         """
@@ -87,7 +87,7 @@ class Rules:
         kind = change.new.kind
         if change.old is not None and change.old.kind is kind:
             return
-        kept = self._types.get(general(change.name))
+        kept = self._types.get(unindexed(change.name))
         if owner.allowedKeys is not None:
             key = split(change.name)[1]
             if key not in owner.allowedKeys:

@@ -73,6 +73,7 @@ class ObjectChange:
 
 AnyChange = Change | ObjectChange
 Callback = Callable[[Sequence[AnyChange]], object]
+KeyCallback = Callable[[Sequence[Change]], object]
 
 
 Report = Callable[["Watcher", Exception], object]

@@ -267,13 +267,14 @@ class ObjectTree:
 
     # Rules.
 
-    def keepType(self, pattern: str, kind: ValueType) -> None:
+    def keepType(self, name: str, kind: ValueType) -> None:
         """
         Refuse values of another type.
 
-        @param pattern: the key's name; a C{*} for each number in it.
+        @param name: of the key without indices, C{nodelist.node.nodeid}: it is
+            meant whatever they are.
         """
-        self._rules.keepType(pattern, kind)
+        self._rules.keepType(name, kind)
 
     def validKeys(
         self, handle: int, keys: Mapping[str, ValueType | None] | None

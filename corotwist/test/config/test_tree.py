@@ -340,7 +340,7 @@ class RuleTests(TreeTestCase):
         Keys that have a type keep it, new or not, in each object of the name;
         others change it.  (E2)
         """
-        self.tree.keepType("nodelist.node.*.nodeid", ValueType.UINT32)
+        self.tree.keepType("nodelist.node.nodeid", ValueType.UINT32)
         for _ in range(2):
             error = self.assertRaises(
                 InvalidParameter, self.tree.write, "nodelist.node.3.nodeid", u8(1)
