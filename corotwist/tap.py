@@ -10,10 +10,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 from typing import Any, Final
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger, globalLogPublisher
 from twisted.python import usage
 from twisted.python.components import Componentized
@@ -22,8 +25,9 @@ from twisted.python.failure import Failure
 from corotwist.config.build import Built, Environment, fromReading, load
 from corotwist.config.corosyncconf import parse
 from corotwist.config.host import Machine
+from corotwist.config.loader import absolute
 from corotwist.config.settings import NodeSettings
-from corotwist.errors import CorotwistError
+from corotwist.errors import ConfigurationError, CorotwistError
 from corotwist.logs.choice import Choice, choose
 from corotwist.logs.keeper import Crashes, Keeper
 from corotwist.node import Node, makeStorage
@@ -99,7 +103,6 @@ class Options(usage.Options):
         " with state of its own, for trying things out."
     )
     optParameters = [
-        ["config", "c", None, "A file in the syntax of corosync.conf."],
         [
             "node",
             None,
@@ -111,6 +114,22 @@ class Options(usage.Options):
     optFlags = [
         ["test", "t", "Read the configuration, tell what is wrong, and exit."],
     ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["config"] = []
+
+    def opt_config(self, source: str) -> None:
+        """
+        A configuration file, PATH or FORMAT:PATH.  May be given several times:
+        later files override earlier ones.
+        """
+        try:
+            self["config"].append(absolute(source))
+        except ConfigurationError as error:
+            raise SystemExit(f"corosync: {error}") from error
+
+    opt_c = opt_config
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
@@ -129,8 +148,8 @@ class Options(usage.Options):
         self["settings"], self["warnings"] = None, ()
         if self["record"] is not None:
             self["record"] = os.path.abspath(self["record"])  # noqa: PTH100
-        if self["config"] is not None:
-            self._load(os.path.abspath(self["config"]))  # noqa: PTH100
+        if self["config"]:
+            self._load()
         elif self["test"]:
             raise usage.UsageError("--test needs --config")
         elif self["node"] is not None:
@@ -139,13 +158,19 @@ class Options(usage.Options):
             raise SystemExit(0)
         self._chooseLog()
 
-    def _load(self, path: str) -> None:
-        built = load(path, environment(self["node"]))
+    def _load(self) -> None:
+        built = self.read()
         if built.settings is None or self["test"]:
             report(built)
         if built.settings is None:
             raise SystemExit(FAILED)
         self["settings"], self["warnings"] = built.settings, built.warnings
+
+    def read(self) -> Built:
+        """
+        What the files say now.
+        """
+        return load(self["config"], environment(self["node"]))
 
     def _chooseLog(self) -> None:
         """
@@ -194,6 +219,16 @@ def useRisingTime(reactor: Any) -> None:
         reactor.seconds = time.monotonic
 
 
+def raiseFileLimit() -> None:
+    """
+    Open as many files as we may: each client takes two.
+    """
+    soft, hard = getrlimit(RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):
+            setrlimit(RLIMIT_NOFILE, (hard, hard))
+
+
 class NotStarted(CorotwistError):
     """
     Why, in a sentence: twistd shows the beginning to whoever typed the command.
@@ -233,6 +268,7 @@ class Daemon(MultiService):
         Build the node, in the process that will run it, and start it.
         """
         useRisingTime(self._reactor)
+        raiseFileLimit()
         settings = self._options["settings"] or self._alone()
         self._startLog(settings)
         for warning in self._options["warnings"]:
@@ -269,6 +305,8 @@ class Daemon(MultiService):
 
     def _startNode(self, settings: NodeSettings) -> None:
         node = self._makeNode(settings)
+        if self.keeper is not None:
+            self.keeper.state = node.manager.dump
         node.started.addErrback(self._notStarted)
         node.ended.addCallback(self._ended)
         node.setServiceParent(self)
@@ -276,17 +314,28 @@ class Daemon(MultiService):
 
     def _makeNode(self, settings: NodeSettings) -> Node:
         path = self._options["record"]
+        parts: dict[str, Any] = {"logs": self.keeper}
+        if self._options["config"]:
+            parts["read"] = self._read
         if path is None:
-            return Node(settings, self._reactor)
+            return Node(settings, self._reactor, **parts)
         try:
             recorder = Recorder(path, settings.totem.nodeid, time.monotonic_ns)
         except OSError as error:
             raise NotStarted(f"{path}: {error.strerror or error}") from error
         storage = makeStorage(settings.totem, self._reactor)
-        node = Node(settings, self._reactor, storage=RecordedStorage(storage, recorder))
+        parts["storage"] = RecordedStorage(storage, recorder)
+        node = Node(settings, self._reactor, **parts)
         node.totem.observer = recorder.observed
         self._recorder = recorder
         return node
+
+    def _read(self) -> Deferred[Built]:
+        """
+        In a thread: names may take long to resolve, and the token would wait.
+        """
+        threads = self._reactor.getThreadPool()
+        return deferToThreadPool(self._reactor, threads, self._options.read)
 
     def _alone(self) -> NodeSettings:
         self._private = tempfile.mkdtemp(prefix="corotwist-")

@@ -67,11 +67,11 @@ class TestBase(SynchronousTestCase):
         self.terminal = StringIO()
         self.patch(sys, "stderr", self.terminal)
 
-    def write(self, text: str) -> str:
+    def write(self, text: str, name: str = "node.conf") -> str:
         """
         A configuration file.
         """
-        path = self.directory / "node.conf"
+        path = self.directory / name
         path.write_text(text)
         return str(path)
 
@@ -98,6 +98,33 @@ class OptionsTests(TestBase):
         settings = self.parse("--config", self.write(GOOD))["settings"]
         self.assertIsInstance(settings, NodeSettings)
         self.assertEqual(settings.totem.nodeid, 1)
+
+    def test_several(self) -> None:
+        """
+        Of several files the later ones override the earlier ones; a file may
+        say its format. (A43)
+        """
+        first = self.write(GOOD)
+        second = self.write("totem {\n  token: 4000\n}\n", "other")
+        options = self.parse("--config", first, "-c", f"corosync:{second}")
+        self.assertEqual(options["settings"].totem.timing.token, 4.0)
+        self.assertEqual(options["settings"].totem.port, 7405)
+        self.assertEqual(options["settings"].sources, tuple(options["config"]))
+        self.assertEqual(options.read().settings, options["settings"])
+
+    def test_unknownFormat(self) -> None:
+        """
+        A format that is none is told with those that there are.
+        """
+        self.assertIn("yaml", str(self.exitOf("--config", "yaml:/etc/node")))
+
+    def test_columns(self) -> None:
+        """
+        What is wrong is told with file, line and column. (H20, H21)
+        """
+        path = self.write(GOOD + "totem {\n  token: soon\n}\n")
+        self.assertEqual(self.exitOf("--test", "--config", path), 1)
+        self.assertRegex(self.terminal.getvalue(), rf"{path}:\d+:10: totem.token: ")
 
     def test_node(self) -> None:
         """
@@ -272,18 +299,43 @@ class FakeReactor(Clock):
         self.stops += 1
 
 
+class FakeManager:
+    """
+    Its services.
+    """
+
+    def dump(self) -> dict[str, str]:
+        return {"state": "fake"}
+
+
 class FakeNode:
     """
     What a daemon wants of a node.
     """
 
-    def __init__(self, settings: NodeSettings, reactor: object) -> None:
+    manager = FakeManager()
+
+    def __init__(self, settings: NodeSettings, reactor: object, **parts: Any) -> None:
         self.settings = settings
+        self.parts = parts
         self.started: Deferred[None] = Deferred()
         self.ended: Deferred[str] = Deferred()
 
     def setServiceParent(self, parent: Daemon) -> None:
         parent.node = self  # type: ignore[attr-defined]
+
+
+class Immediate:
+    """
+    A thread pool whose threads are done at once.
+    """
+
+    def callInThreadWithCallback(self, done: Any, call: Any, *args: Any) -> None:
+        done(True, call(*args))
+
+
+def _call(function: Any, *arguments: Any) -> None:
+    function(*arguments)
 
 
 class DaemonTests(TestBase):
@@ -313,6 +365,35 @@ class DaemonTests(TestBase):
         daemon.node.started.callback(None)
         self.assertEqual(daemon.node.settings.totem.port, 7405)
         self.assertEqual(self.reactor.stops, 0)
+
+    def test_reloads(self) -> None:
+        """
+        A node that was started from files can read them again, in a thread;
+        one that was not cannot.
+        """
+        daemon = self.daemon("--config", self.write(GOOD))
+        daemon.startService()
+        self.write(GOOD + "totem {\n  token: 4000\n}\n")
+        pool = Immediate()
+        self.reactor.getThreadPool = lambda: pool  # type: ignore[attr-defined]
+        self.reactor.callFromThread = _call  # type: ignore[attr-defined]
+        built = self.successResultOf(daemon.node.parts["read"]())
+        self.assertEqual(built.settings.totem.timing.token, 4.0)
+        other = self.daemon()
+        other.startService()
+        self.assertNotIn("read", other.node.parts)
+        self.successResultOf(other.stopService())
+
+    def test_files(self) -> None:
+        """
+        A daemon may open as many files as it is allowed to at most.
+        """
+        given: list[Any] = []
+        self.patch(tap, "getrlimit", lambda which: (1024, 9999))
+        self.patch(tap, "setrlimit", lambda which, limits: given.append(limits))
+        daemon = self.daemon("--config", self.write(GOOD))
+        daemon.startService()
+        self.assertEqual(given, [(9999, 9999)])
 
     def test_privateState(self) -> None:
         """
@@ -361,7 +442,7 @@ class DaemonTests(TestBase):
         daemon = self.daemon("--config", self.write(GOOD))
         daemon._options.parent = _twistd(nodaemon=0)
 
-        def refuse(settings: NodeSettings, reactor: object) -> None:
+        def refuse(settings: NodeSettings, reactor: object, **parts: Any) -> None:
             raise StorageRefused("no directory")
 
         self.patch(tap, "Node", refuse)
@@ -372,7 +453,7 @@ class DaemonTests(TestBase):
         So it is when there can be no node at all.
         """
 
-        def refuse(settings: NodeSettings, reactor: object) -> None:
+        def refuse(settings: NodeSettings, reactor: object, **parts: Any) -> None:
             raise StorageRefused("no directory")
 
         self.patch(tap, "Node", refuse)
