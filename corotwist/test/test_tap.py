@@ -102,7 +102,7 @@ class OptionsTests(TestBase):
     def test_several(self) -> None:
         """
         Of several files the later ones override the earlier ones; a file may
-        say its format. (A43)
+        say its format. (A41, H22)
         """
         first = self.write(GOOD)
         second = self.write("totem {\n  token: 4000\n}\n", "other")
