@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -129,6 +129,7 @@ class Crashes:
 
     def __init__(self, directory: str, nodeid: int) -> None:
         self._path = Path(directory) / FAULT_FILE.format(nodeid=nodeid)
+        self._file: IO[str] | None = None
 
     def watch(self) -> None:
         """
@@ -150,11 +151,19 @@ class Crashes:
 
     def _watchFaults(self) -> None:
         try:
-            file = self._path.open("a")
+            self._file = self._path.open("a")
         except OSError as error:
             self._log.warn("No file for faults: {error}", error=str(error))
             return
-        faulthandler.enable(file)
+        faulthandler.enable(self._file)
+
+    def unwatch(self) -> None:
+        """
+        Let Python's own faults go unnoticed.
+        """
+        faulthandler.disable()
+        if self._file is not None:
+            self._file.close()
 
     def uncaught(self, error: BaseException | None) -> None:
         """
