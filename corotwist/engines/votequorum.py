@@ -11,7 +11,7 @@ from attrs import asdict, define
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from corotwist.config.settings import NodeSettings
+from corotwist.config.settings import NodeSettings, QuorumSettings
 from corotwist.engines.base import SynchronizedEngine
 from corotwist.engines.executive import (
     VOTEQUORUM,
@@ -25,7 +25,7 @@ from corotwist.engines.interfaces import IQuorum
 from corotwist.engines.keyspace import IVoting
 from corotwist.engines.votes import Ballot, Rules, Verdict, judge
 from corotwist.errors import TryAgain
-from corotwist.interfaces import ICluster, IReplaceable
+from corotwist.interfaces import ICluster, IReconfigurable, IReplaceable
 from corotwist.totem.membership import RingId
 
 # In NodeInfo: the quorum device, which this release does not have.
@@ -59,7 +59,7 @@ class Voter:
 _NO_VERDICT: Final = Verdict(0, 0, 0, 0, False, False, "not on a ring yet")
 
 
-@implementer(IQuorum, IVoting, IReplaceable)
+@implementer(IQuorum, IVoting, IReconfigurable, IReplaceable)
 class VoteQuorumEngine(SynchronizedEngine):
     """
     Counts the votes of this ring, as every member of it does.
@@ -90,11 +90,13 @@ class VoteQuorumEngine(SynchronizedEngine):
         self._synchronizing = False
         self._seenMembers = False
         self._steps: list[Callable[[], NodeInfo]] = []
+        self._configured = QuorumSettings()
+        self._untold: list[Executive] = []
         self._followers: list[Callable[[], object]] = []
 
     def initialize(self, cluster: ICluster, settings: NodeSettings) -> None:
         super().initialize(cluster, settings)
-        quorum = settings.quorum
+        quorum = self._configured = settings.quorum
         self._rules = Rules(quorum.twoNode, quorum.waitForAll)
         self._waiting = quorum.waitForAll
         self._own = Voter(quorum.votes, quorum.expectedVotes, NodeFlag.FIRST)
@@ -119,6 +121,49 @@ class VoteQuorumEngine(SynchronizedEngine):
             },
         }
 
+    # Other settings.
+
+    def reconfigurationProposed(self, settings: NodeSettings) -> None:
+        """
+        Whatever is expected, nobody acts with fewer votes than are there.
+        """
+
+    def reconfigured(self, settings: NodeSettings) -> None:
+        """
+        Count anew, and tell the others what has changed of ours.
+        """
+        before, now = self._configured, settings.quorum
+        if before == now:
+            return
+        self._configured = now
+        self._rules = Rules(now.twoNode, now.waitForAll)
+        nodeid = self.cluster.nodeid
+        self._untold = []
+        if now.votes != before.votes:
+            self._own.votes = now.votes
+            self._untold.append(Reconfigure(nodeid, now.votes, Reconfigured.NODE_VOTES))
+        if now.expectedVotes != before.expectedVotes:
+            self._own.expected = now.expectedVotes
+            self._untold.append(
+                Reconfigure(nodeid, now.expectedVotes, Reconfigured.EXPECTED_VOTES)
+            )
+        self._judge(allowDecrease=True)
+        self._untold.insert(0, self._ownInfo())
+        self._tell()
+
+    def _tell(self) -> None:
+        """
+        As soon as there is room, and no round runs.
+        """
+        try:
+            while self._untold and not self.cluster.synchronizing():
+                self._multicast(self._untold[0])
+                self._untold.pop(0)
+        except TryAgain:
+            pass
+        if self._untold:
+            self.cluster.whenRoom(self._tell)
+
     # Another version.
 
     def handOver(self) -> dict[str, Any]:
@@ -135,7 +180,11 @@ class VoteQuorumEngine(SynchronizedEngine):
             seenMembers  we were on a ring
             followers    who is told of a verdict: the list they take
                          themselves off
+
+        @raise TryAgain: the others do not know yet what changed of ours.
         """
+        if self._untold:
+            raise TryAgain("votes changed, and the others do not know yet")
         return {
             "format": 1,
             "voters": {

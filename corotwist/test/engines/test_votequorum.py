@@ -4,6 +4,7 @@ Tests of quorum by votes, over rings that change.
 
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -320,6 +321,53 @@ class OptionTests(VotingCase):
             self.assertEqual(self.explained(nodeid, "votes"), (5,))
         self.say(1, Reconfigure(77, 4, Reconfigured.NODE_VOTES))
         self.assertEqual(self.explained(1, "votes"), (5,))
+
+    def reload(self, nodeid: int, quorum: QuorumSettings) -> None:
+        """
+        The configuration of a running node says something else.
+        """
+        manager = self.net.nodes[nodeid].manager
+        settings = evolve(manager.settings, quorum=quorum)
+        manager.reconfigurationProposed(settings)
+        manager.reconfigured(settings)
+
+    def test_reloaded(self) -> None:
+        """
+        Votes that change in the file of one node are told to all, also when
+        there is no room at first; expected ones too. (C4, H15)
+        """
+        self._boot(dict.fromkeys((1, 2), votes(3)))
+        self.form(1, 2)
+        engine = self.net.nodes[1].manager.engines["votequorum"]
+        multicast, room = engine.cluster.multicast, [True, False, True, True]
+
+        def narrow(function: int, body: bytes) -> None:
+            if not room.pop(0):
+                raise TryAgain
+            multicast(function, body)
+
+        engine.cluster.multicast = narrow
+        self.reload(1, votes(9, votes=5))
+        self.assertRaises(TryAgain, engine.handOver)
+        self.net.run()
+        self.assertEqual(room, [])
+        for nodeid in (1, 2):
+            numbers = self.explained(nodeid, "votes", "expected", "quorum")
+            self.assertEqual(numbers, (6, 9, 5), f"node {nodeid}")
+        self.reload(1, votes(9, votes=5))
+        self.assertEqual(engine.handOver()["format"], 1)
+
+    def test_reloadedTwoNodes(self) -> None:
+        """
+        That one of two votes is enough can be switched on while they run. (H15)
+        """
+        self._boot(dict.fromkeys((1, 2), votes(2)))
+        self.form(1, 2)
+        for nodeid in (1, 2):
+            self.reload(nodeid, votes(2, twoNode=True))
+        self.net.run()
+        self.form(1)
+        self.assertEqual(self.quorate(1), [True])
 
     def test_waitingCancelled(self) -> None:
         """
