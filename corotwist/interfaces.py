@@ -163,6 +163,7 @@ class IConnection(Interface):
     uid = Attribute("The client's user id, from the kernel.")
     gid = Attribute("The client's group id, from the kernel.")
     private = Attribute("What each engine's C{privateData} made, by the engine's name.")
+    usage = Attribute("What it asked and was told, in numbers.")
 
 
 class IFlowGroup(Interface):

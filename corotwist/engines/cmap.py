@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from corotwist.config.settings import NodeSettings
 from corotwist.config.tracking import ALL, ChangeKind
-from corotwist.config.values import Value, ValueType, string, u8
+from corotwist.config.values import Value, ValueType, u8
 from corotwist.engines.base import SynchronizedEngine
 from corotwist.engines.executive import (
     CMAP,
@@ -47,7 +47,6 @@ from corotwist.totem.membership import Configuration, RingId
 
 CONFIG_VERSION: Final = "totem.config_version"
 CANCEL_WAITING: Final = "quorum.cancel_wait_for_all"
-FORCE_GATHER: Final = "runtime.force_gather"
 # While somebody follows keys that are computed when they are read, these are
 # compared with what they were so often.
 REFRESH_NS: Final = 1_000_000_000
@@ -56,7 +55,6 @@ REFRESH_NS: Final = 1_000_000_000
 _WITHOUT_EFFECT: Final[Mapping[str, str]] = {
     "pload.": "this node has no load test; use corotwist bench",
     "resources.": "this node watches no resources",
-    FORCE_GATHER: "this node does not look for others on request",
 }
 
 
@@ -150,18 +148,22 @@ class ConfigurationMapEngine(SynchronizedEngine):
         self._versions = Versions(cluster.nodeid, own)
         self._published = Published(self._database, settings)
         self._published.reconfigured(settings)
-        self._watch = self._database.map.track(
-            CONFIG_VERSION, ALL, self._versionWritten
-        )
-        self._voting = self._watchVotes()
-        self._database.tree.write(FORCE_GATHER, string("no"))
+        self._watch()
 
     def shutdown(self) -> bool:
         self._stopWatching()
         return True
 
+    def _watch(self) -> None:
+        """
+        See what concerns us, as long as we serve.
+        """
+        keys = self._database.map
+        self._track = keys.track(CONFIG_VERSION, ALL, self._versionWritten)
+        self._voting = self._watchVotes()
+
     def _stopWatching(self) -> None:
-        self._watch.stop()
+        self._track.stop()
         self._voting()
         self.cluster.cancel(self._refreshing)
 
@@ -422,6 +424,8 @@ class ConfigurationMapEngine(SynchronizedEngine):
         }
 
     def takeOver(self, state: Any, version: int) -> None:
+        self._stopWatching()
+        self._watch()
         self._versions = state["versions"]
         self._published.takeOver(state["joins"])
         self._interest = state["interest"]

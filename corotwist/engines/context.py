@@ -2,6 +2,7 @@
 What an engine may ask of its node.  [ARCH Figure 9]
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -13,6 +14,7 @@ from corotwist.budget import Budget
 from corotwist.engines import compact
 from corotwist.engines.executive import SERVICES_GROUP, address, header
 from corotwist.engines.flow import FlowControl
+from corotwist.engines.place import SHORT_FORM
 from corotwist.errors import TooBig, TryAgain
 from corotwist.interfaces import ICluster, IFlowGroup, ITotem
 from corotwist.totem.membership import NO_RING, Configuration, Guarantee, RingId
@@ -57,7 +59,9 @@ class Guard(Protocol):
     """
 
     waiting: bool
+    sent: Counter[int]
 
+    def counted(self, function: int) -> int: ...
     @property
     def over(self) -> bool: ...
     def checkSending(self) -> None: ...
@@ -107,11 +111,13 @@ class Cluster:
     ) -> None:
         whole = header(self._serviceId, function, body)
         self._send(address(SERVICES_GROUP, whole), guarantee)
+        self._guard.sent[self._guard.counted(function)] += 1
 
     def multicastCompact(
         self, body: bytes, guarantee: Guarantee = Guarantee.AGREED
     ) -> None:
         self._send(self._compactPrefix() + body, guarantee)
+        self._guard.sent[SHORT_FORM] += 1
 
     def _compactPrefix(self) -> bytes:
         """

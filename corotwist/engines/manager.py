@@ -42,7 +42,8 @@ from corotwist.engines.executive import (
 )
 from corotwist.engines.flow import FlowControl
 from corotwist.engines.interfaces import EngineNews
-from corotwist.engines.place import Place
+from corotwist.engines.figures import Figures
+from corotwist.engines.place import SHORT_FORM, Place
 from corotwist.engines.roster import Roster
 from corotwist.engines.sync import Synchronization
 from corotwist.errors import (
@@ -122,6 +123,8 @@ class ServiceManager:
         self.budget = Budget("node", settings.ipc.memoryBytes)
         self.roster = Roster(clock, settings, makers, self._context)
         self.changes = Changes(self)
+        self._figures = Figures(self)
+        self._figures.provide()
         self._connections: dict[IConnection, None] = {}
         self._announced = Announced()
         self._announcementSent = False
@@ -269,6 +272,7 @@ class ServiceManager:
         if place is None:
             self._counters["unknownService"] += 1
         else:
+            place.received[place.counted(function)] += 1
             place.call(place.engine.messageDelivered, nodeid, function, rest, byteOrder)
 
     def _addressee(self, service: int) -> Place | None:
@@ -290,6 +294,7 @@ class ServiceManager:
         if header.kind != Kind.ENGINE or place is None:
             self._counters["unknownService"] += 1
         elif header.ringId == self.configuration.ringId:
+            place.received[SHORT_FORM] += 1
             place.call(
                 place.engine.compactDelivered, nodeid, body[compact.HEADER_BYTES :]
             )
@@ -485,6 +490,7 @@ class ServiceManager:
         Every engine makes its private data for the connection.
         """
         self._connections[connection] = None
+        self._figures.connectionOpened(connection)
         connection.private = {
             place.name: place.call(place.engine.privateData, connection)
             for place in self.roster.places.values()
@@ -495,6 +501,7 @@ class ServiceManager:
         Every engine hears that the client is gone.
         """
         self._connections.pop(connection, None)
+        self._figures.connectionClosed(connection)
         for place in self.roster.places.values():
             place.call(place.engine.connectionClosed, connection)
 

@@ -3,6 +3,7 @@ The place of one engine at its node: who it is, how it has behaved, and a wall
 around it.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
@@ -15,6 +16,11 @@ from corotwist.totem.membership import RingId
 
 # Exceptions of one engine before it is taken out of service.
 FAILURES_TOLERATED: Final = 10
+# Functions whose messages are counted each for itself, as many as corosync's
+# engines may have.
+FUNCTIONS_COUNTED: Final = 64
+# Where messages in the short form are counted: behind those.
+SHORT_FORM: Final = FUNCTIONS_COUNTED + 1
 
 
 class Duty(Enum):
@@ -48,6 +54,8 @@ class Place:
     @ivar waiting: it was loaded while the node runs, and takes part from the
         next round of synchronization on; before that it is sent nothing.
     @ivar failures: exceptions so far.
+    @ivar sent: messages by function.
+    @ivar received: likewise, our own included.
     @ivar onFailed: called with this place, when the engine has failed.
     """
 
@@ -61,6 +69,8 @@ class Place:
         self.waiting = False
         self.failures = 0
         self.malformed = 0
+        self.sent: Counter[int] = Counter()
+        self.received: Counter[int] = Counter()
         self.prepare: Callable[[], bool] | None = None
         self.onFailed: Callable[[Place], None] | None = None
         self._log = log
@@ -78,6 +88,13 @@ class Place:
         Is it never called again?
         """
         return self.duty in _OVER
+
+    def counted(self, function: int) -> int:
+        """
+        Under which number messages of a function are counted: the last one is
+        for all that nobody has, and anybody may send.
+        """
+        return min(function, FUNCTIONS_COUNTED)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """

@@ -16,6 +16,7 @@ from corotwist.interfaces import IConnection, IFlowGroup
 from corotwist.ipc.backlog import Backlog, Limits
 from corotwist.ipc.channel import Box
 from corotwist.ipc.cpg import DispatchQueue, Subscriber, flowBox, ringBox, viewBoxes
+from corotwist.ipc.usage import Usage
 from corotwist.ipc.wire import DISPATCH_WINDOW_BYTES, PART_BYTES
 from corotwist.totem.membership import RingId
 
@@ -88,6 +89,7 @@ class Connection:
         self._budget = Budget(f"client {credentials.pid}", limits.bytes, whole)
         self._queue = DispatchQueue(partBytes, self._budget)
         self._backlog = Backlog(self._queue, self.overflowed, clock, limits)
+        self.usage = Usage(self.waiting)
         self._unacknowledged = 0
         self._flushing = False
         self._ended = False
@@ -203,6 +205,7 @@ class Connection:
                 break
             box, cost = event
             self._unacknowledged += cost
+            self.usage.dispatched += 1
             self._outlet.sendBox(box)
         if self._backlog.behind:
             self._backlog.shrunk()
