@@ -104,13 +104,15 @@ class Checked:
     entries: dict[str, list[Group]]
     problems: list[Problem] = Factory(list)
     warnings: list[Problem] = Factory(list)
+    _noted: set[Problem] = Factory(set)
 
     def wrong(self, place: Place, key: str, text: str) -> None:
         """
         Note a problem, once.
         """
         problem = place.problem(key, text)
-        if problem not in self.problems:
+        if problem not in self._noted:
+            self._noted.add(problem)
             self.problems.append(problem)
 
     def warn(self, place: Place, key: str, text: str) -> None:
@@ -174,7 +176,7 @@ class _Checker:
             self._sectionRead(inner, f"{path}.{inner.name}".lstrip("."), group)
 
     def _sectionRead(self, section: Section, path: str, group: Group) -> None:
-        if not self.schema.isSection(path):
+        if not self.schema.isSection(path) or "." in section.name:
             self._unknown(section.place, path, "section")
         elif path in REPEATED:
             entry = Group(self.schema, section.place)
@@ -185,7 +187,7 @@ class _Checker:
 
     def _optionRead(self, option: Option, path: str, group: Group) -> None:
         name = f"{path}.{option.name}".lstrip(".")
-        row = self.schema.row(name) if path else None
+        row = self.schema.row(name) if path and "." not in option.name else None
         if row is None:
             self._unknown(option.place, name, "option")
             return

@@ -67,7 +67,7 @@ BUILT_IN: Final = (
         ("/cluster.conf",),
         "Red Hat's cluster.conf of cman; options without a counterpart are told",
         "corotwist.config.clusterconf.parse",
-        "corotwist.config.clusterconf.write",
+        "corotwist.config.clustertext.write",
     ),
     ConfigurationEngine(
         "toml",

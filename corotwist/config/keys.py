@@ -34,6 +34,8 @@ _TYPES: Final = {
 }
 _TEXTS: Final = ("quorum.device.net.", "quorum.device.heuristics.", "corotwist.")
 _UIDGID: Final = "uidgid.config"
+# Among the programs that log.
+_OURSELVES: Final = "corosync"
 _ALLOWED: Final = Value(ValueType.UINT8, 1)
 
 
@@ -139,6 +141,8 @@ class _Walk:
         match f"{path}.{option.name}":
             case "totem.interface.linknumber" | "totem.interface.ringnumber":
                 return
+            case "logging.logging_daemon.name" if option.value == _OURSELVES:
+                return
             case "totem.interface.member.memberaddr":
                 name, value = prefix, _value(row, option.value)
             case "uidgid.uid" | "uidgid.gid":
@@ -164,7 +168,7 @@ def _daemonPrefix(section: Section, plain: str) -> str:
     Corosync itself is a daemon, too: its settings are those of logging.
     """
     name, subsystem = section.value("name"), section.value("subsys")
-    if name == "corosync":
+    if name == _OURSELVES:
         return f"logging.logger_subsys.{subsystem}" if subsystem else "logging"
     return f"{plain}.{name}.{subsystem}" if subsystem else f"{plain}.{name}"
 

@@ -15,8 +15,8 @@ from corotwist.logs.levels import parseTraces
 Value = int | float | str | bool | Address
 
 _WHOLE: Final = re.compile(r"[+-]?[0-9]+")
-_TRUE: Final = ("yes", "on", "1")
-_FALSE: Final = ("no", "off", "0")
+YES: Final = ("yes", "on", "1")
+NO: Final = ("no", "off", "0")
 
 
 class Kind(Protocol):
@@ -104,9 +104,9 @@ class Switch:
     """
 
     def parse(self, text: str) -> bool:
-        if text in _TRUE:
+        if text in YES:
             return True
-        if text in _FALSE:
+        if text in NO:
             return False
         raise ValueError(f"{text!r} is neither yes nor no")
 
