@@ -2,7 +2,7 @@
 The seams: what a part promises to the part that calls it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -150,6 +150,12 @@ class ITotem(Interface):
         services synchronize once more: one of them has only begun.
         """
 
+    def reenable() -> None:
+        """
+        Try at once what was given up for a while: failed links, and a ring with
+        nodes that we keep away from.
+        """
+
 
 # Above the ring.
 
@@ -163,7 +169,18 @@ class IConnection(Interface):
     uid = Attribute("The client's user id, from the kernel.")
     gid = Attribute("The client's group id, from the kernel.")
     private = Attribute("What each engine's C{privateData} made, by the engine's name.")
+<<<<<<< Updated upstream
     usage = Attribute("What it asked and was told, in numbers.")
+=======
+    behind = Attribute("Does it read more slowly than it is sent to?")
+
+    def tell(command: Any, **arguments: Any) -> None:
+        """
+        Send an event: it waits, within bounds, until the client reads it.
+
+        @param command: an AMP command that needs no answer.
+        """
+>>>>>>> Stashed changes
 
 
 class IFlowGroup(Interface):
@@ -217,9 +234,7 @@ class ICluster(Interface):
         @raise TryAgain: when the send queue has no room; nothing was queued.
         """
 
-    def multicastCompact(
-        body: bytes, guarantee: Guarantee = Guarantee.AGREED
-    ) -> None:
+    def multicastCompact(body: bytes, guarantee: Guarantee = Guarantee.AGREED) -> None:
         """
         The same in corotwist's own short form, of which real corosync nodes
         know nothing: only while L{compact} is true.
@@ -277,16 +292,19 @@ class ICluster(Interface):
 
     def callAfter(delayNs: int, callback: Callable[[], None]) -> Any:
         """
-        A timer by duration.
+        A timer by duration: setting the time of day does not move it.
 
-        @return: a handle for C{cancel}.
+        @return: a handle for C{cancel} and C{expiresAt}.
+        @raise NoSpace: this engine has too many.
         """
 
     def callAt(timeNs: int, callback: Callable[[], None]) -> Any:
         """
-        A timer by time of day.
+        A timer by time of day: when that is set, forwards or backwards, it
+        follows.
 
-        @return: a handle for C{cancel}.
+        @return: a handle for C{cancel} and C{expiresAt}.
+        @raise NoSpace: this engine has too many.
         """
 
     def cancel(timer: Any) -> None:
@@ -297,6 +315,113 @@ class ICluster(Interface):
     def expiresAt(timer: Any) -> int:
         """
         When a pending timer fires, on the clock of C{now}; 0 when it does not.
+        """
+
+    def misses() -> Sequence[tuple[int, int]]:
+        """
+        When this process did not run although it should have: at most ten
+        times in nanoseconds since 1970, each with how many nanoseconds it did
+        not run; the latest first.
+        """
+
+    def onToken(callback: Callable[[], object]) -> Any:
+        """
+        Call at each visit of the token, until C{callback} says C{True}.
+
+        @return: has a method C{stop}.
+        @raise NoSpace: there are too many at this node.
+        """
+
+    def schedule(step: Callable[[], bool]) -> Deferred[None]:
+        """
+        Do a little at each visit of the token, until C{step} says C{True}; a
+        C{TryAgain} that it lets out counts as not done.
+
+        @return: fires when it is done; fails with what C{step} raised.
+            Cancelling it ends the work.
+        @raise NoSpace: there is too much at this node.
+        """
+
+    def source(connection: IConnection) -> Any:
+        """
+        Whose request it is, to be sent along in messages (a C{Source}, with
+        C{encode}; C{Source.decode} reads it).
+
+        @raise BadHandle: the client is gone.
+        """
+
+    def isLocal(source: Any) -> bool:
+        """
+        Is it a client of this node?
+        """
+
+    def connection(source: Any) -> IConnection:
+        """
+        The client of a source.
+
+        @raise BadHandle: it is gone, or that of another node.
+        """
+
+    def private(connection: IConnection) -> Any:
+        """
+        What this engine's C{privateData} made for the client.
+        """
+
+    def request(connection: IConnection) -> Deferred[Any]:
+        """
+        A request that will be answered by L{respond}: what its responder
+        returns.  Until then this engine does not hear that the client is gone.
+
+        @raise BadHandle: the client is gone.
+        @raise TryAgain: too many of its requests are not answered.
+        """
+
+    def respond(connection: IConnection, answer: Any) -> bool:
+        """
+        Answer the oldest request that waits, of this client at this engine.
+
+        @param answer: the values of the AMP answer, or a C{Failure}.
+        @return: is the client behind with reading?
+        @raise BadHandle: there is none.
+        """
+
+    def dispatch(connection: IConnection, event: Any, **arguments: Any) -> bool:
+        """
+        Send an event to a client: see L{IConnection.tell}.
+
+        @return: is the client behind with reading?
+        """
+
+    def retain(connection: IConnection) -> None:
+        """
+        Do not tell this engine that the client is gone until L{release}, as
+        often as it was retained.
+
+        @raise BadHandle: it is gone already.
+        """
+
+    def release(connection: IConnection) -> None:
+        """
+        Give back a reference.
+
+        @raise BadHandle: there was none.
+        """
+
+    def quorate() -> bool:
+        """
+        May this partition act?
+        """
+
+    def followQuorum(changed: Callable[[bool], None]) -> Any:
+        """
+        Be told, now and at each change, whether this partition may act.
+
+        @return: has a method C{stop}.
+        """
+
+    def quorumChanged() -> None:
+        """
+        For the engine that decides: the verdict may be another one.
         """
 
     def engine(name: str) -> Any:
@@ -312,9 +437,83 @@ class ICluster(Interface):
         Ask the node to stop in order.
         """
 
+    def holdShutdown(reason: str) -> Any:
+        """
+        From now on a shutdown of the node waits, within the time that the
+        configuration allows, and unless it is asked for twice.
+
+        @param reason: for people: what has to move away first.
+        @return: has C{release}, and C{reason} to be changed.
+        @raise NoSpace: too many hold it.
+        """
+
+    def spawn(program: Any) -> Any:
+        """
+        Start a process and look after it.
+
+        @param program: a C{corotwist.engines.children.Program}.
+        @return: a C{corotwist.engines.children.Child}.
+        @raise Exists: this engine has a child of that name.
+        @raise NoSpace: there are too many.
+        @raise NotSupported: this node starts no processes.
+        """
+
+    def children() -> Sequence[Any]:
+        """
+        The children of this engine, also those that an earlier version of it
+        started.
+        """
+
+    def addresses(nodeid: int) -> Sequence[Any]:
+        """
+        Those of a node, one for each link.
+
+        @raise NotExist: it is not in the node list.
+        """
+
+    def reenableLinks() -> None:
+        """
+        Try at once what was given up: links that failed, and nodes that we keep
+        away from since we could not receive what they sent.  All that happens
+        by itself, later.
+        """
+
+    def dumpState() -> Mapping[str, Any]:
+        """
+        The state of every engine and of what the node has for them, as JSON
+        values.
+        """
+
     def memoryFailed(what: str) -> None:
         """
-        The engine could not get memory for C{what}: counted, and shown.
+        The engine could not get memory for C{what}: it is counted and shown,
+        and the node does what the configuration says: takes less work, or
+        stops.
+        """
+
+
+class IShutdownAware(Interface):
+    """
+    An engine that has to do something before the node stops, while everything
+    still works.
+    """
+
+    def shutdownProposed(reason: str) -> None:
+        """
+        The node is to stop: take a hold, unless there is one already, and move
+        away what has to.
+        """
+
+
+class IConverting(Interface):
+    """
+    An engine that would rather not look at byte orders.
+    """
+
+    def littleEndian(function: int, body: bytes) -> bytes:
+        """
+        The body of a message of a node that sends big endian, as one that sends
+        little endian would have sent it; C{messageDelivered} gets this.
         """
 
 
@@ -336,12 +535,15 @@ class ISynchronized(Interface):
             this service last completed a round.
         """
 
-    def synchronize() -> bool:
+    def synchronize() -> bool | Deferred[Any] | Generator[Any, Any, Any]:
         """
         Send what the others need to know.
 
         @return: C{True} when all is sent; C{False} to be called again when the
-            token has passed (the queue was full).
+            token has passed (the queue was full; letting a C{TryAgain} out says
+            the same).  Or a generator, which goes on at each visit of the token
+            to its end, or a Deferred, which is waited for; they are closed or
+            cancelled when the round is aborted.
         """
 
     def synchronizationCompleted() -> None:
@@ -367,8 +569,14 @@ class IServiceEngine(Interface):
     serviceId = Attribute("16 bits, unique in the cluster.")
     version = Attribute("Of the implementation, an C{int}; the highest wins.")
     priority = Attribute("Engines start in ascending and stop in descending priority.")
-    flowControl = Attribute("Do its requests wait while the send queue is full?")
-    allowInquorate = Attribute("May clients use it without quorum?")
+    flowControl = Attribute(
+        "Which requests of clients wait while the send queue is full: C{True} for"
+        " all, C{False} for none, or the names of the commands."
+    )
+    allowInquorate = Attribute(
+        "May clients use it without quorum?  If not, their requests are refused"
+        " with C{NotQuorate}."
+    )
     requires = Attribute(
         "Names of engines that it uses: a tuple.  They start before it and stop"
         " after it, and are not unloaded while it is there."
@@ -389,11 +597,12 @@ class IServiceEngine(Interface):
         failure stops the node from starting.
         """
 
-    def shutdown() -> bool:
+    def shutdown() -> bool | Deferred[Any]:
         """
         Stop.
 
-        @return: C{False} to be asked again a little later: still busy.
+        @return: C{True}; or C{False} to be asked again a little later: still
+            busy; or a Deferred, which is waited for a while.
         """
 
     def dump() -> Mapping[str, Any]:

@@ -3,6 +3,7 @@ What a node is told, checked and in seconds: frozen values, no defaults decided
 twice.  L{corotwist.config.schema} builds them from a configuration file.
 """
 
+from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -199,6 +200,31 @@ class ComponentSettings:
     restarts: int = 0
 
 
+class MemoryPolicy(Enum):
+    """
+    What a node does when a service could not get memory.
+
+    @cvar SHED: takes no more work from clients for some seconds.
+    @cvar STOP: stops, in order.
+    """
+
+    SHED = "shed"
+    STOP = "stop"
+
+
+@frozen
+class ServiceSettings:
+    """
+    How a node treats its services.
+
+    @ivar shutdownSeconds: for so long work that has to move away may hold the
+        shutdown of the node.
+    """
+
+    memoryPolicy: MemoryPolicy = MemoryPolicy.SHED
+    shutdownSeconds: float = 60.0
+
+
 @frozen
 class NodeSettings:
     """
@@ -215,5 +241,6 @@ class NodeSettings:
     log: LogSettings = LogSettings()
     configVersion: int = 0
     components: ComponentSettings = ComponentSettings()
+    services: ServiceSettings = ServiceSettings()
     keys: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
     sources: tuple[str, ...] = ()

@@ -268,6 +268,7 @@ class Changes:
         old.retire()
         new.serve()
         new.prepare, new.onFailed = old.prepare, old.onFailed
+        new.onMemoryError = old.onMemoryError
         self._roster.install(new, component)
         self._roster.components.release(before)
 

@@ -2,33 +2,49 @@
 What an engine may ask of its node.  [ARCH Figure 9]
 """
 
+<<<<<<< Updated upstream
 from collections import Counter
 from collections.abc import Callable
+=======
+from collections.abc import Callable, Mapping, Sequence
+>>>>>>> Stashed changes
 from typing import Any, Final, Protocol
 
-from attrs import define
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from corotwist.budget import Budget
+from corotwist.config.settings import NodeSettings
 from corotwist.engines import compact
+from corotwist.engines.children import Child, Program
+from corotwist.engines.connections import Source
 from corotwist.engines.executive import SERVICES_GROUP, address, header
+from corotwist.engines.facilities import Facilities, Follower
 from corotwist.engines.flow import FlowControl
+<<<<<<< Updated upstream
 from corotwist.engines.place import SHORT_FORM
 from corotwist.errors import TooBig, TryAgain
 from corotwist.interfaces import ICluster, IFlowGroup, ITotem
+=======
+from corotwist.engines.holds import Hold
+from corotwist.engines.timers import Timers
+from corotwist.engines.visits import Work
+from corotwist.errors import (
+    BadHandle,
+    InvalidParameter,
+    NotExist,
+    TooBig,
+    TryAgain,
+)
+from corotwist.interfaces import ICluster, IConnection, IFlowGroup, ITotem
+>>>>>>> Stashed changes
 from corotwist.totem.membership import NO_RING, Configuration, Guarantee, RingId
 
 # One message in the total order; real corosync nodes abort above it.
 LARGEST_TOTEM_MESSAGE: Final = 1 << 20
-# A timer by time of day looks again at least so often, so that it follows a
-# clock that is set.
-TIME_OF_DAY_SECONDS: Final = 1.0
-
 # What one engine may hold for those who wait, beside the whole node's budget.
 ENGINE_BYTES: Final = 256 << 20
-
-_BILLION: Final = 1_000_000_000
 
 
 class Home(Protocol):
@@ -44,13 +60,15 @@ class Home(Protocol):
     budget: Budget
     database: Any
     operations: Any
+    settings: NodeSettings
+    facilities: Facilities
 
+    def dump(self) -> Mapping[str, Any]: ...
     def compactAllowed(self) -> bool: ...
     def synchronizing(self) -> bool: ...
     def engineNamed(self, name: str) -> Any: ...
     def whenRoom(self, callback: Callable[[], None]) -> None: ...
     def shutdownRequested(self, who: str, reason: str) -> None: ...
-    def memoryFailed(self, who: str, what: str) -> None: ...
 
 
 class Guard(Protocol):
@@ -65,24 +83,7 @@ class Guard(Protocol):
     @property
     def over(self) -> bool: ...
     def checkSending(self) -> None: ...
-    def call(self, function: Callable[[], Any]) -> Any: ...
-
-
-@define(eq=False)
-class Timer:
-    """
-    A handle: the call that is due next, and for a timer by time of day when it
-    is really meant.
-    """
-
-    delayed: IDelayedCall | None = None
-    timeNs: int | None = None
-
-    def active(self) -> bool:
-        """
-        Will it fire?
-        """
-        return self.delayed is not None and bool(self.delayed.active())
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any: ...
 
 
 @implementer(ICluster)
@@ -96,7 +97,8 @@ class Cluster:
         self._guard = guard
         self._name = name
         self._serviceId = serviceId
-        self._latest = 0
+        self._facilities = home.facilities
+        self.timers = Timers(home.clock, home.timeOfDay, guard.call)
         self._prefixRing = NO_RING
         self._prefix = b""
         self.nodeid: int = home.totem.nodeid
@@ -110,14 +112,22 @@ class Cluster:
         self, function: int, body: bytes, guarantee: Guarantee = Guarantee.AGREED
     ) -> None:
         whole = header(self._serviceId, function, body)
+<<<<<<< Updated upstream
         self._send(address(SERVICES_GROUP, whole), guarantee)
         self._guard.sent[self._guard.counted(function)] += 1
+=======
+        self._send(address(SERVICES_GROUP, whole), _kept(guarantee))
+>>>>>>> Stashed changes
 
     def multicastCompact(
         self, body: bytes, guarantee: Guarantee = Guarantee.AGREED
     ) -> None:
+<<<<<<< Updated upstream
         self._send(self._compactPrefix() + body, guarantee)
         self._guard.sent[SHORT_FORM] += 1
+=======
+        self._send(self._compactPrefix() + body, _kept(guarantee))
+>>>>>>> Stashed changes
 
     def _compactPrefix(self) -> bytes:
         """
@@ -162,49 +172,80 @@ class Cluster:
     # Time.
 
     def now(self) -> int:
-        self._latest = max(self._latest, int(self._home.clock.seconds() * _BILLION))
-        return self._latest
+        return self.timers.now()
 
     def timeOfDay(self) -> int:
         return self._home.timeOfDay()
 
     def callAfter(self, delayNs: int, callback: Callable[[], None]) -> Any:
-        seconds = max(0, delayNs) / _BILLION
-        return Timer(
-            self._home.clock.callLater(seconds, self._guard.call, callback),
-        )
+        return self.timers.after(delayNs, callback)
 
     def callAt(self, timeNs: int, callback: Callable[[], None]) -> Any:
-        timer = Timer(timeNs=timeNs)
-        self._await(timer, timeNs, callback)
-        return timer
-
-    def _await(self, timer: Timer, timeNs: int, callback: Callable[[], None]) -> None:
-        """
-        Sleep towards the time of day, in steps.
-        """
-        seconds = max(0, timeNs - self.timeOfDay()) / _BILLION
-        timer.delayed = self._home.clock.callLater(
-            min(seconds, TIME_OF_DAY_SECONDS), self._look, timer, timeNs, callback
-        )
-
-    def _look(self, timer: Timer, timeNs: int, callback: Callable[[], None]) -> None:
-        if self.timeOfDay() < timeNs:
-            self._await(timer, timeNs, callback)
-        else:
-            self._guard.call(callback)
+        return self.timers.at(timeNs, callback)
 
     def cancel(self, timer: Any) -> None:
-        if timer is not None and timer.active():
-            timer.delayed.cancel()
+        self.timers.cancel(timer)
 
     def expiresAt(self, timer: Any) -> int:
-        assert isinstance(timer, Timer), "a handle is what callAfter or callAt gave"
-        if timer.delayed is None or not timer.delayed.active():
-            return 0
-        if timer.timeNs is not None:
-            return self.now() + max(0, timer.timeNs - self.timeOfDay())
-        return int(timer.delayed.getTime() * _BILLION)
+        return self.timers.expiresAt(timer)
+
+    def misses(self) -> Sequence[tuple[int, int]]:
+        return tuple(self._facilities.schedule.misses)
+
+    # At the visits of the token.
+
+    def onToken(self, callback: Callable[[], object]) -> Work:
+        return self._facilities.visits.each(callback, self._guard)
+
+    def schedule(self, step: Callable[[], bool]) -> Deferred[None]:
+        return self._facilities.visits.until(step, self._guard)
+
+    # Clients.
+
+    def source(self, connection: IConnection) -> Source:
+        return Source(self.nodeid, self._facilities.connections.number(connection))
+
+    def isLocal(self, source: Source) -> bool:
+        return source.nodeid == self.nodeid
+
+    def connection(self, source: Source) -> IConnection:
+        if not self.isLocal(source):
+            raise BadHandle(f"a client of node {source.nodeid}")
+        return self._facilities.connections.connection(source.connection)
+
+    def private(self, connection: IConnection) -> Any:
+        return connection.private[self._name]
+
+    def retain(self, connection: IConnection) -> None:
+        self._facilities.connections.retain(self._name, connection)
+
+    def release(self, connection: IConnection) -> None:
+        self._facilities.connections.release(self._name, connection)
+
+    def request(self, connection: IConnection) -> Deferred[Any]:
+        return self._facilities.connections.request(self._name, connection)
+
+    def respond(self, connection: IConnection, answer: Any) -> bool:
+        self._facilities.connections.respond(self._name, connection, answer)
+        return bool(connection.behind)
+
+    def dispatch(self, connection: IConnection, event: Any, **arguments: Any) -> bool:
+        use = self._facilities.connections.use(self._name, connection)
+        if use is not None:
+            use.dispatches += 1
+        connection.tell(event, **arguments)
+        return bool(connection.behind)
+
+    # Quorum.
+
+    def quorate(self) -> bool:
+        return self._facilities.quorate()
+
+    def followQuorum(self, changed: Callable[[bool], None]) -> Follower:
+        return self._facilities.follow(changed, self._guard)
+
+    def quorumChanged(self) -> None:
+        self._facilities.quorumChanged()
 
     # The node.
 
@@ -215,5 +256,40 @@ class Cluster:
         if not self._guard.over:
             self._home.shutdownRequested(self._name, reason)
 
+    def holdShutdown(self, reason: str) -> Hold:
+        return self._facilities.holds.take(self._name, reason)
+
+    def spawn(self, program: Program) -> Child:
+        return self._facilities.children.spawn(self._name, program, self._guard.call)
+
+    def children(self) -> Sequence[Child]:
+        return tuple(self._facilities.children.of(self._name))
+
+    def addresses(self, nodeid: int) -> Sequence[Any]:
+        entries = self._home.settings.totem.nodes
+        found = [e.addresses for e in entries if e.nodeid == nodeid]
+        if not found:
+            raise NotExist(f"no node {nodeid} in the node list")
+        return found[0]
+
+    def reenableLinks(self) -> None:
+        self._home.totem.reenable()
+
+    def dumpState(self) -> Mapping[str, Any]:
+        return self._home.dump()
+
     def memoryFailed(self, what: str) -> None:
-        self._home.memoryFailed(self._name, what)
+        self._facilities.memoryFailed(self._name, what)
+
+
+def _kept(guarantee: Guarantee) -> Guarantee:
+    """
+    What a message gets that asks for C{guarantee}: there is nothing weaker
+    than L{Guarantee.AGREED}.
+
+    @raise InvalidParameter: there is no such guarantee.
+    """
+    try:
+        return max(Guarantee(guarantee), Guarantee.AGREED)
+    except ValueError:
+        raise InvalidParameter(f"there is no guarantee {guarantee!r}") from None

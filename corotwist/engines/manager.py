@@ -40,6 +40,7 @@ from corotwist.engines.executive import (
     decode,
     split,
 )
+from corotwist.engines.facilities import Facilities
 from corotwist.engines.flow import FlowControl
 from corotwist.engines.interfaces import EngineNews
 from corotwist.engines.figures import Figures
@@ -86,6 +87,7 @@ class ServiceManager:
     @ivar configuration: the regular configuration in force.
     @ivar flow: the flow-control groups.
     @ivar budget: what waits in this node, from clients and for them.
+    @ivar facilities: what the node has for its engines besides all that.
     @ivar shutdown: fires with the reason when an engine asks the node to stop;
         the node replaces it or adds callbacks.
     """
@@ -100,10 +102,13 @@ class ServiceManager:
         *,
         database: Any = None,
         operations: Any = None,
+        processes: Any = None,
     ) -> None:
         """
         @param database: the node's, for its engines; by default one of its own.
         @param operations: what operators may ask of the node.
+        @param processes: starts processes for engines: an C{IReactorProcess};
+            L{None} when there shall be none.
         @param timeOfDay: nanoseconds since 1970; by default the clock is
             asked, which suits a real reactor and a simulated one.
         """
@@ -122,10 +127,14 @@ class ServiceManager:
         self.flow = FlowControl(self)
         self.budget = Budget("node", settings.ipc.memoryBytes)
         self.roster = Roster(clock, settings, makers, self._context)
+        self.facilities = Facilities(self, processes)
         self.changes = Changes(self)
+<<<<<<< Updated upstream
         self._figures = Figures(self)
         self._figures.provide()
         self._connections: dict[IConnection, None] = {}
+=======
+>>>>>>> Stashed changes
         self._announced = Announced()
         self._announcementSent = False
         self._compact = False
@@ -155,7 +164,9 @@ class ServiceManager:
         if announcer is not None:
             announcer.prepare = self._announce
         for place in self.roster.places.values():
-            place.onFailed = self.changes.failed
+            self._watch(place)
+        self.roster.onStopped = self.facilities.engineGone
+        self.facilities.start()
         try:
             yield self.roster.start()
         except Exception:
@@ -171,9 +182,27 @@ class ServiceManager:
         """
         return self.roster.stop().addCallback(self._enginesStopped)
 
+    def prepareStop(self, reason: str) -> Deferred[None]:
+        """
+        The node is to stop, and everything still works.
+
+        @return: fires when nothing holds that, at the second call at the
+            latest: see L{Facilities.prepareStop}.
+        """
+        return self.facilities.prepareStop(reason)
+
+    def _watch(self, place: Place) -> None:
+        place.onFailed = self._engineFailed
+        place.onMemoryError = self.facilities.memoryFailed
+
+    def _engineFailed(self, place: Place) -> None:
+        self.facilities.engineGone(place.name)
+        self.changes.failed(place)
+
     def _enginesStopped(self, _: None) -> None:
         self.changes.stop()
         self.synchronization.stop()
+        self.facilities.stop()
         self._waiting.clear()
         self._answerWaiting(lambda waits: waits.errback(BadHandle("the node stops")))
 
@@ -248,6 +277,7 @@ class ServiceManager:
             return
         self.synchronization.tokenPassed()
         self.flow.say()
+        self.facilities.visits.tokenPassed()
         self._runWaiting()
 
     # Routing.
@@ -272,8 +302,12 @@ class ServiceManager:
         if place is None:
             self._counters["unknownService"] += 1
         else:
+<<<<<<< Updated upstream
             place.received[place.counted(function)] += 1
             place.call(place.engine.messageDelivered, nodeid, function, rest, byteOrder)
+=======
+            place.deliver(nodeid, function, rest, byteOrder)
+>>>>>>> Stashed changes
 
     def _addressee(self, service: int) -> Place | None:
         """
@@ -410,10 +444,10 @@ class ServiceManager:
         """
         Tell it where we are, and have a round for it if it needs one.
         """
-        place.onFailed = self.changes.failed
+        self._watch(place)
         if place.serviceId == ANNOUNCED_WITH:
             place.prepare = self._announce
-        for connection in self._connections:
+        for connection in self._clients():
             connection.private[place.name] = place.call(
                 place.engine.privateData, connection
             )
@@ -430,15 +464,18 @@ class ServiceManager:
         Nobody keeps anything of it.
         """
         self.flow.forget(place.serviceId)
-        for connection in self._connections:
+        for connection in self._clients():
             connection.private.pop(place.name, None)
 
     def tellClients(self, news: EngineNews) -> None:
         """
         Every local client hears what happened to an engine.
         """
-        for connection in list(self._connections):
+        for connection in self._clients():
             connection.engineChanged(news)
+
+    def _clients(self) -> list[Any]:
+        return [v.connection for v in self.facilities.connections if not v.gone]
 
     # For engines.
 
@@ -476,21 +513,18 @@ class ServiceManager:
         if not self.shutdown.called:
             self.shutdown.callback(reason)
 
-    def memoryFailed(self, who: str, what: str) -> None:
-        """
-        Counted, and shown.
-        """
-        self._counters["memoryFailed"] = self._counters.get("memoryFailed", 0) + 1
-        self._log.critical("Service {who}: no memory for {what}", who=who, what=what)
-
     # For local clients.
 
     def connectionOpened(self, connection: IConnection) -> None:
         """
         Every engine makes its private data for the connection.
         """
+<<<<<<< Updated upstream
         self._connections[connection] = None
         self._figures.connectionOpened(connection)
+=======
+        self.facilities.connections.opened(connection)
+>>>>>>> Stashed changes
         connection.private = {
             place.name: place.call(place.engine.privateData, connection)
             for place in self.roster.places.values()
@@ -498,12 +532,17 @@ class ServiceManager:
 
     def connectionClosed(self, connection: IConnection) -> None:
         """
-        Every engine hears that the client is gone.
+        Every engine hears that the client is gone, at once or when it has
+        answered it.
         """
+<<<<<<< Updated upstream
         self._connections.pop(connection, None)
         self._figures.connectionClosed(connection)
         for place in self.roster.places.values():
             place.call(place.engine.connectionClosed, connection)
+=======
+        self.facilities.connectionClosed(connection)
+>>>>>>> Stashed changes
 
     # For people.
 
@@ -518,5 +557,6 @@ class ServiceManager:
             "flow": self.flow.dump(),
             "memory": self.budget.dump(),
             "counters": dict(self._counters),
+            **self.facilities.status(),
             "engines": self.roster.dump(),
         }

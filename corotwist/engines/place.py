@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from twisted.logger import Logger
 
+from corotwist.engines.sending import Sending
 from corotwist.errors import NotSupported, TryAgain, WireError
-from corotwist.interfaces import ISynchronized
+from corotwist.interfaces import IConverting, ISynchronized
 from corotwist.totem.membership import RingId
 
 # Exceptions of one engine before it is taken out of service.
@@ -57,6 +58,8 @@ class Place:
     @ivar sent: messages by function.
     @ivar received: likewise, our own included.
     @ivar onFailed: called with this place, when the engine has failed.
+    @ivar onMemoryError: called with the engine's name and a method's, when it
+        ran out of memory there.
     """
 
     def __init__(self, engine: Any, log: Logger, *, duty: Duty = Duty.SERVING) -> None:
@@ -65,6 +68,7 @@ class Place:
         self.serviceId: int = engine.serviceId
         self.requires: tuple[str, ...] = tuple(getattr(engine, "requires", ()))
         self.synchronized = ISynchronized.providedBy(engine)
+        self.converting = IConverting.providedBy(engine)
         self.duty = duty
         self.waiting = False
         self.failures = 0
@@ -73,6 +77,8 @@ class Place:
         self.received: Counter[int] = Counter()
         self.prepare: Callable[[], bool] | None = None
         self.onFailed: Callable[[Place], None] | None = None
+        self.onMemoryError: Callable[[str, str], None] | None = None
+        self._sending = Sending()
         self._log = log
 
     @property
@@ -106,6 +112,10 @@ class Place:
             return None
         try:
             return function(*arguments)
+        except MemoryError:
+            if self.onMemoryError is not None:
+                self.onMemoryError(self.name, getattr(function, "__name__", "a call"))
+            self._blame()
         except WireError as error:
             self.malformed += 1
             self._log.warn(
@@ -114,6 +124,18 @@ class Place:
         except Exception:  # noqa: BLE001 - Whatever it is, it stays here.
             self._blame()
         return None
+
+    def deliver(self, nodeid: int, function: int, body: bytes, byteOrder: str) -> None:
+        """
+        A message for it, in little endian if it converts those of others.
+        """
+        self.call(self._deliver, nodeid, function, body, byteOrder)
+
+    def _deliver(self, nodeid: int, function: int, body: bytes, byteOrder: str) -> None:
+        engine = self.engine
+        if byteOrder != "<" and self.converting:
+            body, byteOrder = engine.littleEndian(function, body), "<"
+        engine.messageDelivered(nodeid, function, body, byteOrder)
 
     def _blame(self) -> None:
         self.failures += 1
@@ -186,18 +208,14 @@ class Place:
         """
         if self.prepare is not None and not self.prepare():
             return False
-        return self.call(self._process) is not False
-
-    def _process(self) -> bool:
-        try:
-            return bool(self.engine.synchronize())
-        except TryAgain:
-            return False
+        return self.call(self._sending.goOn, self.engine.synchronize) is not False
 
     def completed(self) -> None:
+        self._sending.stop()
         self.call(self.engine.synchronizationCompleted)
 
     def aborted(self) -> None:
+        self._sending.stop()
         self.call(self.engine.synchronizationAborted)
 
     def status(self) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from corotwist.interfaces import IEngineMaker, IReconfigurable
 # An engine that is busy is asked again to stop, so often and for so long.
 SHUTDOWN_RETRY_SECONDS: Final = 0.01
 SHUTDOWN_SECONDS: Final = 0.5
+# And one that returned a Deferred instead.
+SLOW_SHUTDOWN_SECONDS: Final = 10.0
 
 MakeContext = Callable[[Place], Cluster]
 
@@ -58,6 +60,8 @@ class Roster:
     @ivar places: by service id, ascending: the order of configurations and of
         synchronization.
     @ivar stopped: nothing of it runs any more.
+    @ivar onStopped: called with the name of an engine that has stopped; what
+        it returns fires when all that it had here has ended.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Roster:
         self.engines: dict[str, Any] = {}
         self.places: dict[int, Place] = {}
         self.stopped = False
+        self.onStopped: Callable[[str], Deferred[Any]] | None = None
         self._used: dict[str, Component] = {}
         self._started: list[Place] = []
         self._ending: list[Deferred[None]] = []
@@ -280,18 +285,40 @@ class Roster:
     @inlineCallbacks
     def stopEngine(self, place: Place) -> Generator[Any, Any, None]:
         """
-        Shut one engine down.
+        Shut one engine down, then what it had at this node.
 
-        @return: fires when it has stopped, or had L{SHUTDOWN_SECONDS}.
+        @return: fires when it has stopped, or had L{SHUTDOWN_SECONDS}; if it
+            said that it takes longer, L{SLOW_SHUTDOWN_SECONDS}.
         """
+        yield self._shutDown(place)
+        if self.onStopped is not None:
+            yield self.onStopped(place.name)
+
+    @inlineCallbacks
+    def _shutDown(self, place: Place) -> Generator[Any, Any, None]:
         patience = self.clock.seconds() + SHUTDOWN_SECONDS
-        while place.call(place.engine.shutdown) is False:
+        while True:
+            answer = place.call(place.engine.shutdown)
+            if isinstance(answer, Deferred):
+                yield self._ends(place, answer)
+                return
+            if answer is not False:
+                return
             if self.clock.seconds() >= patience:
                 self.log.warn("Service {name} does not stop", name=place.name)
                 return
             pause: Deferred[None] = Deferred()
             self.clock.callLater(SHUTDOWN_RETRY_SECONDS, pause.callback, None)
             yield pause
+
+    @inlineCallbacks
+    def _ends(self, place: Place, ending: Deferred[Any]) -> Generator[Any, Any, None]:
+        try:
+            yield ending.addTimeout(SLOW_SHUTDOWN_SECONDS, self.clock)
+        except TimeoutError:
+            self.log.warn("Service {name} does not stop", name=place.name)
+        except Exception:  # noqa: BLE001 - It ends all the same.
+            self.log.failure("Service {name} stops badly", name=place.name)
 
     # Other settings.
 

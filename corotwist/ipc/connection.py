@@ -116,6 +116,13 @@ class Connection:
         """
         return self.credentials.gid
 
+    @property
+    def behind(self) -> bool:
+        """
+        Is as much on its way to the client as may be unacknowledged?
+        """
+        return self._unacknowledged >= DISPATCH_WINDOW_BYTES
+
     # From the engines.
 
     def messagesDelivered(

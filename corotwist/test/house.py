@@ -44,8 +44,12 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "totem": ("errors", "config.settings"),
     **{f"totem.{name}": ("totem", *VALUES) for name in SHELL},
     "engines": (*VALUES, *KEYS, "budget"),
-    "engines.manager": (*VALUES, "budget", "engines", "plugin", "config.database"),
+    "engines.manager": (
+        *(*VALUES, "budget", "components", "config.database", "engines", "plugin"),
+    ),
     "engines.roster": (*VALUES, "engines", "plugin", "components"),
+    "engines.changes": (*VALUES, "engines", "plugin", "components"),
+    "engines.connections": (*VALUES, "handles"),
     "engines.confdb": (*VALUES, *KEYS, "config.tree", "engines"),
     "ipc": (
         *(*VALUES, *KEYS, "budget", "engines.interfaces", "engines.batch"),

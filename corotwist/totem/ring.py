@@ -381,6 +381,12 @@ class Ring:
             self.become(Because.ASKED)
         return self._collect()
 
+    def reenable(self, now: float) -> None:
+        """
+        An operator says that we can receive again: look for others at once.
+        """
+        self.solitude.end(now)
+
     def leave(self, now: float) -> list[Effect]:
         """
         Tell the others that we go, and hear nothing any more.

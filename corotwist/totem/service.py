@@ -170,6 +170,10 @@ class TotemService(Service):
         if self.protocol is not None:
             self.protocol.reform()
 
+    def reenable(self) -> None:
+        if self.protocol is not None:
+            self.protocol.ring.reenable(self._clock.seconds())
+
     def statistics(self) -> dict[str, int]:
         """
         Counters by name: the ring's, the network's, and C{dropped.} with the

@@ -68,3 +68,10 @@ class Solitude:
         self._heard += 1
         if self._heard >= FRAMES_HEARD:
             self.until = now
+
+    def end(self, now: float) -> None:
+        """
+        Somebody knows that it is over; the next one will be a short one.
+        """
+        self.until = min(self.until, now)
+        self.times = 0

@@ -141,6 +141,7 @@ class MemoryTotem:
     delivering: bool = False
     refused: int = 0
     reforms: int = 0
+    reenabled: int = 0
     watcher: Callable[[bool], None] | None = None
 
     def multicast(
@@ -157,6 +158,9 @@ class MemoryTotem:
     def room(self) -> int:
         limit = self.capacity if self.changing else min(self.capacity, self.ordinary)
         return limit - sum(map(len, self._inUse()))
+
+    def reenable(self) -> None:
+        self.reenabled += 1
 
     def synchronized(self) -> None:
         self.changing = False

@@ -5,7 +5,7 @@ engine's trouble does to the others.
 
 from typing import Any
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -63,6 +63,11 @@ class FakeConnection:
     uid: int = 1
     gid: int = 1
     private: Any = None
+    behind: bool = False
+    told: list[Any] = field(factory=list)
+
+    def tell(self, command: Any, **arguments: Any) -> None:
+        self.told.append((command, arguments))
 
 
 class LoadingTests(SynchronousTestCase):
@@ -691,12 +696,12 @@ class NodeTests(SynchronousTestCase):
 
     def test_memoryFailed(self) -> None:
         """
-        Memory trouble is counted.
+        Memory trouble is counted, for each engine. (A104)
         """
         net = probed(1)
         net.probes[1, 1].cluster.memoryFailed("a table")
-        counters = net.nodes[1].manager.dump()["counters"]
-        self.assertEqual(counters["memoryFailed"], 1)
+        failures = net.nodes[1].manager.dump()["memoryFailures"]
+        self.assertEqual(failures, {"probe1": 1})
 
     def test_connections(self) -> None:
         """
