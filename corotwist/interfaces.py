@@ -169,9 +169,7 @@ class IConnection(Interface):
     uid = Attribute("The client's user id, from the kernel.")
     gid = Attribute("The client's group id, from the kernel.")
     private = Attribute("What each engine's C{privateData} made, by the engine's name.")
-<<<<<<< Updated upstream
     usage = Attribute("What it asked and was told, in numbers.")
-=======
     behind = Attribute("Does it read more slowly than it is sent to?")
 
     def tell(command: Any, **arguments: Any) -> None:
@@ -180,7 +178,6 @@ class IConnection(Interface):
 
         @param command: an AMP command that needs no answer.
         """
->>>>>>> Stashed changes
 
 
 class IFlowGroup(Interface):

@@ -2,12 +2,8 @@
 What an engine may ask of its node.  [ARCH Figure 9]
 """
 
-<<<<<<< Updated upstream
 from collections import Counter
-from collections.abc import Callable
-=======
 from collections.abc import Callable, Mapping, Sequence
->>>>>>> Stashed changes
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -22,12 +18,8 @@ from corotwist.engines.connections import Source
 from corotwist.engines.executive import SERVICES_GROUP, address, header
 from corotwist.engines.facilities import Facilities, Follower
 from corotwist.engines.flow import FlowControl
-<<<<<<< Updated upstream
-from corotwist.engines.place import SHORT_FORM
-from corotwist.errors import TooBig, TryAgain
-from corotwist.interfaces import ICluster, IFlowGroup, ITotem
-=======
 from corotwist.engines.holds import Hold
+from corotwist.engines.place import SHORT_FORM
 from corotwist.engines.timers import Timers
 from corotwist.engines.visits import Work
 from corotwist.errors import (
@@ -38,7 +30,6 @@ from corotwist.errors import (
     TryAgain,
 )
 from corotwist.interfaces import ICluster, IConnection, IFlowGroup, ITotem
->>>>>>> Stashed changes
 from corotwist.totem.membership import NO_RING, Configuration, Guarantee, RingId
 
 # One message in the total order; real corosync nodes abort above it.
@@ -112,22 +103,14 @@ class Cluster:
         self, function: int, body: bytes, guarantee: Guarantee = Guarantee.AGREED
     ) -> None:
         whole = header(self._serviceId, function, body)
-<<<<<<< Updated upstream
-        self._send(address(SERVICES_GROUP, whole), guarantee)
-        self._guard.sent[self._guard.counted(function)] += 1
-=======
         self._send(address(SERVICES_GROUP, whole), _kept(guarantee))
->>>>>>> Stashed changes
+        self._guard.sent[self._guard.counted(function)] += 1
 
     def multicastCompact(
         self, body: bytes, guarantee: Guarantee = Guarantee.AGREED
     ) -> None:
-<<<<<<< Updated upstream
-        self._send(self._compactPrefix() + body, guarantee)
-        self._guard.sent[SHORT_FORM] += 1
-=======
         self._send(self._compactPrefix() + body, _kept(guarantee))
->>>>>>> Stashed changes
+        self._guard.sent[SHORT_FORM] += 1
 
     def _compactPrefix(self) -> bytes:
         """

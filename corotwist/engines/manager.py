@@ -129,12 +129,8 @@ class ServiceManager:
         self.roster = Roster(clock, settings, makers, self._context)
         self.facilities = Facilities(self, processes)
         self.changes = Changes(self)
-<<<<<<< Updated upstream
         self._figures = Figures(self)
         self._figures.provide()
-        self._connections: dict[IConnection, None] = {}
-=======
->>>>>>> Stashed changes
         self._announced = Announced()
         self._announcementSent = False
         self._compact = False
@@ -302,12 +298,8 @@ class ServiceManager:
         if place is None:
             self._counters["unknownService"] += 1
         else:
-<<<<<<< Updated upstream
             place.received[place.counted(function)] += 1
-            place.call(place.engine.messageDelivered, nodeid, function, rest, byteOrder)
-=======
             place.deliver(nodeid, function, rest, byteOrder)
->>>>>>> Stashed changes
 
     def _addressee(self, service: int) -> Place | None:
         """
@@ -519,12 +511,8 @@ class ServiceManager:
         """
         Every engine makes its private data for the connection.
         """
-<<<<<<< Updated upstream
-        self._connections[connection] = None
-        self._figures.connectionOpened(connection)
-=======
         self.facilities.connections.opened(connection)
->>>>>>> Stashed changes
+        self._figures.connectionOpened(connection)
         connection.private = {
             place.name: place.call(place.engine.privateData, connection)
             for place in self.roster.places.values()
@@ -535,14 +523,8 @@ class ServiceManager:
         Every engine hears that the client is gone, at once or when it has
         answered it.
         """
-<<<<<<< Updated upstream
-        self._connections.pop(connection, None)
         self._figures.connectionClosed(connection)
-        for place in self.roster.places.values():
-            place.call(place.engine.connectionClosed, connection)
-=======
         self.facilities.connectionClosed(connection)
->>>>>>> Stashed changes
 
     # For people.
 
