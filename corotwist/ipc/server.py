@@ -23,7 +23,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from corotwist.config.settings import IpcSettings
+from corotwist.config.settings import IpcSettings, NodeSettings
 from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES
 from corotwist.errors import (
     AccessDenied,
@@ -32,6 +32,7 @@ from corotwist.errors import (
     NotSupported,
     TryAgain,
 )
+from corotwist.interfaces import IReconfigurable
 from corotwist.ipc import path
 from corotwist.ipc.backlog import Limits
 from corotwist.ipc.channel import Channel, Responder, firstResponder
@@ -299,6 +300,7 @@ class _DispatchLocator(amp.CommandLocator):
         return {}
 
 
+@implementer(IReconfigurable)
 class IpcServer(Service):
     """
     Lets local clients in, two connections each.
@@ -373,6 +375,20 @@ class IpcServer(Service):
                 gids=sorted(self._settings.gids),
                 error=error,
             )
+
+    def reconfigurationProposed(self, settings: NodeSettings) -> None:
+        """
+        Whoever is connected stays, whatever they say.
+        """
+
+    def reconfigured(self, settings: NodeSettings) -> None:
+        """
+        Let others in from now on.
+        """
+        before, self._settings = self._settings, settings.ipc
+        admitted = settings.ipc.uids, settings.ipc.gids
+        if self._port is not None and admitted != (before.uids, before.gids):
+            self._admit(before.path)
 
     def stopService(self) -> Deferred[None]:
         """

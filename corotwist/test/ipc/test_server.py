@@ -7,14 +7,17 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
 from corotwist.config.settings import IpcSettings
 from corotwist.engines.batch import pack
 from corotwist.engines.interfaces import Member
+from corotwist.interfaces import IReconfigurable
 from corotwist.ipc import path, server
 from corotwist.ipc.channel import encode
 from corotwist.ipc.connection import Credentials
@@ -27,6 +30,7 @@ from corotwist.ipc.server import (
     IpcServer,
 )
 from corotwist.ipc.wire import DISPATCH_QUEUE_BYTES, DISPATCH_WINDOW_BYTES
+from corotwist.test.engines.orderednet import nodeSettings
 from corotwist.test.ipc.fakes import NODEID, FakeManager
 from corotwist.test.ipc.pipes import End, FakeReactor, endCredentials
 
@@ -317,6 +321,24 @@ class AccessTests(ServerTestCase):
         self.assertTrue(self.admitted(1001, 99, {98, 50}))
         self.assertFalse(self.admitted(1001, 1000, {0, 77}))
         self.assertEqual(self.server.counters.refused, 1)
+
+    def test_changed(self) -> None:
+        """
+        Others may be let in while it listens; those who are connected stay.
+        (A53, H15)
+        """
+        given: list[Any] = []
+        self.patch(path, "admit", lambda *arguments: given.append(arguments))
+        self.assertTrue(self.admitted(1000, 99, set()))
+        changed = IpcSettings(self.path, uids=frozenset({2000}))
+        settings = evolve(nodeSettings(), ipc=changed)
+        verifyObject(IReconfigurable, self.server)
+        self.server.reconfigurationProposed(settings)
+        self.server.reconfigured(settings)
+        self.server.reconfigured(settings)
+        self.assertEqual(given, [(self.path, frozenset({2000}), frozenset())])
+        self.assertTrue(self.admitted(2000, 99, set()))
+        self.assertFalse(self.admitted(1000, 99, set()))
 
     def test_dispatchToo(self) -> None:
         """
