@@ -35,7 +35,12 @@ class Room:
 ROOMS: Final[Mapping[str, Room]] = {
     "order": Room(
         ORDERING,
-        ("scenarios.test_ordering", "scenarios.test_networks", "totem.test_ring"),
+        (
+            "scenarios.test_safe",
+            "scenarios.test_ordering",
+            "scenarios.test_networks",
+            "totem.test_ring",
+        ),
     ),
     "flow control": Room(FLOW, ("scenarios.test_ordering", "totem.test_flow")),
     "recovery": Room(

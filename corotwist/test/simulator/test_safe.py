@@ -2,14 +2,11 @@
 The judge of safe delivery.
 """
 
-from math import inf
-
 from twisted.trial.unittest import SynchronousTestCase
 
-from corotwist.simulator import Cluster
 from corotwist.simulator.judges.judge import Life, Violation
 from corotwist.simulator.judges.safe import RINGS_REMEMBERED, SafeJudge
-from corotwist.totem.membership import Configuration, Guarantee, RingId
+from corotwist.totem.membership import Configuration, RingId
 
 R1, R2 = RingId(4, 1), RingId(8, 1)
 
@@ -153,63 +150,3 @@ class SafeTests(SynchronousTestCase):
             self.install(RingId(number, 1), a, members=(1,))
         self.assertEqual(len(self.judge._rings), RINGS_REMEMBERED)
         self.assertLessEqual(len(self.judge._transitions), RINGS_REMEMBERED)
-
-
-class RunTests(SynchronousTestCase):
-    """
-    Safe messages in runs, with all judges.
-    """
-
-    def begin(self) -> Cluster:
-        cluster = Cluster(3, 1, boot=False)
-        cluster.boot(1, 2, 3)
-        cluster.settle()
-        return cluster
-
-    def test_waitsForAll(self) -> None:
-        """
-        A safe message is not delivered before everybody has it, nor is what
-        comes behind it; then all of it is, in order (A103).
-        """
-        cluster = self.begin()
-        cluster.drop("data", target=3, count=inf)
-        cluster.multicast(1, b"safe", Guarantee.SAFE)
-        cluster.run(0.01)
-        cluster.multicast(2, b"behind")
-        cluster.run(0.01)
-        self.assertEqual([self.heard(cluster, n) for n in (1, 2, 3)], [[], [], []])
-        cluster.forget()
-        cluster.settle()
-        for nodeid in (1, 2, 3):
-            self.assertEqual(self.heard(cluster, nodeid), [b"safe", b"behind"])
-
-    def test_agreedDoesNotWait(self) -> None:
-        """
-        An agreed message is delivered where it is received.
-        """
-        cluster = self.begin()
-        cluster.drop("data", target=3, count=inf)
-        cluster.multicast(1, b"agreed")
-        cluster.run(0.02)
-        self.assertEqual(self.heard(cluster, 1), [b"agreed"])
-        self.assertEqual(self.heard(cluster, 2), [b"agreed"])
-        self.assertEqual(self.heard(cluster, 3), [])
-
-    def test_partition(self) -> None:
-        """
-        What nobody else received is delivered when its sender is alone: in the
-        transitional configuration, where it is safe.
-        """
-        cluster = self.begin()
-        cluster.drop("data", source=1, target=2, count=inf)
-        cluster.drop("data", source=1, target=3, count=inf)
-        cluster.multicast(1, b"safe?", Guarantee.SAFE)
-        cluster.run(0.05)
-        self.assertEqual(self.heard(cluster, 1), [])
-        cluster.partition({1}, {2, 3})
-        cluster.run(6.0)
-        self.assertEqual(self.heard(cluster, 1), [b"safe?"])
-        self.assertEqual(self.heard(cluster, 2), [])
-
-    def heard(self, cluster: Cluster, nodeid: int) -> list[bytes]:
-        return [*cluster.running(nodeid).application.log]
