@@ -51,7 +51,7 @@ system {{
 corotwist {{
     node: {nodeid}
     ipc_socket: node{nodeid}.sock
-}}
+{options}}}
 """
 _NODE: Final = """\
     node {{
@@ -99,6 +99,7 @@ class Plan:
 
     @ivar directory: for files, state, sockets and logs.
     @ivar address: where a node, the first, reaches another, or itself.
+    @ivar options: of our own section, besides those that every node needs.
     """
 
     directory: Path
@@ -109,6 +110,7 @@ class Plan:
     sealed: bool = True
     netmtu: int = 1500
     address: Callable[[int, int], str] = lambda _, nodeid: addressOf(nodeid)
+    options: tuple[tuple[str, str], ...] = ()
 
     def configuration(self, nodeid: int) -> str:
         """
@@ -125,6 +127,7 @@ class Plan:
             port=self.port,
             nodes=nodes,
             nodeid=nodeid,
+            options="".join(f"    {name}: {value}\n" for name, value in self.options),
         )
 
     def write(self, nodeid: int) -> Path:

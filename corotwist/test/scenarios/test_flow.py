@@ -112,7 +112,8 @@ class FlowStories(WholeStory):
         return most
 
     def pausedOn(self, cluster: Cluster) -> list[int]:
-        return [n for n in cluster.nodes if cluster.engine(n, "cpg").dump()["paused"]]
+        up = [n for n, node in cluster.nodes.items() if node.up]
+        return [n for n in up if cluster.engine(n, "cpg").dump()["paused"]]
 
     def assertAccounted(self, *people: Person) -> None:
         """
