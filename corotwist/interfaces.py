@@ -179,6 +179,11 @@ class IConnection(Interface):
         @param command: an AMP command that needs no answer.
         """
 
+    def engineChanged(news: Any) -> None:
+        """
+        Something happened to an engine of this node: an C{EngineNews}.
+        """
+
 
 class IFlowGroup(Interface):
     """

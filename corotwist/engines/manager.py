@@ -229,6 +229,12 @@ class ServiceManager:
         """
         return self.roster.makers
 
+    def onDuty(self, name: str) -> Any:
+        """
+        A stand-in for an engine, whichever version of it serves.
+        """
+        return self.roster.onDuty(name)
+
     # From the total order.
 
     def configurationChanged(self, configuration: Configuration) -> None:

@@ -95,6 +95,13 @@ class Place:
         """
         return self.duty in _OVER
 
+    @property
+    def state(self) -> str:
+        """
+        In words, for people.
+        """
+        return "waiting for a round" if self.waiting else self.duty.value
+
     def counted(self, function: int) -> int:
         """
         Under which number messages of a function are counted: the last one is

@@ -15,9 +15,11 @@ from twisted.logger import Logger
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
+from corotwist.engines.interfaces import News
 from corotwist.errors import Disconnected
 from corotwist.ipc.cfg import Operator
 from corotwist.ipc.channel import Responder
+from corotwist.ipc.components import Changed, NodeComponents
 from corotwist.ipc.connection import Credentials
 from corotwist.ipc.groups import ProcessGroups
 from corotwist.ipc.keys import ConfigurationMap
@@ -41,6 +43,7 @@ class NodeClient(Service):
 
     @ivar groups: the process groups.
     @ivar node: what may be asked about the node itself.
+    @ivar components: its replaceable parts.
     @ivar cmap: its configuration map.
     @ivar cfg: what operators ask of it.
     @ivar connected: is it, now?
@@ -62,6 +65,7 @@ class NodeClient(Service):
         """
         self.groups = ProcessGroups(clock)
         self.node = NodeInquiry(self.ask)
+        self.components = NodeComponents(self.ask)
         self.cmap = ConfigurationMap(self.ask)
         self.cfg = Operator(self.ask)
         self._clock = clock
@@ -74,6 +78,7 @@ class NodeClient(Service):
         self._waiting: list[tuple[Deferred[NodeClient], int | None]] = []
         self._stopped: Deferred[None] | None = None
         self._listeners: dict[bytes, Responder] = dict(self.groups.responders())
+        self.listen(Changed, self._engineChanged)
         for command, notified in self.cmap.responders().items():
             self.listen(command, notified)
 
@@ -172,6 +177,18 @@ class NodeClient(Service):
     def _consumed(self) -> None:
         if self._remote is not None:
             self._remote.consumed(NOTIFICATION_COST)
+
+    def _engineChanged(self, **news: Any) -> None:
+        """
+        Something happened to an engine.  What the process groups knew of us is
+        lost with theirs, unless another version took it over.
+        """
+        if news["name"] == "cpg" and self._remote is not None:
+            if news["what"] in (News.FAILED, News.UNLOADED):
+                self.groups.connectionLost(f"the engine is {news['what']}")
+            elif news["what"] in (News.RESTARTED, News.LOADED):
+                self.groups.connected(self._remote)
+        self.components.heard(**news)
 
     # As a service.
 

@@ -2,7 +2,8 @@
 One local client, as the engines see it: who it is, and what waits for it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from attrs import frozen
@@ -11,11 +12,19 @@ from twisted.protocols import amp
 from zope.interface import implementer
 
 from corotwist.budget import Budget
-from corotwist.engines.interfaces import GroupView, Member, SlowReader
+from corotwist.engines.interfaces import (
+    EngineNews,
+    GroupView,
+    Member,
+    SlowReader,
+)
+from corotwist.errors import ServiceError
 from corotwist.interfaces import IConnection, IFlowGroup
 from corotwist.ipc.backlog import Backlog, Limits
 from corotwist.ipc.channel import Box
+from corotwist.ipc.components import newsBox
 from corotwist.ipc.cpg import DispatchQueue, Subscriber, flowBox, ringBox, viewBoxes
+from corotwist.ipc.locators import Locators
 from corotwist.ipc.usage import Usage
 from corotwist.ipc.wire import DISPATCH_WINDOW_BYTES, PART_BYTES
 from corotwist.totem.membership import RingId
@@ -61,7 +70,10 @@ class Connection:
     @ivar cut: called, once and on a turn of its own, with this connection and
         the reason when the client must go.
     @ivar private: belongs to the service manager.
+    @ivar locators: who answers what the client asks; set by who made them.
     """
+
+    locators: Locators | None = None
 
     def __init__(
         self,
@@ -138,6 +150,11 @@ class Connection:
 
     def ringChanged(self, ringId: RingId, members: tuple[int, ...]) -> None:
         self.notify(ringBox(ringId, members))
+
+    def engineChanged(self, news: EngineNews) -> None:
+        if self.locators is not None and not self._ended:
+            self.locators.engineChanged(news)
+        self.notify(newsBox(news))
 
     def tell(self, command: type[amp.Command], **arguments: Any) -> None:
         """
@@ -244,7 +261,8 @@ class Connection:
         self.end()
         endings, self._endings = self._endings, []
         for callback in endings:
-            callback()
+            with suppress(ServiceError):  # The engine is out of service.
+                callback()
 
     @property
     def waitingBytes(self) -> int:
@@ -266,14 +284,3 @@ class Connection:
             "behind": self._backlog.behind,
             "pauses": self._backlog.pauses,
         }
-
-
-def locators(manager: Any, connection: Connection) -> Iterator[Any]:
-    """
-    The responder locators that the makers of the loaded engines bring.
-    """
-    for name, maker in manager.makers.items():
-        responders = maker.responders()
-        engine = manager.engines.get(name)
-        if responders is not None and engine is not None:
-            yield responders(engine, connection)

@@ -29,10 +29,11 @@ from corotwist.ipc.channel import (
     Channel,
     Responder,
     errorFor,
-    firstResponder,
     respond,
 )
-from corotwist.ipc.connection import Connection, Credentials, locators
+from corotwist.ipc.components import ComponentsLocator
+from corotwist.ipc.connection import Connection, Credentials
+from corotwist.ipc.locators import Locators
 from corotwist.ipc.status import StatusLocator
 from corotwist.ipc.wire import (
     DISPATCH,
@@ -318,10 +319,12 @@ class LocalRemote:
             partBytes=maxsize,
         )
         manager.connectionOpened(self._connection)
-        self._locators = [
+        self._locators = self._connection.locators = Locators(
+            manager,
+            self._connection,
             StatusLocator(manager),
-            *locators(manager, self._connection),
-        ]
+            ComponentsLocator(manager, self._connection),
+        )
 
     def askBox(self, name: bytes, box: Box) -> Deferred[amp.AmpBox]:
         """
@@ -329,7 +332,7 @@ class LocalRemote:
         """
         if self._connection is None:
             return fail(Disconnected("not connected"))
-        responder = firstResponder(self._locators, name)
+        responder = self._locators.locate(name)
         if responder is None:
             return fail(NotSupported(f"no command {name!r}"))
         fresh: Deferred[amp.AmpBox] = Deferred()

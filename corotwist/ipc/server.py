@@ -35,8 +35,10 @@ from corotwist.errors import (
 from corotwist.interfaces import IReconfigurable
 from corotwist.ipc import path
 from corotwist.ipc.backlog import Limits
-from corotwist.ipc.channel import Channel, Responder, firstResponder
-from corotwist.ipc.connection import Connection, Credentials, locators
+from corotwist.ipc.channel import Channel, Responder
+from corotwist.ipc.components import ComponentsLocator
+from corotwist.ipc.connection import Connection, Credentials
+from corotwist.ipc.locators import Locators
 from corotwist.ipc.status import StatusLocator
 from corotwist.ipc.wire import (
     DISPATCH,
@@ -538,11 +540,14 @@ class IpcServer(Service):
         self._clients[client] = None
         self.counters.clients += 1
         self._manager.connectionOpened(connection)
-        found = [
+        found = connection.locators = Locators(
+            self._manager,
+            connection,
             StatusLocator(self._manager, self.statistics),
-            *locators(self._manager, connection),
-        ]
-        requests.paired(client, partial(firstResponder, found))
+            ComponentsLocator(self._manager, connection),
+            changed=requests.forgetResponders,
+        )
+        requests.paired(client, found.locate)
         dispatch.paired(client, _DispatchLocator(connection).locateResponder)
 
     def _losePatience(self, channel: ServerChannel) -> None:

@@ -47,8 +47,8 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "engines.manager": (
         *(*VALUES, "budget", "components", "config.database", "engines", "plugin"),
     ),
-    "engines.roster": (*VALUES, "engines", "plugin", "components"),
-    "engines.changes": (*VALUES, "engines", "plugin", "components"),
+    "engines.roster": (*VALUES, "engines", "components"),
+    "engines.changes": (*VALUES, "engines", "components"),
     "engines.connections": (*VALUES, "handles"),
     "engines.confdb": (*VALUES, *KEYS, "config.tree", "engines"),
     "ipc": (

@@ -288,6 +288,12 @@ class FakeManager:
         """
         return self.groups.busy
 
+    def onDuty(self, name: str) -> Any:
+        """
+        Nobody replaces it.
+        """
+        return self.engines[name]
+
     def dump(self) -> dict[str, Any]:
         """
         Of the engines.
