@@ -167,7 +167,7 @@ def builtFrom(keys: Keys, running: NodeSettings) -> Built:
     known = Schema()
     said = [
         (key, value)
-        for key, value in sorted(keys.items(), key=_inOrder)
+        for key, value in sorted(keys.items(), key=inOrder)
         if isOfFiles(key) and known.row(pathOf(key).row) is not None
     ]
     texts = [value.text() for key, value in said if key.endswith(".ring0_addr")]
@@ -186,7 +186,7 @@ def builtFrom(keys: Keys, running: NodeSettings) -> Built:
     return fromReading(Reading(documentOf(said, file)), around)
 
 
-def _inOrder(item: tuple[str, Any]) -> list[tuple[int, str]]:
+def inOrder(item: tuple[str, Any]) -> list[tuple[int, str]]:
     """
     Entry 2 before entry 10.
     """
