@@ -10,6 +10,7 @@ from attrs import frozen
 from corotwist.test.mutants.membership import MEMBERSHIP
 from corotwist.test.mutants.mutant import Mutant
 from corotwist.test.mutants.ordering import FLOW, ORDERING, PACKING, RECOVERY
+from corotwist.test.mutants.pausing import PAUSING
 from corotwist.test.mutants.services import GROUPS, QUORUM, SYNCHRONIZATION
 
 
@@ -69,6 +70,7 @@ ROOMS: Final[Mapping[str, Room]] = {
         GROUPS,
         ("scenarios.test_groups", "scenarios.test_synchronization", "engines.test_cpg"),
     ),
+    "slow readers": Room(PAUSING, ("scenarios.test_flow", "engines.test_flow")),
     "quorum": Room(
         QUORUM,
         ("scenarios.test_quorum", "engines.test_votequorum", "engines.test_votes"),

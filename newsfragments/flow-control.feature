@@ -1,0 +1,1 @@
+A reader that falls behind lets the senders of its group wait, on all nodes, for a while; it may choose to be cut off instead, or to have what it has not read wait in a file. What waits is bounded for each client, each service and the whole node, and clients are told the flow-control state of their groups.
