@@ -54,6 +54,7 @@ _OK: Final = 1
 _INVALID: Final = 7
 
 Read = Callable[[], Built | Deferred[Built]]
+Save = Callable[[tuple[tuple[str, Any], ...]], Deferred[str]]
 Components = Callable[[], Iterable[IReconfigurable]]
 
 
@@ -111,11 +112,13 @@ class Reloader:
         components: Components,
         *,
         read: Read | None = None,
+        save: Save | None = None,
         logs: Any = None,
     ) -> None:
         """
         @param components: who has to agree, and to change.
         @param read: reads the files again; L{None} when there are none.
+        @param save: writes keys to the file; L{None} when there is none.
         @param logs: has C{reopen} and C{dump}, or is L{None}.
         """
         self.settings = settings
@@ -123,6 +126,7 @@ class Reloader:
         self._database = database
         self._components = components
         self._read = read
+        self._save = save
         self._logs = logs
         self._reading = False
         self._proposal: Proposal | None = None
@@ -207,6 +211,13 @@ class Reloader:
             self.apply(proposal)
         return proposal.report
 
+    def save(self) -> Deferred[str]:
+        if self._save is None:
+            return fail(NotSupported("this node was not started from a file"))
+        if self._busy():
+            return fail(Busy("a reload is on its way"))
+        return self._save(self._database.map.items())
+
     # Log files.
 
     def reopenLogs(self) -> None:
@@ -290,7 +301,7 @@ class Reloader:
         for one in outcomes:
             counts[one.verdict] += 1
             if one.verdict is Verdict.RESTART:
-                self._log.warn("{key} changes {reason}", key=one.key, reason=one.reason)
+                self._log.warn("{key} needs a restart", key=one.key)
         self._log.info(
             "Reloaded: {applied} values applied, {restart} need a restart",
             applied=counts[Verdict.APPLIED],

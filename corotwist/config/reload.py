@@ -24,7 +24,8 @@ LONGEST_SHOWN: Final = 200
 _VERSION: Final = "totem.config_version"
 _SECRET: Final = "totem.key"
 _NODES: Final = "nodelist."
-_OTHER_NODES: Final = "after a restart: the node list has other nodes"
+_OTHER_NODES: Final = "the node list has other nodes"
+_OTHER_NODE: Final = "it would be another node or link"
 
 
 class Verdict(Enum):
@@ -145,7 +146,7 @@ def planChange(running: NodeSettings, present: Keys, changes: Keys) -> Plan:
     """
     outcomes = _compared({key: present.get(key) for key in changes}, changes)
     problems = [
-        Problem("", 0, one.key, f"takes effect {one.reason}: change it in the file")
+        Problem("", 0, one.key, "takes effect after a restart: change it in the file")
         for one in outcomes
         if one.verdict is Verdict.RESTART
     ]
@@ -170,9 +171,10 @@ def _judged(schema: Schema, key: str, old: Any, new: Any) -> Outcome:
         return Outcome(key, Verdict.IGNORED, old, new, "nobody knows this option")
     if row.change is Change.RUNTIME:
         return Outcome(key, Verdict.APPLIED, old, new)
-    ignored = row.change is Change.NEVER
-    verdict = Verdict.IGNORED if ignored else Verdict.RESTART
-    return Outcome(key, verdict, old, new, row.change.value)
+    if row.change is Change.NEVER:
+        return Outcome(key, Verdict.IGNORED, old, new)
+    reason = _OTHER_NODE if row.change is Change.IDENTITY else ""
+    return Outcome(key, Verdict.RESTART, old, new, reason)
 
 
 def _nodesTogether(outcomes: list[Outcome]) -> list[Outcome]:
@@ -200,13 +202,13 @@ def _hidden(
     told = {one.key for one in outcomes}
     found = []
     if running.totem.key != wanted.totem.key and not told & {"totem.keyfile", _SECRET}:
-        found.append(("totem.keyfile", "after a restart: its content changed"))
+        found.append(("totem.keyfile", "its content changed"))
     for at, (old, new) in enumerate(
         zip(running.totem.nodes, wanted.totem.nodes, strict=False)
     ):
         key = f"nodelist.node.{at}.ring0_addr"
         if old.addresses != new.addresses and key not in told:
-            found.append((key, f"after a restart: it means {new.addresses[0]} now"))
+            found.append((key, f"it means {new.addresses[0]} now"))
     return [Outcome(key, Verdict.RESTART, reason=why) for key, why in found]
 
 

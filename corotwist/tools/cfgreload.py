@@ -61,8 +61,9 @@ def told(report: dict[str, Any]) -> str:
     A report for people.
     """
     lines = []
+    wouldBe = "" if report["status"] == "applied" else "would be "
     for nodeid, node in report["nodes"].items():
-        lines += _nodeTold(nodeid, node)
+        lines += _nodeTold(nodeid, node, {"applied": f"{wouldBe}applied"})
     reason = f": {report['reason']}" if report["reason"] else ""
     restart = "; some values need a restart" if report["restart"] else ""
     return "\n".join([*lines, f"{_STATUS[report['status']]}{reason}{restart}"])
@@ -75,7 +76,7 @@ _STATUS: Final = {
 }
 
 
-def _nodeTold(nodeid: str, node: dict[str, Any]) -> list[str]:
+def _nodeTold(nodeid: str, node: dict[str, Any], verdicts: dict[str, str]) -> list[str]:
     if "unknown" in node:
         return [f"node {nodeid}: {node['unknown']}"]
     lines = [f"node {nodeid}: {_summary(node)}"]
@@ -83,7 +84,8 @@ def _nodeTold(nodeid: str, node: dict[str, Any]) -> list[str]:
     for key in node["keys"]:
         old, new = ("(none)" if key[at] is None else key[at] for at in ("old", "new"))
         why = f" ({key['reason']})" if key["reason"] else ""
-        lines.append(f"  {key['key']}: {old} -> {new}: {key['verdict']}{why}")
+        verdict = verdicts.get(key["verdict"], key["verdict"])
+        lines.append(f"  {key['key']}: {old} -> {new}: {verdict}{why}")
     if node["more"]:
         lines.append(f"  and {node['more']} more")
     return lines
@@ -93,6 +95,8 @@ def _summary(node: dict[str, Any]) -> str:
     if node["refused"]:
         return "refuses"
     changed = len(node["keys"]) + node["more"]
+    if changed == 1:
+        return "1 value differs"
     return f"{changed} values differ" if changed else "nothing differs"
 
 
