@@ -132,7 +132,7 @@ class _Parser:
             self.balanced = False
             self._wrong("syntax", "} without a section to close", column)
         else:
-            self.open.pop()
+            self.open.pop().end = self._place(column)
 
     def _optionRead(self, name: str, line: str, colon: int, column: int) -> None:
         if not NAME.fullmatch(name):

@@ -24,14 +24,14 @@ def write(document: Section, original: bytes = b"") -> Written:
     @raise ConfigurationError: it has names or values that this format has no
         way to write.
     """
-    lines = original.decode(errors="replace").split("\n")
+    lines = original.decode(errors="replace").split("\n") if original else []
     writer = _Writer(document.place.file, lines)
     writer.written(document.content, "")
     if writer.problems:
         raise ConfigurationError(*writer.problems)
     if writer.lines[-1:] != [""]:
         writer.lines.append("")
-    ending = "\r\n" if lines[0].endswith("\r") else "\n"
+    ending = "\r\n" if lines and lines[0].endswith("\r") else "\n"
     return Written(ending.join(line.removesuffix("\r") for line in writer.lines))
 
 
@@ -65,7 +65,9 @@ class _Writer:
         outer = _margin(before)
         self.lines.append(before)
         self.written(section.content, self._innerMargin(section, outer))
-        self.lines.append(f"{outer}}}")
+        end = self._originally(section.end)
+        isKept = end is not None and end.strip(BLANKS) == "}"
+        self.lines.append(end if end and isKept else f"{outer}}}")
 
     def _innerMargin(self, section: Section, outer: str) -> str:
         """

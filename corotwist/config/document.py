@@ -75,11 +75,13 @@ class Section:
     C{name { … }}; the whole file is a section without a name.
 
     @ivar content: in the order of the file; sections may repeat.
+    @ivar end: where it closes, in a format that has a line for it.
     """
 
     name: str
     place: Place = NOWHERE
     content: list["Section | Option | Comment"] = Factory(list)
+    end: Place = field(default=NOWHERE, eq=False, repr=False)
 
     def options(self) -> Iterator[Option]:
         """

@@ -29,7 +29,8 @@ def write(document: Section, original: bytes = b"") -> Written:
     @raise ConfigurationError: some values are no text.
     """
     checkWritable(document)
-    lines = original.decode(errors="replace").replace("\r\n", "\n").split("\n")
+    text = original.decode(errors="replace").replace("\r\n", "\n")
+    lines = text.split("\n") if text else []
     writer = _Writer(document.place.file, lines, Schema())
     writer.tableWritten(document, ())
     return Written("\n".join(writer.lines).rstrip("\n") + "\n")
@@ -81,7 +82,8 @@ class _Writer:
         isArray: bool,
     ) -> None:
         before = self._originally(table.place)
-        if before is None and not comments and self.lines and self.lines[-1]:
+        apart = comments and comments[0].text == ""
+        if before is None and not apart and self.lines and self.lines[-1]:
             self.lines.append("")
         self._commentsWritten(comments)
         name = ".".join(map(_key, path))

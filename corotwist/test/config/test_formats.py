@@ -18,7 +18,7 @@ from corotwist.test.config.factories import FakeHost
 ENGINES = {engine.name: engine for engine in BUILT_IN}
 # Those that can hold whatever corosync.conf can.
 FULL = ("corosync", "xml", "toml", "json")
-EXAMPLES = settings(max_examples=60, deadline=None)
+EXAMPLES = settings(max_examples=25, deadline=None)
 
 
 def other(version: int, name: str = "toml") -> ConfigurationEngine:
