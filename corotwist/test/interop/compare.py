@@ -54,7 +54,7 @@ def run(lab: Lab, case: Case, group: str) -> dict[str, Any]:
     before = {nodeid: processorTime(lab.daemons[nodeid]) for nodeid in lab.nodeids}
     clients = [
         subprocess.Popen(
-            [*lab.inside(nodeid), *_command(lab, nodeid, case, group)],
+            [*lab.inside(nodeid), *command(lab, nodeid, case, group)],
             stdout=subprocess.PIPE,
             env=environment(),
             cwd="/",
@@ -75,7 +75,11 @@ def run(lab: Lab, case: Case, group: str) -> dict[str, Any]:
     return _summary(reports, spent)
 
 
-def _command(lab: Lab, nodeid: int, case: Case, group: str) -> list[str]:
+def command(lab: Lab, nodeid: int, case: Case, group: str) -> list[str]:
+    """
+    The program that makes this load at a node; those with the lowest nodeids
+    send.
+    """
     role = case.role if nodeid <= case.senders else "recv"
     members = lab.size
     if nodeid not in lab.ours:
