@@ -15,11 +15,10 @@ from corotwist.config.settings import NodeSettings
 from corotwist.engines import compact
 from corotwist.engines.children import Child, Program
 from corotwist.engines.connections import Source
-from corotwist.engines.executive import SERVICES_GROUP, address, header
+from corotwist.engines.executive import SERVICES_GROUP, SHORT_FORM, address, header
 from corotwist.engines.facilities import Facilities, Follower
 from corotwist.engines.flow import FlowControl
 from corotwist.engines.holds import Hold
-from corotwist.engines.place import SHORT_FORM
 from corotwist.engines.timers import Timers
 from corotwist.engines.visits import Work
 from corotwist.errors import (

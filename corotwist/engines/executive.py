@@ -76,6 +76,11 @@ def _layouts(fields: str) -> Mapping[str, Struct]:
 _HEADERS: Final = _layouts("i4xi4x")
 # A service's number is this many apart from the next one's.
 FUNCTIONS: Final = 1 << 16
+# Functions whose messages are counted each for itself, as many as corosync's
+# engines may have.
+FUNCTIONS_COUNTED: Final = 64
+# Where messages in the short form are counted: behind those.
+SHORT_FORM: Final = FUNCTIONS_COUNTED + 1
 
 
 def address(group: bytes, body: bytes) -> bytes:

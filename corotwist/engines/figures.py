@@ -12,8 +12,13 @@ from typing import Any, Final, Protocol
 from attrs import define, field
 
 from corotwist.config.values import Value, i32, string, u16, u32, u64
-from corotwist.engines.executive import SERVICE_MESSAGES, Mcast
-from corotwist.engines.place import FUNCTIONS_COUNTED, SHORT_FORM, Place
+from corotwist.engines.executive import (
+    FUNCTIONS_COUNTED,
+    SERVICE_MESSAGES,
+    SHORT_FORM,
+    Mcast,
+)
+from corotwist.engines.place import Place
 from corotwist.errors import NotSupported
 from corotwist.interfaces import IConnection, ITotem
 

@@ -32,6 +32,7 @@ from corotwist.engines.context import Cluster
 from corotwist.engines.executive import (
     CPG,
     SERVICES_GROUP,
+    SHORT_FORM,
     SYNC_GROUP,
     Barrier,
     ServiceList,
@@ -44,7 +45,7 @@ from corotwist.engines.facilities import Facilities
 from corotwist.engines.flow import FlowControl
 from corotwist.engines.interfaces import EngineNews
 from corotwist.engines.figures import Figures
-from corotwist.engines.place import SHORT_FORM, Place
+from corotwist.engines.place import Place
 from corotwist.engines.roster import Roster
 from corotwist.engines.sync import Synchronization
 from corotwist.errors import (

@@ -11,17 +11,13 @@ from typing import Any, Final
 from twisted.logger import Logger
 
 from corotwist.engines.sending import Sending
+from corotwist.engines.executive import FUNCTIONS_COUNTED
 from corotwist.errors import NotSupported, TryAgain, WireError
 from corotwist.interfaces import IConverting, ISynchronized
 from corotwist.totem.membership import RingId
 
 # Exceptions of one engine before it is taken out of service.
 FAILURES_TOLERATED: Final = 10
-# Functions whose messages are counted each for itself, as many as corosync's
-# engines may have.
-FUNCTIONS_COUNTED: Final = 64
-# Where messages in the short form are counted: behind those.
-SHORT_FORM: Final = FUNCTIONS_COUNTED + 1
 
 
 class Duty(Enum):
