@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from corotwist.config.build import Built
 from corotwist.config.database import Database
-from corotwist.config.inforce import SECTIONS
+from corotwist.config.keypaths import SECTIONS
 from corotwist.config.reload import Outcome, Plan, Verdict, planChange, planReload
 from corotwist.config.settings import NodeSettings
 from corotwist.config.values import i32, string, u8

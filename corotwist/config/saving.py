@@ -9,8 +9,9 @@ from copy import deepcopy
 from attrs import evolve
 
 from corotwist.config.document import Comment, Option, Place, Section
-from corotwist.config.inforce import documentOf, inOrder, isOfFiles
+from corotwist.config.keypaths import documentOf, inOrder, isOfFiles
 from corotwist.config.keys import Located, locate
+from corotwist.config.localnode import IHost
 from corotwist.config.merge import merged
 from corotwist.config.values import Value
 
@@ -33,15 +34,19 @@ def exported(items: Iterable[tuple[str, Value]]) -> Section:
     return documentOf(saved(items).items())
 
 
-def revised(document: Section, items: Iterable[tuple[str, Value]]) -> Section:
+def revised(
+    document: Section, items: Iterable[tuple[str, Value]], host: IHost | None = None
+) -> Section:
     """
     The document of a file, brought to say what the keys say.
 
     @param document: is not changed.
+    @param host: knows the numbers of users and groups; without one, those that
+        the file has by name stay.
     """
     document = deepcopy(document)
     keys = saved(items)
-    found = {one.name: one for one in locate(document)}
+    found = {one.name: one for one in locate(document, host)}
     touched = [id(one.section) for one in found.values() if _revise(one, keys)]
     _prune(document, touched)
     new = {name: value for name, value in keys.items() if name not in found}

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.config.build import Built, fromReading
 from corotwist.config.corosyncconf import parse
-from corotwist.config.inforce import builtFrom, documentOf, isOfFiles, pathOf
+from corotwist.config.inforce import builtFrom
+from corotwist.config.keypaths import documentOf, isOfFiles, pathOf
 from corotwist.config.keys import keysOf
 from corotwist.config.reload import Plan, Verdict, merged, planChange, planReload
 from corotwist.config.settings import NodeSettings
