@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 from typing import Any, Final
@@ -25,11 +25,13 @@ from twisted.python.failure import Failure
 from corotwist.config.build import Built, Environment, fromReading, load
 from corotwist.config.corosyncconf import parse
 from corotwist.config.host import Machine
-from corotwist.config.loader import absolute
+from corotwist.config.loader import absolute, save
 from corotwist.config.settings import NodeSettings
+from corotwist.config.values import Value
 from corotwist.errors import ConfigurationError, CorotwistError
 from corotwist.logs.choice import Choice, choose
 from corotwist.logs.keeper import Crashes, Keeper
+from corotwist.logs.keys import LogKeys
 from corotwist.node import Node, makeStorage
 from corotwist.recording import RecordedStorage, Recorder
 from corotwist.tools.keygen import loadKey
@@ -307,6 +309,7 @@ class Daemon(MultiService):
         node = self._makeNode(settings)
         if self.keeper is not None:
             self.keeper.state = node.manager.dump
+            LogKeys(node.database, self.keeper.dump, self.keeper.logs.statistics)
         node.started.addErrback(self._notStarted)
         node.ended.addCallback(self._ended)
         node.setServiceParent(self)
@@ -316,7 +319,7 @@ class Daemon(MultiService):
         path = self._options["record"]
         parts: dict[str, Any] = {"logs": self.keeper}
         if self._options["config"]:
-            parts["read"] = self._read
+            parts |= {"read": self._read, "save": self._save}
         if path is None:
             return Node(settings, self._reactor, **parts)
         try:
@@ -336,6 +339,16 @@ class Daemon(MultiService):
         """
         threads = self._reactor.getThreadPool()
         return deferToThreadPool(self._reactor, threads, self._options.read)
+
+    def _save(self, items: Iterable[tuple[str, Value]]) -> Deferred[str]:
+        """
+        In a thread: the disk may be slow.
+        """
+        threads = self._reactor.getThreadPool()
+        sources = self._options["config"]
+        return deferToThreadPool(
+            self._reactor, threads, save, sources, items, Machine()
+        )
 
     def _alone(self) -> NodeSettings:
         self._private = tempfile.mkdtemp(prefix="corotwist-")

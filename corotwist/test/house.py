@@ -67,7 +67,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "cstyle": (*VALUES, "config", "engines.interfaces", "engines", "ipc"),
     "tools": (
         *(*VALUES, "", "plugin", "config", "totem", "engines", "ipc", "node"),
-        "simulator",
+        *("simulator", "logs"),
     ),
     "tap": (
         *(*VALUES, "", "plugin", "logs", "config", "node", "recording"),

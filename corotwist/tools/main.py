@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "sim": "run simulated clusters until one breaks a promise",
     "bench": "measure messages per second, latency and CPU time",
     "torture": "run real daemons, kill and cut them off, and judge what they did",
+    "blackbox": "print what the flight recorder of a node holds",
     "keygen": "write the key that a cluster seals its datagrams with",
 }
 

@@ -219,14 +219,17 @@ def _configuration(data: bytes) -> None:
     if beyond:
         raise Wrong(f"users or groups {beyond}")
     totem = outcome.settings.totem
-    paths = (totem.stateDirectory, ipc.path, outcome.settings.log.file or "")
+    log = outcome.settings.log
+    files = [part.file or "" for part in (log.rest, *dict(log.parts).values())]
+    paths = (totem.stateDirectory, ipc.path, *files)
     if any("\0" in path for path in paths):
         raise Wrong("a path that no system call takes")
 
 
 def _configurations() -> list[bytes]:
     rest = (
-        "uidgid {\n uid: root\n gid: 5\n}\nlogging {\n to_logfile: yes\n logfile: x\n}"
+        "uidgid {\n uid: root\n gid: 5\n}\nlogging {\n to_logfile: yes\n logfile: x\n"
+        " logger_subsys {\n subsys: CPG\n debug: trace\n }\n}"
     )
     rest += "\ncorotwist {\n ipc_socket: /run/x\n}\nsystem {\n state_dir: /var/x\n}"
     found = [

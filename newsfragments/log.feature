@@ -1,0 +1,1 @@
+The log has corosync's subsystems, priorities and options; eight trace levels for each subsystem; stderr, files, syslog, the journal and JSON lines as targets that never hold the node up; and a flight recorder, which `corotwist blackbox` reads.
