@@ -18,13 +18,36 @@ from corotwist.test.engines.orderednet import SHIPPED, Maker, OrderedNet
 PAGE = Path(corotwist.__file__).parent.parent / "docs" / "writing-an-engine.md"
 
 
-def blocks() -> list[str]:
+EXAMPLE = PAGE.parents[1] / "examples" / "counter"
+EXCERPT = re.compile(r"<!-- (\S+) -->\n```\w+\n(.*?)```\n", re.DOTALL)
+
+
+def page() -> str:
     """
-    The Python on the page.
+    The whole page.
     """
     if not PAGE.exists():
         raise SkipTest("docs are not installed with the package")
-    return re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    return PAGE.read_text()
+
+
+def blocks() -> list[str]:
+    """
+    The Python on the page that is nowhere else.
+    """
+    own = EXCERPT.sub("", page())
+    return re.findall(r"```python\n(.*?)```", own, re.DOTALL)
+
+
+class ExcerptTests(SynchronousTestCase):
+    def test_same(self) -> None:
+        """
+        What the page shows of the example is in its files, word by word.
+        """
+        excerpts = EXCERPT.findall(page())
+        self.assertGreater(len(excerpts), 5)
+        for name, text in excerpts:
+            self.assertIn(text, (EXAMPLE / name).read_text(), name)
 
 
 class TallyTests(SynchronousTestCase):
