@@ -753,6 +753,15 @@ class IOperations(Interface):
         @return: fires with the report.  Fails as L{propose} does.
         """
 
+    def save() -> Deferred[str]:
+        """
+        Write the keys of the node to its configuration file; what they do not
+        change there stays, comments included.
+
+        @return: fires with the path.  Fails with C{ConfigurationError}, and
+            with C{NotSupported} when there is no file.
+        """
+
     def reopenLogs() -> None:
         """
         Open the log files anew, after somebody moved them away.

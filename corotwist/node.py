@@ -25,7 +25,7 @@ from corotwist.interfaces import (
 )
 from corotwist.ipc.server import IpcServer
 from corotwist.plugin import discover
-from corotwist.reloading import Read, Reloader
+from corotwist.reloading import Read, Reloader, Save
 from corotwist.totem.service import TotemService
 from corotwist.totem.storage import FileRingStorage
 from corotwist.totem.udp import UdpTransport
@@ -93,6 +93,7 @@ class Node(MultiService):
         makers: Iterable[IEngineMaker] | None = None,
         timeOfDay: Callable[[], int] = time.time_ns,
         read: Read | None = None,
+        save: Save | None = None,
         logs: Any = None,
     ) -> None:
         """
@@ -104,6 +105,7 @@ class Node(MultiService):
         @param timeOfDay: nanoseconds since 1970.
         @param read: reads the configuration again; without it there is none to
             reload.
+        @param save: writes keys to the configuration file, if there is one.
         @param logs: where log lines go, if that can change: L{IReconfigurable},
             with C{reopen} and C{dump}.
         @raise StorageRefused: when there can be no state directory.
@@ -113,7 +115,13 @@ class Node(MultiService):
         handles = None if random is None else Random(settings.totem.nodeid)  # noqa: S311
         self.database = Database.of(settings.keys, handles)
         self.reloader = Reloader(
-            clock, settings, self.database, self._reconfigurable, read=read, logs=logs
+            clock,
+            settings,
+            self.database,
+            self._reconfigurable,
+            read=read,
+            save=save,
+            logs=logs,
         )
         self._logs = logs
         totem = settings.totem

@@ -5,13 +5,17 @@ Files: read to one document, whatever their formats, and written back.
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
 from corotwist.config import formats
 from corotwist.config.document import Comment, Place, Reading, Section, Written
+from corotwist.config.keys import keysOf
+from corotwist.config.localnode import IHost
 from corotwist.config.merge import merged
+from corotwist.config.saving import revised
+from corotwist.config.values import Value
 from corotwist.errors import ConfigurationError, Problem
 from corotwist.interfaces import IConfigurationEngine
 
@@ -135,6 +139,34 @@ def write(target: str, document: Section) -> Written:
         text = f"cannot be written: {error.strerror or error}"
         raise ConfigurationError(Problem(path, 0, "file", text)) from error
     return written
+
+
+def save(
+    sources: Sequence[str],
+    items: Iterable[tuple[str, Value]],
+    host: IHost | None = None,
+) -> str:
+    """
+    Write the keys of a node to the file that it was started from.
+
+    @param host: knows the numbers of users and groups.
+    @return: the path.
+    @raise ConfigurationError: there are several files, the file is not to be
+        understood any more, or it cannot be written.
+    """
+    if len(sources) != 1:
+        text = "several files make this configuration; export it instead"
+        raise ConfigurationError(Problem(", ".join(sources), 0, "file", text))
+    (source,) = sources
+    reading = readOne(source)
+    if reading.problems:
+        raise ConfigurationError(*reading.problems)
+    beside = dict(keysOf(read(source).document, host))
+    for name, _ in keysOf(reading.document, host):
+        beside.pop(name, None)
+    kept = [(name, value) for name, value in items if name not in beside]
+    write(source, revised(reading.document, kept, host))
+    return reading.document.place.file
 
 
 def _replace(path: str, content: bytes) -> None:
