@@ -15,6 +15,7 @@ from typing import IO, Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.python.reflect import safe_repr
 from zope.interface import implementer
 
 from corotwist.config.settings import NodeSettings
@@ -99,8 +100,17 @@ class Keeper:
         def written(future: "Future[str]") -> None:
             self._reactor.callFromThread(self._written, future, reason, result)
 
-        self.logs.dump(reason, self.state()).add_done_callback(written)
+        self.logs.dump(reason, self._stateNow()).add_done_callback(written)
         return result
+
+    def _stateNow(self) -> Mapping[str, Any]:
+        """
+        A node that cannot tell its state has the more to be dumped.
+        """
+        try:
+            return self.state()
+        except Exception as error:  # noqa: BLE001
+            return {"unknown": safe_repr(error)}
 
     def _written(
         self, future: "Future[str]", reason: str, result: Deferred[str]

@@ -27,6 +27,7 @@ import corotwist
 from corotwist import tap
 from corotwist.config.settings import NodeSettings
 from corotwist.errors import StorageRefused
+from corotwist.logs import choice
 from corotwist.tap import Daemon, NotStarted, Options, alone, freePort, useRisingTime
 from corotwist.test.directories import shortDirectory
 
@@ -257,8 +258,10 @@ class LogTests(TestBase):
 
     def test_daemon(self) -> None:
         """
-        A daemon uses twistd's file unless there is one in the configuration.
+        A daemon uses twistd's file unless there is one in the configuration, or
+        a syslog on this machine.
         """
+        self.patch(choice, "SYSLOG_SOCKET", str(self.directory / "none"))
         self.assertIsNone(self.observed())
         text = "logging {\nto_logfile: yes\nlogfile: log\n}\n"
         self.assertIsNotNone(self.observed(text))
@@ -619,6 +622,7 @@ class ProcessTests(SynchronousTestCase):
             process = self.start("--config", "node.conf", twistd=("--pidfile=pid",))
             self.assertEqual(process.wait(PATIENCE), 1)
         self.assertIn("An error has occurred", self.said())
+        self.assertIn("already in use", self.said())
         self.assertFalse((self.directory / "pid").exists())
         log = (self.directory / "twistd.log").read_text()
         self.assertIn("The node cannot start", log)
@@ -631,7 +635,7 @@ class ProcessTests(SynchronousTestCase):
         self.addCleanup(holder.close)
         holder.bind(("127.0.0.1", 0))
         text = GOOD.replace("7405", str(holder.getsockname()[1]))
-        text += "system {\nstate_dir: state\n}\n"
+        text += "system {\nstate_dir: state\n}\nlogging {\nto_syslog: no\n}\n"
         text = text.replace("node: 1\n", "node: 1\nipc_socket: socket\n")
         (self.directory / "node.conf").write_text(text)
         return holder

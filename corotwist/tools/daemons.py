@@ -45,6 +45,9 @@ totem {{
 }}
 nodelist {{
 {nodes}}}
+logging {{
+    to_syslog: no
+}}
 system {{
     state_dir: state{nodeid}
 }}

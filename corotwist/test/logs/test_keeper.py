@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve
@@ -107,6 +108,18 @@ class SignalTests(KeeperBase):
         self.assertEqual(dump.header["reason"], "SIGUSR2")
         self.logs.stop()
         self.assertIn(f"written to {path}: SIGUSR2", self.lines()[-1])
+
+    def test_stateUnknown(self) -> None:
+        """
+        A node that cannot tell its state has the recorder written all the same.
+        """
+        self.keeper.state = lambda: dict[str, Any]()["x"]
+        dumped = self.keeper.dump("x")
+        self.start()
+        self.reactor.turn()
+        path = Path(self.successResultOf(dumped))
+        found = read(path.read_bytes().splitlines())
+        self.assertEqual(found.state, {"unknown": "KeyError('x')"})
 
     def test_dumpRefused(self) -> None:
         """
