@@ -273,7 +273,8 @@ class OperatorEngine(Engine):
         Of all reloads that are on their way, ours and others'.
         """
         if self._round is not None:
-            self._end(self._round, why)
+            running, self._round = self._round, None
+            self._abandon(running, why)
         for reload in list(self._asked):
             self._fail(reload, TryAgain(why))
 

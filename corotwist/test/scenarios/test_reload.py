@@ -5,7 +5,20 @@ Stories about configurations that change while a cluster runs.
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
+from corotwist.config.tracking import ChangeKind
+from corotwist.config.values import u8, u32
+from corotwist.engines.cfg import REPORTING_NS
+from corotwist.errors import (
+    AccessDenied,
+    Busy,
+    Disconnected,
+    InvalidParameter,
+    NotExist,
+    TryAgain,
+)
+from corotwist.reloading import READING_SECONDS
 from corotwist.simulator.machine import Wishes
 from corotwist.test.scenarios.story import A, B, C
 from corotwist.test.scenarios.whole import WholeStory
@@ -77,3 +90,284 @@ class ReloadStories(WholeStory):
             self.assertEqual(self.key(nodeid, "config.reload_in_progress"), 0)
         self.trio.run(5.0)
         self.assertEqual(self.trio.nodes[A].configuration, ring)
+
+    def slow(self, nodeid: int, seconds: float) -> None:
+        """
+        Have a node take so long to read its file.
+        """
+        node = self.trio.services(nodeid).node
+        read, clock = node.reloader._read, node.manager.clock
+        node.reloader._read = lambda: deferLater(clock, seconds, read)  # type: ignore[arg-type]
+
+    def most(self) -> list[int]:
+        """
+        The frames per visit of the token, in force on each node.
+        """
+        return [self.timing(nodeid).maxMessages for nodeid in self.trio.nodes]
+
+    def test_oneRefuses(self) -> None:
+        """
+        What one node cannot apply nobody applies; who refused it, and why, is
+        told to whoever asked, and on every node.  (A44, H16)
+        """
+        self.trio.edit(self.text(max_messages=5))
+        self.trio.edit(self.text(max_messages=0, tokn=1), B)
+        report = self.trio.wait(self.reload())
+        self.assertEqual(report["status"], "refused")
+        self.assertEqual(report["reason"], "refused by node 2")
+        problems = report["nodes"]["2"]["problems"]
+        self.assertIn("totem.max_messages", problems[0])
+        self.assertIn("did you mean token?", problems[1])
+        self.trio.run(0.1)
+        self.assertEqual(self.most(), [17] * 3)
+        for nodeid in self.trio.nodes:
+            self.assertEqual(self.key(nodeid, "config.reload_status"), 7)
+            self.assertRaises(NotExist, self.key, nodeid, "totem.max_messages")
+        self.assertIn("tokn", self.key(B, "config.reload_error_message"))
+        self.assertEqual(
+            self.key(A, "config.reload_error_message"), "refused by node 2"
+        )
+
+    def test_dryRun(self) -> None:
+        """
+        A dry run tells what would be on every node, and changes nothing; nor
+        does it touch the status of the last reload.  (H20)
+        """
+        self.trio.edit(self.text(max_messages=5, cluster_name="other"))
+        report = self.trio.wait(self.reload(dryRun=True))
+        self.assertEqual((report["status"], report["restart"]), ("checked", True))
+        self.assertEqual(len(report["nodes"]["3"]["keys"]), 2)
+        self.trio.run(0.1)
+        self.assertEqual(self.most(), [17] * 3)
+        self.assertRaises(NotExist, self.key, A, "config.reload_status")
+
+    def test_local(self) -> None:
+        """
+        A node alone can be told to reload.
+        """
+        self.trio.edit(self.text(max_messages=5))
+        report = self.trio.wait(self.reload(B, local=True))
+        self.assertEqual(list(report["nodes"]), ["2"])
+        self.assertEqual(self.most(), [17, 5, 17])
+        again = self.trio.wait(self.reload(B, local=True))
+        self.assertEqual(again["nodes"]["2"]["keys"], [])
+
+    def test_waitsForRestart(self) -> None:
+        """
+        What needs a restart is in force after one, and not before; the next
+        reload tells it again.  (H15)
+        """
+        self.trio.edit(self.text(cluster_name="other"))
+        for _ in range(2):
+            report = self.trio.wait(self.reload())
+            self.assertEqual((report["status"], report["restart"]), ("applied", True))
+            (key,) = report["nodes"]["1"]["keys"]
+            self.assertEqual(key["verdict"], "needs restart")
+            self.assertEqual(self.key(A, "totem.cluster_name"), "simulated")
+        self.trio.stop(A)
+        self.trio.run(1.0)
+        self.trio.boot(A)
+        self.assertEqual(self.key(A, "totem.cluster_name"), "other")
+
+    def test_older(self) -> None:
+        """
+        A configuration that is older than the one in force is refused, unless
+        that is meant.
+        """
+        self.trio.edit(self.text(config_version=9))
+        self.trio.wait(self.reload())
+        self.trio.edit(self.text(config_version=8))
+        report = self.trio.wait(self.reload())
+        self.assertEqual(report["reason"], "refused by node 1, 2, 3")
+        self.assertEqual(self.key(C, "totem.config_version"), 9)
+        report = self.trio.wait(self.reload(force=True))
+        self.assertEqual(report["status"], "applied")
+        self.assertEqual(self.key(C, "totem.config_version"), 8)
+
+    def test_partitionMeanwhile(self) -> None:
+        """
+        Node 2 still reads when the cluster parts: nobody applies anything, and
+        whoever asked is told to try again.  Messages that are on their way go
+        on, and after they have met again the reload goes through.  (H16)
+        """
+        clients = [self.trio.client(nodeid) for nodeid in self.trio.nodes]
+        for client in clients:
+            client.join(b"group")
+        self.trio.run(0.2)
+        self.trio.edit(self.text(max_messages=5))
+        self.slow(B, 1.0)
+        asked = self.reload()
+        failed = self.failing(asked)
+        for number in range(40):
+            clients[number % 3].send(b"group", b"%d" % number)
+            self.trio.run(0.02)
+            if number == 20:
+                self.trio.partition({A, B}, {C})
+        self.trio.settle()
+        self.assertEqual(failed, [TryAgain])
+        self.assertEqual(self.most(), [17] * 3)
+        self.trio.heal()
+        self.trio.settle()
+        again = self.reload(C)
+        for number in range(60):
+            clients[number % 3].send(b"group", b"%d" % number)
+            self.trio.run(0.02)
+        self.assertEqual(self.successResultOf(again)["status"], "applied")
+        self.assertEqual(self.most(), [5] * 3)
+        self.trio.settle()
+
+    def failing(self, asked: Deferred[Any]) -> list[type[Exception]]:
+        """
+        As what it will have failed.
+        """
+        kinds: list[type[Exception]] = []
+        asked.addErrback(lambda failure: kinds.append(failure.type))
+        return kinds
+
+    def test_deathMeanwhile(self) -> None:
+        """
+        A member that dies before it has reported is a change of the membership:
+        nobody applies anything; whoever is left may ask again.
+        """
+        self.trio.edit(self.text(max_messages=5))
+        self.slow(B, 1.0)
+        failed = self.failing(self.reload())
+        self.trio.run(0.2)
+        self.trio.kill(B)
+        self.trio.settle()
+        self.assertEqual(failed, [TryAgain])
+        self.assertEqual([self.timing(n).maxMessages for n in (A, C)], [17, 17])
+        report = self.trio.wait(self.reload())
+        self.assertEqual(sorted(report["nodes"]), ["1", "3"])
+        self.assertEqual([self.timing(n).maxMessages for n in (A, C)], [5, 5])
+
+    def test_askerDies(self) -> None:
+        """
+        Who asked may die once all have what they need: the last report decides,
+        and it needs nobody else.
+        """
+        self.trio.edit(self.text(max_messages=5))
+        self.slow(A, 0.5)
+        failed = self.failing(self.reload(A))
+        reports: list[int] = []
+        for nodeid in (B, C):
+            engine = self.trio.engine(nodeid, "cfg")
+            decide = engine._decide
+
+            def decided(
+                running: Any, nodeid: int = nodeid, decide: Any = decide
+            ) -> None:
+                reports.append(nodeid)
+                self.trio.nodes[A].process and self.trio.kill(A)
+                decide(running)
+
+            engine._decide = decided
+        self.trio.run(1.0)
+        self.trio.settle()
+        self.assertEqual(sorted(reports), [B, C])
+        self.assertEqual([self.timing(n).maxMessages for n in (B, C)], [5, 5])
+        self.assertEqual(failed, [Disconnected])
+
+    def test_slowReader(self) -> None:
+        """
+        A node that does not come to an end with reading refuses, in time.
+        """
+        self.trio.edit(self.text(max_messages=5))
+        self.slow(B, 1000.0)
+        report = self.trio.wait(self.reload(), within=READING_SECONDS + 1)
+        self.assertEqual(report["reason"], "refused by node 2")
+        self.assertIn("not read", report["nodes"]["2"]["problems"][0])
+        self.assertEqual(self.most(), [17] * 3)
+        self.flushLoggedErrors()
+
+    def test_silentMember(self) -> None:
+        """
+        A member that does not know what is asked of it does not report: the
+        reload ends on every node at the same place in the order.
+        """
+        self.trio.edit(self.text(max_messages=5))
+        engine = self.trio.engine(C, "cfg")
+        engine._proposalDelivered = lambda nodeid, message: None
+        within = REPORTING_NS / 1e9 + 1
+        report = self.trio.wait(self.reload(), within=within)
+        self.assertEqual(report["status"], "refused")
+        self.assertEqual(report["reason"], "nodes 3 do not report")
+        self.trio.run(0.1)
+        self.assertEqual(self.most(), [17] * 3)
+        del engine._proposalDelivered
+        self.assertEqual(self.trio.wait(self.reload())["status"], "applied")
+
+    def test_twoAtOnce(self) -> None:
+        """
+        Of two that ask at once one is told that the other is busy.
+        """
+        self.trio.edit(self.text(max_messages=5))
+        self.slow(B, 0.3)
+        failed = self.failing(self.reload(C))
+        first = self.reload(A)
+        other = self.failing(first)
+        self.trio.run(1.0)
+        self.assertEqual(failed + other, [Busy])
+        self.assertEqual(self.most(), [5] * 3)
+
+    def test_notAnybody(self) -> None:
+        """
+        Only root and the daemon's own user administer a node.  (I12)
+        """
+        settings = self.trio.services(A).node.manager.settings
+        self.assertEqual(settings.ipc.uids, frozenset())
+        operations = self.trio.services(A).node.reloader
+        operations.changed({"uidgid.uid.1000": u8(1)})
+        client = self.trio.connect(A, uid=1000)
+        for asked in (client.cfg.reload(), client.cfg.reopenLogs(), client.cfg.dump()):
+            self.assertRaises(AccessDenied, self.trio.wait, asked)
+
+    def test_clientWrites(self) -> None:
+        """
+        Who writes the key of an option on one node changes it there: at once,
+        or not at all. What is refused is not in the map either.  (A28)
+        """
+        keys = self.trio.connect(B).cmap
+        self.trio.wait(keys.set("totem.max_messages", u32(9)))
+        self.assertEqual(self.most(), [17, 9, 17])
+        for wrong in (0, 10_000):
+            asked = keys.set("totem.max_messages", u32(wrong))
+            self.assertRaises(InvalidParameter, self.trio.wait, asked)
+        self.assertEqual(self.key(B, "totem.max_messages"), 9)
+        self.assertEqual(self.key(B, "runtime.config.totem.max_messages"), 9)
+        self.trio.wait(keys.set("quorum.expected_votes", u32(5)))
+        self.trio.run(0.2)
+        explained = self.trio.engine(C, "quorum").explanation()
+        self.assertEqual((explained["expected"], explained["quorum"]), (5, 3))
+        report = self.trio.wait(self.reload(B))
+        told = [(k["key"], k["old"], k["new"]) for k in report["nodes"]["2"]["keys"]]
+        self.assertEqual(
+            told,
+            [
+                ("quorum.expected_votes", "5", None),
+                ("totem.max_messages", "9", None),
+            ],
+        )
+        self.assertEqual(self.most(), [17] * 3)
+
+    def test_notMeanwhile(self) -> None:
+        """
+        While a reload is on its way nobody writes options; a watcher of the
+        map sees when it is.
+        """
+        self.trio.edit(self.text(max_messages=5))
+        self.slow(B, 0.5)
+        self.reload()
+        self.trio.run(0.2)
+        asked = self.trio.connect(A).cmap.set("totem.max_messages", u32(9))
+        self.assertRaises(Busy, self.trio.wait, asked)
+        seen: list[int] = []
+        keys = self.trio.services(A).node.database.map
+        keys.track(
+            "config.reload_in_progress",
+            ChangeKind.ADD | ChangeKind.MODIFY,
+            lambda changes: seen.extend(change.new.content for change in changes),
+        )
+        self.trio.run(1.0)
+        self.assertEqual(seen, [1, 0])
+        self.assertEqual(self.most(), [5] * 3)
