@@ -194,12 +194,8 @@ def report(built: Built) -> None:
     """
     Everything that is to be said about a configuration, to the terminal.
     """
-    for problem in built.problems:
-        print(problem, file=sys.stderr)  # noqa: T201
-    for warning in built.warnings:
-        print(f"warning: {warning}", file=sys.stderr)  # noqa: T201
-    if built.settings is not None:
-        print("The configuration can be used.", file=sys.stderr)  # noqa: T201
+    for line in built.report():
+        print(line, file=sys.stderr)  # noqa: T201
 
 
 def makeService(options: Options) -> IService:

@@ -90,6 +90,16 @@ class Built:
     warnings: tuple[Problem, ...]
     keys: Keys = field(default=(), repr=False)
 
+    def report(self) -> list[str]:
+        """
+        Everything that is to be said about it, line by line.
+        """
+        lines = [str(problem) for problem in self.problems]
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        if self.settings is not None:
+            lines.append("The configuration can be used.")
+        return lines
+
     def usable(self) -> NodeSettings:
         """
         The settings.

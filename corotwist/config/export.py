@@ -126,8 +126,7 @@ class _Update:
         prefix, _, last = name.rpartition(".")
         if _MEMBER.fullmatch(name):
             prefix, last = name, "memberaddr"
-        row = self.schema.row(f"{_path(prefix)}.{last}")
-        if not prefix or row is None:
+        if not prefix or self.schema.row(optionOf(name)) is None:
             return
         section = self._section(prefix)
         if section.value(last) is None:
@@ -178,12 +177,19 @@ def _entry(prefix: str) -> re.Match[str] | None:
     return next((match for match in matches if match is not None), None)
 
 
-def _path(prefix: str) -> str:
+def optionOf(key: str) -> str:
     """
-    The place in the schema of keys that begin so.
+    What the schema calls the option that a key is for; there may be none.
     """
+    identity = _IDENTITY.fullmatch(key)
+    if identity is not None:
+        return f"uidgid.{identity[1]}"
+    if _MEMBER.fullmatch(key):
+        return "totem.interface.member.memberaddr"
+    prefix, _, last = key.rpartition(".")
     entry = _entry(prefix)
-    return re.sub(r"\.\d+", "", prefix if entry is None else entry["path"])
+    path = re.sub(r"\.\d+", "", prefix if entry is None else entry["path"])
+    return f"{path}.{last}"
 
 
 def _naturally(name: str) -> list[tuple[int, str]]:

@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "demo": "run a cluster on this machine, kill a node, and check the order",
     "cpg": "join a process group, print what comes, send what is typed",
     "cfg": "ask running nodes to reload, to open their logs anew, and more",
+    "config": "read, check, convert and change configurations, without a node",
     "decode": "print recorded traffic as JSON",
     "sim": "run simulated clusters until one breaks a promise",
     "bench": "measure messages per second, latency and CPU time",

@@ -1,0 +1,1 @@
+`corotwist config` checks, shows, converts and changes configurations without a node: corosync.conf, corosync.xml, cluster.conf, TOML and JSON, several of them as one, with comments kept and problems told by file, line and column.
