@@ -26,7 +26,6 @@ from twisted.internet.defer import (
     Deferred,
     fail,
     inlineCallbacks,
-    maybeDeferred,
 )
 from twisted.internet.defer import TimeoutError as TooLate
 from twisted.logger import Logger
@@ -45,6 +44,7 @@ from corotwist.errors import (
     Exists,
     NotSupported,
     ServiceError,
+    TryAgain,
 )
 from corotwist.interfaces import IEngineMaker, IReplaceable, IServiceEngine
 
@@ -150,7 +150,7 @@ class Changes:
             return fail(Busy(f"the node is {self._doing}"))
         self._doing = doing
         running = self._running = self._inTurn(change, *arguments)
-        result: Deferred[EngineNews] = Deferred(lambda _: None)
+        result: Deferred[EngineNews] = Deferred()  # Cancelled, it goes on.
         running.addBoth(self._done).addErrback(self._named).chainDeferred(result)
         return result
 
@@ -221,27 +221,30 @@ class Changes:
             if not old.failed:
                 _mustDiffer(old, component)
             new = yield self._prepared(component, old)
-            yield self._switchedOrDiscarded(old, new, component)
+            what: News = yield self._switchedOrDiscarded(old, new, component)
         except Exception:
             self._roster.components.release(component)
             raise
-        what = News.RESTARTED if old.failed else News.REPLACED
         return EngineNews(name, component.version, what, str(component))
 
     @inlineCallbacks
     def _switchedOrDiscarded(
         self, old: Place, new: Place, component: Component
-    ) -> Generator[Any, Any, None]:
+    ) -> Generator[Any, Any, News]:
+        settings = self._roster.settings
         try:
             yield self._quiet()
             _mustBeWell(new, component)
+            if self._roster.settings is not settings:
+                _changedMeanwhile()
             if old.failed:
                 self._join(new, component, old)
-            else:
-                self._switch(old, new, component)
+                return News.RESTARTED
+            self._switch(old, new, component)
         except Exception:
             _discard(new)
             raise
+        return News.REPLACED
 
     def _switch(self, old: Place, new: Place, component: Component) -> None:
         """
@@ -271,6 +274,14 @@ class Changes:
         new.onMemoryError = old.onMemoryError
         self._roster.install(new, component)
         self._roster.components.release(before)
+        self._unloadUnused(before)
+
+    def _unloadUnused(self, component: Component) -> None:
+        """
+        Forget its code, unless somebody else uses it.
+        """
+        if not component.references:
+            self._roster.components.unload(component)
 
     # Loading and unloading.
 
@@ -282,17 +293,26 @@ class Changes:
         component = self._reference(name, version)
         try:
             new = yield self._prepared(component, None)
-            try:
-                yield self._quiet()
-                _mustBeWell(new, component)
-                self._join(new, component, None)
-            except Exception:
-                _discard(new)
-                raise
+            yield self._joinedOrDiscarded(new, component)
         except Exception:
             self._roster.components.release(component)
             raise
         return EngineNews(name, component.version, News.LOADED, str(component))
+
+    @inlineCallbacks
+    def _joinedOrDiscarded(
+        self, new: Place, component: Component
+    ) -> Generator[Any, Any, None]:
+        settings = self._roster.settings
+        try:
+            yield self._quiet()
+            _mustBeWell(new, component)
+            if self._roster.settings is not settings:
+                _changedMeanwhile()
+            self._join(new, component, None)
+        except Exception:
+            _discard(new)
+            raise
 
     def _join(self, new: Place, component: Component, old: Place | None) -> None:
         """
@@ -322,6 +342,7 @@ class Changes:
         component = self._roster.remove(place)
         self._home.engineLeft(place)
         self._roster.components.release(component)
+        self._unloadUnused(component)
         return EngineNews(name, component.version, News.UNLOADED, str(component))
 
     # A new engine.
@@ -347,11 +368,8 @@ class Changes:
             startOrder(
                 [new, *(p for p in self._roster.places.values() if p is not old)]
             )
-            settings = self._roster.settings
-            new.engine.configure(settings)
-            starting = maybeDeferred(
-                new.engine.initialize, self._roster.context(new), settings
-            )
+            new.engine.configure(self._roster.settings)
+            starting = self._roster.initialize(new)
             yield starting.addTimeout(PREPARATION_SECONDS, self._clock)
         except TooLate:
             _discard(new)
@@ -439,10 +457,13 @@ def _mustBeWell(new: Place, component: Component) -> None:
         raise ComponentFailed(f"{component} raised before it served")
 
 
+def _changedMeanwhile() -> None:
+    raise TryAgain("the configuration changed meanwhile")
+
+
 def _discard(place: Place) -> None:
     """
     It will never serve.
     """
     if not place.over:
-        place.retire()
-        place.abandon()
+        place.discard()

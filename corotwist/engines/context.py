@@ -96,6 +96,13 @@ class Cluster:
         self.budget = Budget(name, ENGINE_BYTES, home.budget)
         self.operations = home.operations
 
+    def close(self) -> None:
+        """
+        The engine is over: whatever it held, it does not any more.
+        """
+        self.budget.give(self.budget.used)
+        self.budget.whole = None
+
     # The total order.
 
     def multicast(

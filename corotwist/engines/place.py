@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from twisted.logger import Logger
 
+from corotwist.engines.context import Cluster
 from corotwist.engines.sending import Sending
 from corotwist.engines.executive import FUNCTIONS_COUNTED
 from corotwist.errors import NotSupported, TryAgain, WireError
@@ -67,6 +68,7 @@ class Place:
         self.converting = IConverting.providedBy(engine)
         self.duty = duty
         self.waiting = False
+        self.cluster: Cluster | None = None
         self.failures = 0
         self.malformed = 0
         self.sent: Counter[int] = Counter()
@@ -157,11 +159,16 @@ class Place:
         """
         self.duty = Duty.FAILED
         self._log.critical("Service {name} is out of service", name=self.name)
-        self.abandon()
+        self._abandon()
+        self._close()
         if self.onFailed is not None:
             self.onFailed(self)
 
-    def abandon(self) -> None:
+    def _close(self) -> None:
+        if self.cluster is not None:
+            self.cluster.close()
+
+    def _abandon(self) -> None:
         """
         Let an engine that does not serve give back what it took, if it can.
         """
@@ -181,6 +188,15 @@ class Place:
         It is not called again, and what it still sends is refused.
         """
         self.duty = Duty.RETIRED
+        self._close()
+
+    def discard(self) -> None:
+        """
+        It will never serve.
+        """
+        self.duty = Duty.RETIRED
+        self._abandon()
+        self._close()
 
     # For its context.
 

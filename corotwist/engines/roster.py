@@ -79,7 +79,7 @@ class Roster:
         self.clock = clock
         self.settings = settings
         self.components = Components.of(makers)
-        self.context = context
+        self._context = context
         self.makers: dict[str, IEngineMaker] = {}
         self.engines: dict[str, Any] = {}
         self.places: dict[int, Place] = {}
@@ -181,6 +181,13 @@ class Roster:
             )
         return Place(engine, self.log)
 
+    def initialize(self, place: Place) -> Deferred[None]:
+        """
+        Let an engine initialize itself.
+        """
+        place.cluster = self._context(place)
+        return maybeDeferred(place.engine.initialize, place.cluster, self.settings)
+
     def install(self, place: Place, component: Component) -> None:
         """
         From now on this is the engine of its name.
@@ -230,9 +237,7 @@ class Roster:
         self._configure(places)
         for place in places:
             try:
-                yield maybeDeferred(
-                    place.engine.initialize, self.context(place), self.settings
-                )
+                yield self.initialize(place)
             except Exception:
                 yield self.stop()
                 raise

@@ -17,6 +17,7 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from corotwist.config.settings import (
+    ComponentSettings,
     IpcSettings,
     NodeEntry,
     NodeSettings,
@@ -78,6 +79,7 @@ def nodeSettings(
     count: int = 3,
     configVersion: int = 0,
     quorum: QuorumSettings | None = None,
+    components: ComponentSettings | None = None,
 ) -> NodeSettings:
     """
     A node among C{count}.
@@ -92,6 +94,7 @@ def nodeSettings(
         IpcSettings("/nowhere/socket"),
         QuorumSettings("corosync_votequorum", count) if quorum is None else quorum,
         configVersion=configVersion,
+        components=components or ComponentSettings(),
     )
 
 

@@ -42,11 +42,15 @@ class FakeClient:
     uid: int = 1
     gid: int = 1
     private: Any = None
+    usage: Any = None
     behind: bool = False
     told: list[Any] = field(factory=list)
 
     def tell(self, command: Any, **arguments: Any) -> None:
         self.told.append((command, arguments))
+
+    def engineChanged(self, news: Any) -> None:
+        self.told.append(news)
 
 
 def alone() -> tuple[ProbeNet, Node, Any]:
