@@ -93,7 +93,7 @@ class FlatMap:
         for switch in self._special.switches.of(name):
             switch.action(name, value)
             return
-        self._checkWritable(name)
+        self.checkWritable(name)
         self.tree.write(name, value)
 
     def delete(self, name: str) -> None:
@@ -101,7 +101,7 @@ class FlatMap:
         @raise AccessDenied: clients may not write it.
         @raise NotExist: there is no such key.
         """
-        self._checkWritable(name)
+        self.checkWritable(name)
         self.tree.erase(name)
 
     def increment(self, name: str) -> Value:
@@ -125,7 +125,7 @@ class FlatMap:
 
         @return: the new value.
         """
-        self._checkWritable(name)
+        self.checkWritable(name)
         value = self.tree.value(name).adjusted(step)
         self.tree.write(name, value)
         return value
@@ -250,6 +250,9 @@ class FlatMap:
             found.sort(key=itemgetter(0))
         return found
 
-    def _checkWritable(self, name: str) -> None:
+    def checkWritable(self, name: str) -> None:
+        """
+        @raise AccessDenied: it is read-only, here.
+        """
         if self.guarded and self._special.readOnly(name):
             raise AccessDenied(f"{name} is read-only")
