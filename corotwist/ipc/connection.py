@@ -20,7 +20,7 @@ from corotwist.engines.interfaces import (
 )
 from corotwist.errors import ServiceError
 from corotwist.interfaces import IConnection, IFlowGroup
-from corotwist.ipc.backlog import Backlog, Limits
+from corotwist.ipc.backlog import Backlog, Limits, MakeStore
 from corotwist.ipc.channel import Box
 from corotwist.ipc.components import newsBox
 from corotwist.ipc.cpg import DispatchQueue, Subscriber, flowBox, ringBox, viewBoxes
@@ -85,11 +85,14 @@ class Connection:
         limits: Limits | None = None,
         whole: Budget | None = None,
         shed: Callable[[], None] | None = None,
+        store: MakeStore | None = None,
         partBytes: int = PART_BYTES,
     ) -> None:
         """
         @param whole: of the node, for what waits from and for all clients.
         @param shed: called when it is exceeded; by default we go ourselves.
+        @param store: makes a file for what the client does not read; without
+            it the client does not spill, but is cut off.
         """
         self.credentials = credentials
         self.cut = cut
@@ -100,7 +103,15 @@ class Connection:
         limits = limits or Limits()
         self._budget = Budget(f"client {credentials.pid}", limits.bytes, whole)
         self._queue = DispatchQueue(partBytes, self._budget)
-        self._backlog = Backlog(self._queue, self.overflowed, clock, limits)
+        self._backlog = Backlog(
+            self._queue,
+            self.overflowed,
+            self._flushSoon,
+            clock,
+            limits,
+            self._budget,
+            store,
+        )
         self.usage = Usage(self.waiting)
         self._unacknowledged = 0
         self._flushing = False
@@ -141,7 +152,7 @@ class Connection:
         self, group: bytes, sender: Member, batch: bytes, count: int
     ) -> None:
         if not self._ended:
-            self._queue.deliver(group, sender, batch, count)
+            self._backlog.intake.deliver(group, sender, batch, count)
             self._queued()
 
     def viewChanged(self, view: GroupView) -> None:
@@ -169,7 +180,7 @@ class Connection:
         Queue an event that is a box already.
         """
         if not self._ended:
-            self._queue.notify(box)
+            self._backlog.intake.notify(box)
             self._queued()
 
     def attach(self, flow: IFlowGroup, slow: SlowReader | None) -> None:
@@ -184,7 +195,9 @@ class Connection:
 
     def _queued(self) -> None:
         queue, backlog = self._queue, self._backlog
-        if (
+        if backlog.spill is not None:
+            backlog.spill.grown()
+        elif (
             queue.heldBytes > backlog.markBytes
             or queue.heldMessages > backlog.markMessages
         ):
@@ -192,6 +205,9 @@ class Connection:
         whole = self._budget.whole
         if whole is not None and whole.used > whole.limit:
             self._shedLoad(whole)
+        self._flushSoon()
+
+    def _flushSoon(self) -> None:
         if not self._flushing:
             self._flushing = True
             self._clock.callLater(0, self._flush)
@@ -283,4 +299,5 @@ class Connection:
             "unacknowledgedBytes": self._unacknowledged,
             "behind": self._backlog.behind,
             "pauses": self._backlog.pauses,
+            "spilledBytes": self._backlog.spilledBytes(),
         }

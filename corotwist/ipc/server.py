@@ -34,11 +34,12 @@ from corotwist.errors import (
 )
 from corotwist.interfaces import IReconfigurable
 from corotwist.ipc import path
-from corotwist.ipc.backlog import Limits
+from corotwist.ipc.backlog import Limits, MakeStore
 from corotwist.ipc.channel import Channel, Responder
 from corotwist.ipc.components import ComponentsLocator
 from corotwist.ipc.connection import Connection, Credentials
 from corotwist.ipc.locators import Locators
+from corotwist.ipc.spill import FileStore
 from corotwist.ipc.status import StatusLocator
 from corotwist.ipc.wire import (
     DISPATCH,
@@ -322,6 +323,7 @@ class IpcServer(Service):
         credentials: Callable[[Any], Credentials] = peerCredentials,
         *,
         place: Place = path,
+        store: MakeStore | None = None,
         mostFiles: Callable[[], float] = _mostFiles,
     ) -> None:
         """
@@ -330,6 +332,8 @@ class IpcServer(Service):
         @param secret: makes the secrets; any two must differ.
         @param credentials: tells who is at the other end of a transport.
         @param place: looks after the place of the socket.
+        @param store: makes a file for what a client does not read; by default
+            in the state directory.
         @param mostFiles: tells how many files this process may open.
         """
         self.reactor = reactor
@@ -339,6 +343,7 @@ class IpcServer(Service):
         self._makeSecret = secret
         self._credentials = credentials
         self._place = place
+        self._makeStore = store or self._makeFile
         self._mostFiles = mostFiles
         self._port: IListeningPort | None = None
         # Ordered, unlike sets: what happens to all of them happens in the same
@@ -364,6 +369,9 @@ class IpcServer(Service):
         self._port = self.reactor.listenUNIX(where, factory, mode=0o600)
         self._admit(where)
         super().startService()
+
+    def _makeFile(self) -> FileStore:
+        return FileStore(self._manager.settings.totem.stateDirectory, self.reactor)
 
     def _admit(self, where: str) -> None:
         try:
@@ -532,6 +540,7 @@ class IpcServer(Service):
             limits=Limits.of(self._settings),
             whole=self._manager.budget,
             shed=self._shed,
+            store=self._makeStore,
         )
         client = Client(requests, dispatch, connection)
         for channel in (requests, dispatch):

@@ -29,6 +29,8 @@ RETRY_SECONDS: Final = (0.1, 2.0)
 
 # For a node to let a client in, or to say that it does not.
 CONNECT_SECONDS: Final = 15.0
+# For a disk to write or read something.
+DISK_SECONDS: Final = 0.002
 
 T = TypeVar("T")
 
@@ -57,6 +59,42 @@ def credentialsOf(end: End) -> Credentials:
     return who
 
 
+@define(eq=False)
+class MemoryStore:
+    """
+    A file of a simulated machine, without a name.
+    """
+
+    _reactor: Reactor
+    _bytes: bytearray = field(factory=bytearray)
+
+    def write(self, offset: int, data: bytes) -> Deferred[None]:
+        """
+        See L{Store<corotwist.ipc.spill.Store>}.
+        """
+        if len(self._bytes) < offset:
+            self._bytes.extend(bytes(offset - len(self._bytes)))
+        self._bytes[offset : offset + len(data)] = data
+        return self._soon(None)
+
+    def read(self, offset: int, size: int) -> Deferred[bytes]:
+        """
+        See L{Store<corotwist.ipc.spill.Store>}.
+        """
+        return self._soon(bytes(self._bytes[offset : offset + size]))
+
+    def close(self) -> None:
+        """
+        It is gone.
+        """
+        self._bytes.clear()
+
+    def _soon(self, result: T) -> Deferred[T]:
+        done: Deferred[T] = Deferred()
+        self._reactor.callLater(DISK_SECONDS, done.callback, result)
+        return done
+
+
 def makeDoor(
     random: Random, reactor: Reactor, settings: IpcSettings, manager: Any
 ) -> IpcServer:
@@ -72,6 +110,7 @@ def makeDoor(
         partial(random.randbytes, SECRET_BYTES),
         credentialsOf,
         place=Nowhere(),
+        store=partial(MemoryStore, reactor),
         mostFiles=lambda: reactor.mostFiles,
     )
 

@@ -33,9 +33,8 @@ PAUSING: Final = (
     _pausing(
         "waits for a slow reader that is dead",
         "ipc.backlog",
-        "        self.queue.clear()\n        if self.behind:\n"
-        "            self._caughtUp()\n",
-        "        self.queue.clear()\n",
+        "        self._flows.clear()\n        self._settle()\n",
+        "        self._flows.clear()\n",
     ),
     _pausing(
         "waits for a reader that is stuck",

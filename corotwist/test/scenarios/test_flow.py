@@ -264,6 +264,29 @@ class FlowStories(WholeStory):
         self.assertEqual((two.gaps, three.gaps), ([], []))
         cluster.settle()
 
+    def test_spill(self) -> None:
+        """
+        What a reader that spills does not read waits in a file: nobody else
+        notices, and when it reads again it gets everything.  (A52)
+        """
+        cluster, _, two, _ = self.meet()
+        one = self.person(cluster, A, GREEN, SlowReader.SPILL)
+        green = self.person(cluster, B, GREEN)
+        cluster.stall(one.client, 3)
+        most = self.flood(cluster, 3, green, two)
+        door: Any = cluster.services(A).node.ipc
+        spilled = max(w["spilledBytes"] for w in door.statistics()["waiting"])
+        self.assertGreater(spilled, QUEUE_BYTES)
+        self.assertLess(most, QUEUE_BYTES // 2)
+        self.assertEqual((self.pausedOn(cluster), green.pauses), ([], []))
+        self.flood(cluster, 1, green)
+        cluster.run(2)
+        self.assertAccounted(one, green)
+        self.assertEqual((one.gaps, len(one.group.members)), ([], 2))
+        waiting = door.statistics()["waiting"]
+        self.assertEqual([w["spilledBytes"] for w in waiting], [0] * len(waiting))
+        cluster.settle()
+
     def test_both(self) -> None:
         """
         Two readers stall at different times on different nodes: senders wait
