@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from corotwist.components import Components
 from corotwist.config.database import Database
 from corotwist.config.settings import IpcSettings, NodeSettings, TotemSettings
 from corotwist.engines.manager import ServiceManager
@@ -24,7 +25,6 @@ from corotwist.interfaces import (
     ITransport,
 )
 from corotwist.ipc.server import IpcServer
-from corotwist.plugin import discover
 from corotwist.reloading import Read, Reloader, Save
 from corotwist.totem.service import TotemService
 from corotwist.totem.storage import FileRingStorage
@@ -90,7 +90,7 @@ class Node(MultiService):
         storage: IRingStorage | None = None,
         random: Random | None = None,
         ipc: MakeIpc | None = IpcServer,
-        makers: Iterable[IEngineMaker] | None = None,
+        makers: Components | Iterable[IEngineMaker] | None = None,
         timeOfDay: Callable[[], int] = time.time_ns,
         read: Read | None = None,
         save: Save | None = None,
@@ -133,7 +133,8 @@ class Node(MultiService):
             random or SystemRandom(),
             timeOfDay=timeOfDay,
         )
-        makers = discover() if makers is None else makers
+        if makers is None:
+            makers = Components.installed(settings.components.directories)
         self.manager = ServiceManager(
             clock,
             self.totem,

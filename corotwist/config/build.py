@@ -14,6 +14,7 @@ from corotwist.config.check import Checked, Group, check
 from corotwist.config.combinations import judge
 from corotwist.config.document import Reading
 from corotwist.config.keys import keysOf
+from corotwist.config.kinds import engines
 from corotwist.config.loader import read
 from corotwist.config.localnode import IHost
 from corotwist.config.loglines import logSettings
@@ -26,6 +27,7 @@ from corotwist.config.places import (
 from corotwist.config.schema import LEAST_HOLD, LEAST_TIME
 from corotwist.config.settings import (
     Address,
+    ComponentSettings,
     IpcSettings,
     NodeEntry,
     NodeSettings,
@@ -195,7 +197,7 @@ class Builder:
             return None
         totem = self._totem(own, entries, key, derived)
         version = self._top.number("totem.config_version")
-        return NodeSettings(totem, ipc, quorum, log, version)
+        return NodeSettings(totem, ipc, quorum, log, version, self._components())
 
     # Totem.
 
@@ -451,6 +453,14 @@ class Builder:
             clientBytes=self._top.number("corotwist.client_queue"),
             spillBytes=self._top.number("corotwist.spill_limit"),
             memoryBytes=self._top.number("corotwist.memory_limit"),
+        )
+
+    def _components(self) -> ComponentSettings:
+        directories = self._top.text("corotwist.plugin_dir")
+        return ComponentSettings(
+            tuple(directories.split(":")) if directories else (),
+            engines(self._top.text("corotwist.engines") or ""),
+            self._top.number("corotwist.engine_restarts"),
         )
 
     def _identities(

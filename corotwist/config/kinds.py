@@ -148,6 +148,55 @@ class Text:
 
 
 @frozen
+class Directories:
+    """
+    Absolute paths of directories, with colons between.
+    """
+
+    def parse(self, text: str) -> str:
+        for path in text.split(":"):
+            if not path.startswith("/"):
+                raise ValueError(f"{path!r} is not an absolute path; {self.describe()}")
+        return text
+
+    def describe(self) -> str:
+        return "absolute paths with colons between"
+
+
+@frozen
+class Engines:
+    """
+    Names of service engines with blanks between, each perhaps with a version.
+    """
+
+    def parse(self, text: str) -> str:
+        names = [name for name, _ in engines(text)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"names {twice!r} twice")
+        return text
+
+    def describe(self) -> str:
+        return "names with blanks between, each perhaps with /VERSION"
+
+
+def engines(text: str) -> tuple[tuple[str, int | None], ...]:
+    """
+    What L{Engines} understands: names, with versions where they have one.
+
+    @raise ValueError: with a sentence that says what would be right.
+    """
+    return tuple(map(_engine, text.split()))
+
+
+def _engine(word: str) -> tuple[str, int | None]:
+    name, slash, version = word.partition("/")
+    if not name or (slash and not _WHOLE.fullmatch(version)):
+        raise ValueError(f"{word!r} is not NAME or NAME/VERSION")
+    return name, int(version) if slash else None
+
+
+@frozen
 class Numeric:
     """
     An IP address in numbers.

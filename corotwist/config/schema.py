@@ -16,6 +16,8 @@ from attrs import frozen
 from corotwist.config.kinds import (
     Choice,
     Decimal,
+    Directories,
+    Engines,
     Kind,
     Numeric,
     Switch,
@@ -570,6 +572,24 @@ _OURS: Final = (
         Whole(16 << 20, 1 << 40, "bytes"),
         512 << 20,
         "what waits from and for all clients together at most",
+    ),
+    Row(
+        "corotwist.plugin_dir",
+        Directories(),
+        None,
+        "directories with components besides those installed",
+    ),
+    Row(
+        "corotwist.engines",
+        Engines(),
+        None,
+        "service engines to load, instead of the newest of all that are needed",
+    ),
+    Row(
+        "corotwist.engine_restarts",
+        Whole(0, 100),
+        0,
+        "how often an engine that failed is started again",
     ),
     _running(
         "corotwist.strict",

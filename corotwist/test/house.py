@@ -56,7 +56,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
         *("engines.entries", "engines.keyspace", "engines.operations"),
     ),
     "node": (
-        *(*VALUES, "plugin", "logs", "totem", "engines", "ipc"),
+        *(*VALUES, "plugin", "components", "logs", "totem", "engines", "ipc"),
         *("config.database", "reloading"),
     ),
     "reloading": (*VALUES, "config"),
@@ -67,7 +67,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "cstyle": (*VALUES, "config", "engines.interfaces", "engines", "ipc"),
     "tools": (
         *(*VALUES, "", "plugin", "config", "totem", "engines", "ipc", "node"),
-        *("simulator", "logs"),
+        *("simulator", "logs", "handles"),
     ),
     "tap": (
         *(*VALUES, "", "plugin", "logs", "config", "node", "recording"),

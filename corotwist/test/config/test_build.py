@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from corotwist.config.build import fromReading
 from corotwist.config.corosyncconf import parse
 from corotwist.config.settings import (
+    ComponentSettings,
     IpcSettings,
     LogPart,
     LogSettings,
@@ -129,6 +130,29 @@ class SettingsTests(SynchronousTestCase):
                 memoryBytes=32 << 20,
             ),
         )
+
+    def test_components(self) -> None:
+        """
+        Directories of components, and the engines to load, in which versions;
+        what cannot be understood is told with its place.  (A9, A43, A75)
+        """
+        text = conf(
+            cipher=SEALED,
+            rest="corotwist {\nplugin_dir: /one:/two\nengines: cpg/2 quorum\n"
+            "engine_restarts: 3\n}",
+        )
+        self.assertEqual(
+            built(text).usable().components,
+            ComponentSettings(("/one", "/two"), (("cpg", 2), ("quorum", None)), 3),
+        )
+        for wrong, sentence in (
+            ("plugin_dir: one", "'one' is not an absolute path"),
+            ("engines: cpg/x", "'cpg/x' is not NAME or NAME/VERSION"),
+            ("engines: cpg cpg/2", "names 'cpg' twice"),
+        ):
+            text = conf(cipher=SEALED, rest=f"corotwist {{\n{wrong}\n}}")
+            (problem,) = built(text).problems
+            self.assertIn(sentence, str(problem))
 
     def test_paths(self) -> None:
         """
