@@ -48,9 +48,9 @@ def _understood(failure: Failure) -> None:
     """
     An error, as the client gets it.
     """
-    failure.trap(amp.RemoteAmpError)
+    error: Any = failure.value
     kinds = {code: kind for kind, code in ERRORS.items()}
-    raise kinds[failure.value.errorCode](failure.value.description)
+    raise kinds[error.errorCode](error.description)
 
 
 @define

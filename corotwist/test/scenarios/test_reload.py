@@ -221,7 +221,11 @@ class ReloadStories(WholeStory):
         As what it will have failed.
         """
         kinds: list[type[Exception]] = []
-        asked.addErrback(lambda failure: kinds.append(failure.type))
+
+        def failed(failure: Any) -> None:
+            kinds.append(failure.type)
+
+        asked.addErrback(failed)
         return kinds
 
     def test_deathMeanwhile(self) -> None:
@@ -258,7 +262,8 @@ class ReloadStories(WholeStory):
                 running: Any, nodeid: int = nodeid, decide: Any = decide
             ) -> None:
                 reports.append(nodeid)
-                self.trio.nodes[A].process and self.trio.kill(A)
+                if self.trio.nodes[A].up:
+                    self.trio.kill(A)
                 decide(running)
 
             engine._decide = decided
@@ -361,13 +366,13 @@ class ReloadStories(WholeStory):
         self.trio.run(0.2)
         asked = self.trio.connect(A).cmap.set("totem.max_messages", u32(9))
         self.assertRaises(Busy, self.trio.wait, asked)
-        seen: list[int] = []
+        seen: list[Any] = []
         keys = self.trio.services(A).node.database.map
         keys.track(
             "config.reload_in_progress",
             ChangeKind.ADD | ChangeKind.MODIFY,
-            lambda changes: seen.extend(change.new.content for change in changes),
+            lambda changes: seen.extend(change.new for change in changes),
         )
         self.trio.run(1.0)
-        self.assertEqual(seen, [1, 0])
+        self.assertEqual(seen, [u8(1), u8(0)])
         self.assertEqual(self.most(), [5] * 3)
