@@ -23,6 +23,7 @@ from corotwist.engines.executive import (
     CmapMcast,
     CmapReason,
 )
+from corotwist.engines.holdings import Holdings
 from corotwist.engines.keyspace import (
     ANYWAY,
     ICMAP,
@@ -98,27 +99,6 @@ class Following:
             self._stopped = True
             self._track.stop()
             self._interest.add(self._mapName, -1)
-
-
-@define(eq=False)
-class Holdings:
-    """
-    What one client has under way: its own numbers for trackers and iterations.
-
-    It belongs to the connection, and stays when the engine is replaced.
-    """
-
-    trackers: dict[int, Stoppable] = field(factory=dict)
-    iterations: dict[int, Any] = field(factory=dict)
-
-    def release(self) -> None:
-        """
-        The client is gone.
-        """
-        for tracker in self.trackers.values():
-            tracker.stop()
-        self.trackers.clear()
-        self.iterations.clear()
 
 
 @implementer(IConfigurationMap, IReconfigurable, IReplaceable)

@@ -6,15 +6,16 @@ All numbers are little endian.  A value::
 
     u8 type (0: no value, and nothing follows), u32 length, so many bytes
 
-An entry is a u8 length, so many bytes of name, and a value.  A change is a u8
-kind, then an entry with the new value, then the old value.
+An entry is a u8 length, so many bytes of name, and a value.  A change of a key is
+a u8 kind, then an entry with the new value, then the old value.  Of an object it is
+a u8 kind and 128, its name, and its u64 handle.
 """
 
 from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Final
 
-from corotwist.config.tracking import Change, ChangeKind
+from corotwist.config.tracking import Change, ChangeKind, ObjectChange
 from corotwist.config.values import LARGEST_VALUE, Value, ValueType
 from corotwist.errors import InvalidParameter
 
@@ -22,6 +23,9 @@ Entry = tuple[str, Value]
 
 _VALUE: Final = Struct("<BI")
 _NOTHING: Final = b"\0"
+_HANDLE: Final = Struct("<Q")
+# In the kind of a change: it is of an object.
+_OBJECT: Final = 128
 
 
 def packValue(value: Value | None) -> bytes:
@@ -49,10 +53,13 @@ def packEntry(name: str, value: Value | None) -> bytes:
     return packName(name) + packValue(value)
 
 
-def packChange(change: Change) -> bytes:
+def packChange(change: Change | ObjectChange) -> bytes:
     """
-    What happened to a key.
+    What happened to a key, or an object.
     """
+    if isinstance(change, ObjectChange):
+        kind = bytes((change.kind | _OBJECT,))
+        return kind + packName(change.name) + _HANDLE.pack(change.handle)
     return (
         bytes((change.kind,))
         + packEntry(change.name, change.new)
@@ -112,11 +119,14 @@ class Reader:
         number, size = _VALUE.unpack(self.take(_VALUE.size))
         return typedValue(number, self.take(size))
 
-    def change(self) -> Change:
+    def change(self) -> Change | ObjectChange:
         """
         The next change.
         """
         (number,) = self.take(1)
+        if number - _OBJECT in _KINDS:
+            kind = ChangeKind(number - _OBJECT)
+            return ObjectChange(kind, self.name(), self.number(_HANDLE))
         if number not in _KINDS:
             raise InvalidParameter(f"{number} is no kind of change")
         name, new = self.name(), self.value()
@@ -155,7 +165,7 @@ def entries(data: bytes) -> Iterator[Entry]:
         yield name, value
 
 
-def changes(data: bytes) -> tuple[Change, ...]:
+def changes(data: bytes) -> tuple[Change | ObjectChange, ...]:
     """
     Changes one after the other.
 

@@ -10,7 +10,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from corotwist.config.tracking import Change, ChangeKind
+from corotwist.config.tracking import ChangeKind
 from corotwist.config.values import Value
 from corotwist.errors import Conflict
 
@@ -19,7 +19,7 @@ ICMAP: Final = "icmap"
 STATS: Final = "stats"
 REPLICATED: Final = "cluster."
 
-Told = Callable[[Sequence[Change]], object]
+Told = Callable[[Sequence[Any]], object]
 
 
 class Stoppable(Protocol):
@@ -194,16 +194,20 @@ class IObjectDatabase(Interface):
         @raise ServiceError: one of them cannot be done; none is.
         """
 
+    def track(
+        target: int | str, kinds: ChangeKind, told: Told, *, prefix: bool
+    ) -> Stoppable:
+        """
+        Be told of changes.
+
+        @param target: an object; or the name of a key.
+        @param prefix: of what is in the object, however deep; or of all keys
+            that begin so.
+        """
+
     def write() -> Deferred[str]:
         """
         Write the configuration to its file, comments kept.
 
         @return: fires with the path.
-        """
-
-    def reload() -> Deferred[Any]:
-        """
-        Read the configuration again.
-
-        @return: fires with a report as JSON values.
         """

@@ -23,6 +23,7 @@ from corotwist.ipc.components import Changed, NodeComponents
 from corotwist.ipc.connection import Credentials
 from corotwist.ipc.groups import ProcessGroups
 from corotwist.ipc.keys import ConfigurationMap
+from corotwist.ipc.objects import ObjectDatabase
 from corotwist.ipc.remote import Remote, ask, connectLocal, connectSocket
 from corotwist.ipc.status import NodeInquiry
 from corotwist.ipc.wire import NOTIFICATION_COST
@@ -45,6 +46,7 @@ class NodeClient(Service):
     @ivar node: what may be asked about the node itself.
     @ivar components: its replaceable parts.
     @ivar cmap: its configuration map.
+    @ivar confdb: the same, as a tree of objects.
     @ivar cfg: what operators ask of it.
     @ivar connected: is it, now?
     """
@@ -68,6 +70,7 @@ class NodeClient(Service):
         self.components = NodeComponents(self.ask)
         self.cmap = ConfigurationMap(self.ask)
         self.cfg = Operator(self.ask)
+        self.confdb = ObjectDatabase(self.ask, self.cfg.reload)
         self._clock = clock
         self._connect = connect
         self._retryPolicy = retryPolicy
@@ -79,8 +82,9 @@ class NodeClient(Service):
         self._stopped: Deferred[None] | None = None
         self._listeners: dict[bytes, Responder] = dict(self.groups.responders())
         self.listen(Changed, self._engineChanged)
-        for command, notified in self.cmap.responders().items():
-            self.listen(command, notified)
+        for followed in (self.cmap, self.confdb):
+            for command, notified in followed.responders().items():
+                self.listen(command, notified)
 
     # For the application.
 
@@ -214,6 +218,7 @@ class NodeClient(Service):
         self._failWaiting(Failure(Disconnected("the client was stopped")), None)
         self.groups.stopped()
         self.cmap.stopped()
+        self.confdb.stopped()
         if self._remote is None:
             return succeed(None)
         self._stopped = Deferred()
@@ -232,6 +237,7 @@ class NodeClient(Service):
         self._remote = remote
         self.groups.connected(remote)
         self.cmap.connected()
+        self.confdb.connected()
         waiting, self._waiting = self._waiting, []
         for one, _ in waiting:
             one.callback(self)
@@ -268,6 +274,7 @@ class NodeClient(Service):
         self._remote = None
         self.groups.connectionLost(reason)
         self.cmap.connectionLost(reason)
+        self.confdb.connectionLost(reason)
         stopped, self._stopped = self._stopped, None
         if stopped is not None:
             stopped.callback(None)

@@ -3,7 +3,7 @@ The configuration map for local clients: the commands, the answers, the
 notifications.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -12,7 +12,6 @@ from twisted.protocols import amp
 from corotwist.config.tracking import ChangeKind
 from corotwist.config.values import Value
 from corotwist.engines.entries import (
-    Entry,
     Reader,
     chunks,
     packChange,
@@ -289,7 +288,7 @@ class ConfigurationMapLocator(amp.CommandLocator):
         if len(under) >= ITERATIONS:
             raise NoSpace(f"{ITERATIONS} iterations are under way")
         entries = self._keys.items(map, prefix)
-        under[iteration] = _Pieces(entries)
+        under[iteration] = Pieces(packEntry(*entry) for entry in entries)
         return self._next(iteration)
 
     @Next.responder
@@ -297,7 +296,7 @@ class ConfigurationMapLocator(amp.CommandLocator):
         under = self._holdings.iterations
         if iteration not in under:
             raise NotExist(f"no iteration {iteration}")
-        entries, more = under[iteration].next()
+        entries, more = under[iteration].take()
         if not more:
             del under[iteration]
         return {"entries": entries, "more": more}
@@ -338,22 +337,21 @@ class ConfigurationMapLocator(amp.CommandLocator):
         return {}
 
 
-class _Pieces:
+class Pieces:
     """
-    Entries, taken as many at a time as fit into one answer.
+    Something long, as much of it at a time as fits into one answer.
     """
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
-        self._chunks = chunks((packEntry(*entry) for entry in entries), PART_BYTES)
-        self._first = next(self._chunks, b"")
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._chunks = chunks(pieces, PART_BYTES)
+        self._next = next(self._chunks, b"")
 
-    def next(self) -> tuple[bytes, bool]:
+    def take(self) -> tuple[bytes, bool]:
         """
         The next ones, and whether there are more.
         """
-        taken = self._first
-        following = next(self._chunks, None)
-        self._first = following or b""
+        taken, following = self._next, next(self._chunks, None)
+        self._next = following or b""
         return taken, following is not None
 
 

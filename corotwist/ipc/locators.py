@@ -61,7 +61,11 @@ class Locators:
         """
         Who answers a command.
         """
-        return firstResponder(self, name)
+        responder = firstResponder(self, name)
+        if responder is None:
+            return None
+        counting: Responder = self._connection.usage.counting(name, responder)
+        return counting
 
     def engineChanged(self, news: EngineNews) -> None:
         """

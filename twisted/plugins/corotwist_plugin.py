@@ -37,6 +37,12 @@ cmap = EngineMaker(
     "corotwist.engines.cmap.ConfigurationMapEngine",
     "corotwist.ipc.cmap.ConfigurationMapLocator",
 )
+confdb = EngineMaker(
+    "confdb",
+    1,
+    "corotwist.engines.confdb.ObjectDatabaseEngine",
+    "corotwist.ipc.confdb.ObjectDatabaseLocator",
+)
 cpg = EngineMaker(
     "cpg", 1, "corotwist.engines.cpg.GroupsEngine", "corotwist.ipc.cpg.GroupsLocator"
 )
