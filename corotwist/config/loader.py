@@ -11,10 +11,10 @@ from typing import Final, cast
 
 from corotwist.config import formats
 from corotwist.config.document import Comment, Place, Reading, Section, Written
+from corotwist.config.export import updated
 from corotwist.config.keys import keysOf
 from corotwist.config.localnode import IHost
 from corotwist.config.merge import merged
-from corotwist.config.saving import revised
 from corotwist.config.values import Value
 from corotwist.errors import ConfigurationError, Problem
 from corotwist.interfaces import IConfigurationEngine
@@ -165,7 +165,7 @@ def save(
     for name, _ in keysOf(reading.document, host):
         beside.pop(name, None)
     kept = [(name, value) for name, value in items if name not in beside]
-    write(source, revised(reading.document, kept, host))
+    write(source, updated(reading.document, kept, host))
     return reading.document.place.file
 
 
