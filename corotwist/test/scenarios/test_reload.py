@@ -376,3 +376,26 @@ class ReloadStories(WholeStory):
         self.trio.run(1.0)
         self.assertEqual(seen, [u8(1), u8(0)])
         self.assertEqual(self.most(), [5] * 3)
+
+    def test_amongCorosyncNodes(self) -> None:
+        """
+        With a real node in the ring it is corosync's message, and everybody
+        for himself: node 2 refuses alone, and what the others do nobody knows.
+        (F7)
+        """
+        for nodeid in self.trio.nodes:
+            self.trio.services(nodeid).manager.compactAllowed = bool  # type: ignore[method-assign]
+        other = self.trio.connect(B).cfg
+        self.trio.edit(self.text(max_messages=5))
+        self.trio.edit(self.text(max_messages=0), B)
+        dry = self.trio.wait(self.reload(dryRun=True))
+        self.assertEqual((dry["status"], list(dry["nodes"])), ("checked", ["1"]))
+        self.assertEqual(self.most(), [17] * 3)
+        report = self.trio.wait(self.reload())
+        self.assertEqual(report["status"], "applied")
+        self.assertIn("does not report", report["nodes"]["2"]["unknown"])
+        self.trio.run(0.1)
+        self.assertEqual(self.most(), [5, 17, 5])
+        self.assertEqual(self.key(B, "config.reload_status"), 7)
+        report = self.trio.wait(other.reload())
+        self.assertEqual(report["reason"], "refused by node 2")
