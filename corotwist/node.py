@@ -10,12 +10,14 @@ from typing import Any, Final
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
+from twisted.internet.interfaces import IReactorProcess
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from corotwist.components import Components
 from corotwist.config.database import Database
 from corotwist.config.settings import IpcSettings, NodeSettings, TotemSettings
+from corotwist.dumps import writeDump
 from corotwist.engines.manager import ServiceManager
 from corotwist.errors import StorageRefused
 from corotwist.interfaces import (
@@ -143,6 +145,7 @@ class Node(MultiService):
             timeOfDay,
             database=self.database,
             operations=self.reloader,
+            processes=clock if IReactorProcess.providedBy(clock) else None,
         )
         self.totem.listener = self.manager
         self.totem.onBroken = self._broken
@@ -206,11 +209,14 @@ class Node(MultiService):
     @inlineCallbacks
     def stopService(self) -> Generator[Any, Any, None]:
         """
-        Send clients away, stop the services, leave the ring.
+        Wait for what holds the shutdown, then send clients away, stop the
+        services, leave the ring.  A second call does not let the first one
+        wait.
 
         @return: fires when nothing of it is left.
         """
         Service.stopService(self)
+        yield self.manager.prepareStop("the node is asked to stop")
         if self.ipc is not None and self.ipc.running:
             yield maybeDeferred(self.ipc.stopService)
         yield self.manager.stop()
@@ -220,8 +226,41 @@ class Node(MultiService):
 
     def _broken(self, failure: Failure) -> None:
         self._log.failure("The ring broke, and this node fell silent", failure=failure)
+        # Nothing can move away any more: the stop that follows does not wait.
+        self.manager.prepareStop("the ring broke")
         self._end(f"the ring broke: {failure.getErrorMessage()}")
 
     def _end(self, reason: str) -> None:
         if not self.ended.called:
             self.ended.callback(reason)
+
+    # For people.
+
+    def dump(self) -> dict[str, Any]:
+        """
+        The state of everything, as JSON values.
+        """
+        configuration = self.manager.configuration
+        return {
+            "node": {
+                "nodeid": self.totem.nodeid,
+                "running": bool(self.running),
+                "ring": str(configuration.ringId),
+                "members": list(configuration.members),
+            },
+            "totem": self.totem.statistics(),
+            "ipc": dict(getattr(self.ipc, "statistics", dict)()),
+            "services": dict(self.manager.dump()),
+        }
+
+    def writeDump(self) -> str:
+        """
+        Write L{dump} into the state directory, over the one before.
+
+        @return: the path of the file.
+        @raise OSError: it cannot be written.
+        """
+        settings = self.settings.totem
+        path = writeDump(settings.stateDirectory, settings.nodeid, self.dump())
+        self._log.info("The state of this node is in {path}", path=path)
+        return path

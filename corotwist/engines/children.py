@@ -7,11 +7,13 @@ that ends too often is given up.  What it prints becomes log lines.
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from enum import Enum
 from typing import Any, Final
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import (
     IDelayedCall,
     IProcessProtocol,
@@ -30,6 +32,9 @@ MOST_CHILDREN: Final = 256
 LONGEST_LINE: Final = 2048
 # Log lines of one child in one second; the others are counted.
 LINES_PER_SECOND: Final = 100
+# After a child has ended: for what it printed to come, unless processes that it
+# left behind keep its output open.
+OUTPUT_SECONDS: Final = 0.5
 # Kept of each child, to show why it ended.
 LAST_LINES: Final = 20
 _STDIN, _STDOUT, _STDERR = range(3)
@@ -163,7 +168,9 @@ class _Process:
     """
 
     _child: "Child"
+    _clock: IReactorTime
     transport: IProcessTransport | None = None
+    _output: IDelayedCall | None = None
 
     def makeConnection(self, process: IProcessTransport) -> None:
         self.transport = process
@@ -177,20 +184,28 @@ class _Process:
         """
 
     def processExited(self, reason: Failure) -> None:
-        """
-        Its output may still come.
-        """
+        self._output = self._clock.callLater(OUTPUT_SECONDS, self._closeOutput)
+
+    def _closeOutput(self) -> None:
+        self._output = None
+        if self.transport is not None:
+            self.transport.closeStdout()
+            self.transport.closeStderr()
 
     def processEnded(self, reason: Failure) -> None:
         self.transport = None
+        if self._output is not None:
+            self._output.cancel()
+            self._output = None
         self._child.processEnded(reason)
 
     def signal(self, name: str) -> None:
         """
         If it still runs.
         """
-        if self.transport is not None and self.transport.pid is not None:
-            self.transport.signalProcess(name)
+        if self.transport is not None:
+            with suppress(ProcessExitedAlready):
+                self.transport.signalProcess(name)
 
 
 class Child:
@@ -202,6 +217,7 @@ class Child:
     @ivar ended: fires with the L{State} of the end, when there will be no other
         start: it was stopped, it ended well, or it was given up.
     @ivar reason: why it ended last, for people.
+    @ivar onStart: called after each start but the first.
     @ivar onEnd: called with a reason after each end, also those that are
         followed by another start.
     """
@@ -223,6 +239,7 @@ class Child:
         self.starts = 0
         self.reason = ""
         self.ended: Deferred[State] = Deferred()
+        self.onStart: Callable[[], object] | None = None
         self.onEnd: Callable[[str], object] | None = None
         self.lines = Lines(self._logLine, clock)
         self._log = Logger()
@@ -265,7 +282,7 @@ class Child:
         self.state = State.RUNNING
         self.starts += 1
         self._startedAt = self._clock.seconds()
-        process = self._process = _Process(self)
+        process = self._process = _Process(self, self._clock)
         try:
             self._processes.spawnProcess(
                 process,
@@ -286,6 +303,8 @@ class Child:
             name=program.name,
             pid=self.pid,
         )
+        if self.onStart is not None:
+            self._call(self.onStart)
 
     # It ended.
 

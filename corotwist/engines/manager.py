@@ -42,9 +42,9 @@ from corotwist.engines.executive import (
     split,
 )
 from corotwist.engines.facilities import Facilities
+from corotwist.engines.figures import Figures
 from corotwist.engines.flow import FlowControl
 from corotwist.engines.interfaces import EngineNews
-from corotwist.engines.figures import Figures
 from corotwist.engines.place import Place
 from corotwist.engines.roster import Roster
 from corotwist.engines.sync import Synchronization

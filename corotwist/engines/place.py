@@ -11,8 +11,8 @@ from typing import Any, Final
 from twisted.logger import Logger
 
 from corotwist.engines.context import Cluster
-from corotwist.engines.sending import Sending
 from corotwist.engines.executive import FUNCTIONS_COUNTED
+from corotwist.engines.sending import Sending
 from corotwist.errors import NotSupported, TryAgain, WireError
 from corotwist.interfaces import IConverting, ISynchronized
 from corotwist.totem.membership import RingId

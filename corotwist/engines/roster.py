@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
+from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -320,7 +321,7 @@ class Roster:
     def _ends(self, place: Place, ending: Deferred[Any]) -> Generator[Any, Any, None]:
         try:
             yield ending.addTimeout(SLOW_SHUTDOWN_SECONDS, self.clock)
-        except TimeoutError:
+        except TooLate:
             self.log.warn("Service {name} does not stop", name=place.name)
         except Exception:  # noqa: BLE001 - It ends all the same.
             self.log.failure("Service {name} stops badly", name=place.name)

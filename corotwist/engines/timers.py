@@ -249,6 +249,14 @@ class SchedulerWatch:
             self._next.cancel()
             self._next = None
 
+    def clear(self) -> None:
+        """
+        Forget what was missed so far.
+        """
+        self.misses.clear()
+        self.count = 0
+        self.lateness = Lateness()
+
     def _look(self, planned: float) -> None:
         self._next = None
         passed = self._clock.seconds() - self._last

@@ -8,6 +8,7 @@ from attrs import define, field
 
 from corotwist.config.settings import Timing
 from corotwist.simulator.process import Application, Delivered, Process
+from corotwist.simulator.programs import Programs
 from corotwist.simulator.services import Services
 from corotwist.simulator.storage import Disk
 from corotwist.simulator.streams import Paths
@@ -36,6 +37,7 @@ class SimulatedNode:
 
     @ivar disk: what survives its restarts.
     @ivar paths: where processes of its machine meet.
+    @ivar programs: what engines can start there.
     @ivar stepSeconds: by how much its time of day is wrong.
     @ivar process: what runs there now, if anything.
     @ivar leaving: what was asked to stop and has not ended yet.
@@ -45,6 +47,7 @@ class SimulatedNode:
     nodeid: int
     disk: Disk
     paths: Paths = field(factory=Paths)
+    programs: Programs = field(factory=Programs)
     stepSeconds: float = 0.0
     process: Process | None = None
     leaving: Process | None = None

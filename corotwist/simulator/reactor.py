@@ -2,13 +2,15 @@
 The reactor of one simulated process: its clock, and what its sockets wait for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
+    IProcessProtocol,
     IReactorFDSet,
+    IReactorProcess,
     IReactorUNIX,
     IReadDescriptor,
     IWriteDescriptor,
@@ -21,11 +23,12 @@ from corotwist.ipc.connection import Credentials
 from corotwist.node import TRANSPORTS
 from corotwist.simulator.clock import NodeClock
 from corotwist.simulator.network import Network
+from corotwist.simulator.programs import Programs, SimulatedProcess
 from corotwist.simulator.sockets import Port
 from corotwist.simulator.streams import FILES, Connecting, End, Listening, Paths
 
 
-@implementer(IReactorFDSet, IReactorUNIX)
+@implementer(IReactorFDSet, IReactorProcess, IReactorUNIX)
 @define(eq=False)
 class Reactor(NodeClock):
     """
@@ -33,6 +36,7 @@ class Reactor(NodeClock):
 
     @ivar who: the process, as the kernel knows it.
     @ivar paths: the file system of its machine.
+    @ivar programs: what can be started there.
     @ivar port: where its UDP sockets are; L{None} for a process that has none.
     @ivar ends: its connections.
     @ivar mostFiles: how many of those it may have.
@@ -40,6 +44,7 @@ class Reactor(NodeClock):
 
     who: Credentials = field(default=Credentials(1, 0, 0), kw_only=True)
     paths: Paths = field(factory=Paths, kw_only=True)
+    programs: Programs = field(factory=Programs, kw_only=True)
     port: Port | None = field(default=None, kw_only=True)
     ends: dict[End, None] = field(factory=dict, init=False)
     mostFiles: int = field(default=FILES, kw_only=True)
@@ -95,6 +100,23 @@ class Reactor(NodeClock):
         connecting = Connecting(address, call)
         factory.startedConnecting(connecting)
         return connecting
+
+    def spawnProcess(  # noqa: PLR0917 - As Twisted has it.
+        self,
+        processProtocol: IProcessProtocol,
+        executable: bytes | str,
+        args: Sequence[bytes | str] = (),
+        env: Mapping[Any, Any] | None = None,
+        path: bytes | str | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        usePTY: Any = False,
+        childFDs: Any = None,
+    ) -> SimulatedProcess:
+        arguments = [str(argument) for argument in args]
+        return self.programs.spawn(
+            self, processProtocol, str(executable), arguments, env or {}
+        )
 
     def stop(self) -> None:
         super().stop()

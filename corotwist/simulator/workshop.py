@@ -115,7 +115,13 @@ class Workshop:
         name = (node.nodeid, life.number)
         host = str(self.entries[node.nodeid].addresses[0])
         port = Port(node.nodeid, self.network, (host,))
-        clock = Reactor(self.clock, self._rate(name), port=port, paths=node.paths)
+        clock = Reactor(
+            self.clock,
+            self._rate(name),
+            port=port,
+            paths=node.paths,
+            programs=node.programs,
+        )
         storage = Storage(
             clock,
             disk or node.disk,

@@ -29,6 +29,7 @@ STATES: Final = ("operational", "gather", "commit", "recovery")
 # room may always import itself.
 ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "": (),
+    "dumps": (),
     "errors": (),
     "budget": ("errors",),
     "interfaces": ("totem.membership",),
@@ -57,7 +58,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "node": (
         *(*VALUES, "plugin", "components", "logs", "totem", "engines", "ipc"),
-        *("config.database", "reloading"),
+        *("config.database", "dumps", "reloading"),
     ),
     "reloading": (*VALUES, "config"),
     "recording": (*VALUES, "totem"),
@@ -94,6 +95,7 @@ IMPURE: Final = {
 # Values and types only: no reactor behind them, and no chance of their own.
 HARMLESS: Final = {
     *("twisted.internet.defer", "twisted.internet.interfaces", "random.Random"),
+    "twisted.internet.error",
 }
 # These read files: it is what they are for.
 READERS: Final = ("config.host", "config.loader")

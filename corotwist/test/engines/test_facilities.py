@@ -42,15 +42,15 @@ class FakeClient:
     uid: int = 1
     gid: int = 1
     private: Any = None
-    usage: Any = None
     behind: bool = False
+    usage: Any = None
     told: list[Any] = field(factory=list)
-
-    def tell(self, command: Any, **arguments: Any) -> None:
-        self.told.append((command, arguments))
 
     def engineChanged(self, news: Any) -> None:
         self.told.append(news)
+
+    def tell(self, command: Any, **arguments: Any) -> None:
+        self.told.append((command, arguments))
 
 
 def alone() -> tuple[ProbeNet, Node, Any]:

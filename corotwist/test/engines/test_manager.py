@@ -64,7 +64,11 @@ class FakeConnection:
     gid: int = 1
     private: Any = None
     behind: bool = False
+    usage: Any = None
     told: list[Any] = field(factory=list)
+
+    def engineChanged(self, news: Any) -> None:
+        self.told.append(news)
 
     def tell(self, command: Any, **arguments: Any) -> None:
         self.told.append((command, arguments))

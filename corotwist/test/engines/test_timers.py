@@ -185,6 +185,9 @@ class WatchTests(SynchronousTestCase):
         delays = [late // SECOND for _, late in self.watch.misses]
         self.assertEqual(delays, list(range(21, 11, -1)))
         self.assertEqual(self.watch.count, 12)
+        self.watch.clear()
+        self.assertEqual(self.watch.status()["misses"], 0)
+        self.assertFalse(self.watch.misses)
 
     def test_otherToken(self) -> None:
         """
