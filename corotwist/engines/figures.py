@@ -157,7 +157,7 @@ class Figures:
         yield f"{QUEUE}msg_queue_avail", u32(frames)
         yield f"{QUEUE}msg_reserved", u32(0)
 
-    def _gather(self, value: Value) -> None:
+    def _gather(self, name: str, value: Value) -> None:
         self._home.totem.reform()
 
     # Clients.
@@ -175,22 +175,22 @@ class Figures:
 
     # Clearing.
 
-    def _clear_totem(self, value: Value) -> None:
+    def _clear_totem(self, name: str, value: Value) -> None:
         self._ringBefore = dict(self._counters())
 
-    def _clear_ipc(self, value: Value) -> None:
+    def _clear_ipc(self, name: str, value: Value) -> None:
         self._closedBefore = self._opened - len(self._numbers)
         for connection in self._numbers:
             connection.usage.clear()
 
-    def _clear_all(self, value: Value) -> None:
-        self._clear_totem(value)
-        self._clear_ipc(value)
+    def _clear_all(self, name: str, value: Value) -> None:
+        self._clear_totem(name, value)
+        self._clear_ipc(name, value)
 
-    def _clear_knet(self, value: Value) -> None:
+    def _clear_knet(self, name: str, value: Value) -> None:
         raise NotSupported("this node has no knet links")
 
-    def _clear_schedmiss(self, value: Value) -> None:
+    def _clear_schedmiss(self, name: str, value: Value) -> None:
         raise NotSupported("this node keeps no list of late schedules")
 
 

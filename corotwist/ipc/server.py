@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from math import inf
 from os import geteuid
+from pathlib import Path
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from secrets import token_bytes
 from socket import SO_PEERCRED, SOL_SOCKET, socket
@@ -85,6 +86,17 @@ def peerCredentials(transport: Any) -> Credentials:
         raw = b""  # More groups than Python has room for.
     groups = Struct(f"{len(raw) // 4}I").unpack(raw)
     return Credentials(pid, uid, gid, frozenset((gid, *groups)))
+
+
+def processName(pid: int) -> str:
+    """
+    What a process calls itself; nothing when it is not to be found here.
+    """
+    try:
+        name = Path(f"/proc/{pid}/comm").read_bytes()
+    except OSError:
+        return ""
+    return name.strip().decode(errors="replace")
 
 
 class Place(Protocol):
@@ -325,6 +337,7 @@ class IpcServer(Service):
         place: Place = path,
         store: MakeStore | None = None,
         mostFiles: Callable[[], float] = _mostFiles,
+        processName: Callable[[int], str] = processName,
     ) -> None:
         """
         @param reactor: C{IReactorTime} and C{IReactorUNIX}.
@@ -335,7 +348,9 @@ class IpcServer(Service):
         @param store: makes a file for what a client does not read; by default
             in the state directory.
         @param mostFiles: tells how many files this process may open.
+        @param processName: tells what a process calls itself.
         """
+        self._processName = processName
         self.reactor = reactor
         self.counters = Counters()
         self._settings = settings
@@ -548,6 +563,7 @@ class IpcServer(Service):
             self._losePatience(channel)
         self._clients[client] = None
         self.counters.clients += 1
+        connection.usage.processName = self._processName(who.pid)
         self._manager.connectionOpened(connection)
         found = connection.locators = Locators(
             self._manager,
