@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from random import SystemRandom
 from typing import Any, Final
@@ -21,7 +21,7 @@ from twisted.python.usage import Options, UsageError
 
 import corotwist
 from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES
-from corotwist.tools import corebench
+from corotwist.tools import corebench, dbbench
 from corotwist.tools.daemons import (
     MOST_NODES,
     Daemon,
@@ -51,6 +51,7 @@ class BenchOptions(Options):
 
     optFlags = [
         ["core", None, "only the protocol's core, in this process, per frame"],
+        ["database", None, "only the configuration database and handles, per call"],
         ["sealed", None, "seal every datagram, as a cluster does by default"],
     ]
     optParameters = [
@@ -95,9 +96,9 @@ def run(argv: Sequence[str]) -> int:
         sys.stderr.write(f"corotwist bench: {error}\n")
         return WRONG_USE
     if options["core"]:
-        for cost in corebench.measure():
-            print(json.dumps({"us": round(cost.microseconds, 2), "what": cost.what}))
-        return 0
+        return _printed(corebench.measure())
+    if options["database"]:
+        return _printed(dbbench.measure())
     try:
         react(lambda reactor: Deferred.fromCoroutine(_bench(reactor, options)))
     except SystemExit as end:
@@ -105,6 +106,12 @@ def run(argv: Sequence[str]) -> int:
             sys.stderr.write(f"{end.code}\n")
             return FAILED
         return int(end.code or 0)
+    return 0
+
+
+def _printed(costs: Iterable[corebench.Cost]) -> int:
+    for cost in costs:
+        print(json.dumps({"us": round(cost.microseconds, 2), "what": cost.what}))
     return 0
 
 
