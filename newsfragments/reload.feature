@@ -1,0 +1,1 @@
+`corotwist cfg reload` has every node read its files again; all nodes apply the same or none, and each key is told: applied, needs a restart, or refused. Exit status 3 means that something needs a restart. Options written into the map take the same way.
