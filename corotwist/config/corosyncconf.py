@@ -8,7 +8,14 @@ an option is C{key: value}; a line that begins with C{#} is a comment.
 import re
 from typing import Final
 
-from corotwist.config.document import Comment, Option, Place, Reading, Section
+from corotwist.config.document import (
+    DEEPEST,
+    Comment,
+    Option,
+    Place,
+    Reading,
+    Section,
+)
 from corotwist.errors import Problem
 
 # Corosync reads no further, and tells nobody.
@@ -124,7 +131,10 @@ class _Parser:
         if not NAME.fullmatch(name):
             self._wrong("syntax", f"{name!r} is no name for a section", column)
         section = Section(name, self._place(column))
-        self._add(section)
+        if len(self.open) > DEEPEST:
+            self._wrong(name, f"more than {DEEPEST} levels", column)
+        else:
+            self._add(section)
         self.open.append(section)
 
     def _closed(self, column: int) -> None:

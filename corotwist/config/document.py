@@ -5,6 +5,7 @@ it.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from attrs import Factory, define, field, frozen
 
@@ -32,6 +33,8 @@ class Place:
         return Problem(self.file, self.line, key, text, self.line and self.column)
 
 
+# Levels of sections; no configuration goes that deep.
+DEEPEST: Final = 16
 # Of what stands in no file.
 NOWHERE = Place("")
 

@@ -11,8 +11,15 @@ from typing import Final
 
 from attrs import Factory, define, frozen
 
-from corotwist.config.document import Option, Place, Reading, Section, Written
-from corotwist.config.nested import DEEPEST, checkWritable, comments, isText, nested
+from corotwist.config.document import (
+    DEEPEST,
+    Option,
+    Place,
+    Reading,
+    Section,
+    Written,
+)
+from corotwist.config.nested import checkWritable, comments, isText, nested
 from corotwist.errors import Problem
 
 _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)

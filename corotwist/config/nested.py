@@ -13,8 +13,6 @@ from corotwist.config.kinds import Whole
 from corotwist.config.schema import Row, Schema
 from corotwist.errors import ConfigurationError, Problem
 
-# Deeper than any configuration goes.
-DEEPEST: Final = 16
 # What every reader of JSON and TOML takes as a whole number.
 _LARGEST_NUMBER: Final = (1 << 53) - 1
 

@@ -15,8 +15,14 @@ from typing import Any, Final
 
 from attrs import Factory, define, frozen
 
-from corotwist.config.document import Comment, Option, Place, Reading, Section
-from corotwist.config.nested import DEEPEST
+from corotwist.config.document import (
+    DEEPEST,
+    Comment,
+    Option,
+    Place,
+    Reading,
+    Section,
+)
 from corotwist.errors import Problem
 
 _TOKEN: Final = re.compile(
@@ -28,6 +34,7 @@ _TOKEN: Final = re.compile(
     re.DOTALL,
 )
 _WHERE: Final = re.compile(r"(.*) \(at line (\d+), column (\d+)\)", re.DOTALL)
+_AT_END: Final = " (at end of document)"
 
 Path = tuple[str | int, ...]
 
@@ -45,10 +52,11 @@ def parse(content: bytes, file: str) -> Reading:
         return _unread(root, Place(file, line), "not UTF-8")
     except tomllib.TOMLDecodeError as error:
         where = _WHERE.fullmatch(str(error))
-        if where is None:
-            return _unread(root, Place(file), str(error))
-        place = Place(file, int(where[2]), int(where[3]))
-        return _unread(root, place, where[1])
+        if where is not None:
+            place = Place(file, int(where[2]), int(where[3]))
+            return _unread(root, place, where[1])
+        place = Place(file, text.count("\n") + 1)
+        return _unread(root, place, str(error).removesuffix(_AT_END))
     except (RecursionError, ValueError) as error:
         return _unread(root, Place(file), f"cannot be read: {error}")
     index = _Index(text, file)

@@ -13,8 +13,7 @@ from xml.parsers import expat
 
 from attrs import Factory, define, frozen
 
-from corotwist.config.document import Place
-from corotwist.config.nested import DEEPEST
+from corotwist.config.document import DEEPEST, Place
 from corotwist.errors import Problem
 
 _NAME: Final = re.compile(rb"[^\s/>]+")
@@ -127,9 +126,9 @@ class _Reader:
         self._known = (0, 0)
         self._open: list[Element] = []
         self._before: list[Remark] = []
+        self._textLine = 0
         parser = self._parser = expat.ParserCreate("utf-8")
         parser.ordered_attributes = True
-        parser.buffer_text = True
         parser.StartElementHandler = self._opened
         parser.EndElementHandler = self._closed
         parser.CharacterDataHandler = self._textFound
@@ -205,8 +204,13 @@ class _Reader:
         self._open.pop()
 
     def _textFound(self, text: str) -> None:
-        if text.strip():
-            place = self.here()
+        """
+        Each line by itself; only the first piece of it is told.
+        """
+        blanks = len(text) - len(text.lstrip())
+        place = self._placeOf(self._parser.CurrentByteIndex + blanks)
+        if text.strip() and place.line != self._textLine:
+            self._textLine = place.line
             shown = text.strip()[:_SHOWN]
             self.wrong(place, f"{shown!r} means nothing here: options are attributes")
 

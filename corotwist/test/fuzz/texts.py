@@ -64,7 +64,7 @@ def targets() -> Iterator[Target]:
         words=_WORDS,
         share=0.01,
         # A line of two bytes is an object, and a problem with its text.
-        swell=150,
+        swell=200,
         growing=_growingText,
     )
     yield Target(
