@@ -5,6 +5,7 @@ the expected votes may act.
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from attrs import asdict, define
@@ -232,7 +233,11 @@ class VoteQuorumEngine(SynchronizedEngine):
     def follow(self, changed: Callable[[], object]) -> Callable[[], None]:
         self._followers.append(changed)
         changed()
-        return lambda: self._followers.remove(changed)
+        return partial(self._unfollow, changed)
+
+    def _unfollow(self, changed: Callable[[], object]) -> None:
+        if changed in self._followers:
+            self._followers.remove(changed)
 
     def cancelWaiting(self) -> None:
         self._multicast(

@@ -153,6 +153,9 @@ _WORDS: Final[Mapping[str, Callable[[Fields, Names], str]]] = {
     "stop": lambda f, n: "is asked to leave",
     "pause": lambda f, n: f"is not scheduled for {f['seconds']:.6g} s",
     "slow": lambda f, n: _slowed(f["seconds"]),
+    "replace": lambda f, n: (
+        f"is to have engine {f['engine']} in version {f['version'] or 'newest'}"
+    ),
     "conf": _configured,
     "state": lambda f, n: f"goes from {f['before']} to {f['after']}: {f['cause']}",
     "store": _stored,

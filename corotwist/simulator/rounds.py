@@ -56,23 +56,25 @@ class Rounds:
     sync: SyncJudge
     votes: VotesJudge
     running: bool = False
-    _watched: bool = False
     _voting: bool = False
     _configuration: Configuration | None = None
     _places: list[Place] = field(factory=list)
 
     def _watch(self) -> None:
         """
-        The engines are there: stand in front of each place.
+        Stand in front of the place of every engine, also of those that came
+        since the last round.
         """
-        self._watched = True
-        self._places = [
-            place for place in self.manager.roster.places.values() if place.synchronized
-        ]
-        for place in self._places:
-            _stand(place, self)
-        self._voting = "votequorum" in self.manager.engines
-        if self._voting:
+        places = self.manager.roster.places.values()
+        synchronized = [place for place in places if place.synchronized]
+        for place in synchronized:
+            if place not in self._places:
+                _stand(place, self)
+                if place.waiting:
+                    self.sync.joined(self.life, place.serviceId)
+        self._places = synchronized
+        if not self._voting and "votequorum" in self.manager.engines:
+            self._voting = True
             self.votes.booted(self.life, self.manager.settings.quorum)
 
     def configurationChanged(
@@ -81,8 +83,7 @@ class Rounds:
         """
         A configuration on its way to the services.
         """
-        if not self._watched:
-            self._watch()
+        self._watch()
         life, now = self.life, self.clock.seconds()
         if configuration.transitional:
             self.votes.left(life, now)

@@ -171,6 +171,12 @@ class SyncJudge(Judge):
                 right=sorted(services),
             )
 
+    def joined(self, life: Life, service: int) -> None:
+        """
+        A service begins without a past, while the ring lasts.
+        """
+        self._process(life).along[service] = frozenset((life.nodeid,))
+
     # What services are told.
 
     def started(

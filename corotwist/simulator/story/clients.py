@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from corotwist.engines.interfaces import EngineNews
 from corotwist.ipc import client
 from corotwist.ipc.client import NodeClient
 from corotwist.simulator.clients import Client
@@ -81,7 +82,11 @@ class Clients(Stage):
         services = self.services(nodeid)
         identity = self._nextClient()
         client = Client(
-            identity, pid or identity, services.life, services.groups, self.jury.groups
+            identity,
+            pid or identity,
+            services.life,
+            services.manager.onDuty("cpg"),
+            self.jury.groups,
         )
         self.jury.groups.opened(client)
         return client
@@ -155,6 +160,18 @@ class Clients(Stage):
         @raise KeyError: there is none.
         """
         return self.services(nodeid).manager.engines[name]
+
+    def replace(
+        self, nodeid: int, name: str, version: int | None = None
+    ) -> Deferred[EngineNews]:
+        """
+        Let another version of an engine take over on a node that is up.
+
+        @return: see L{Changes.replace<corotwist.engines.changes.Changes>}.
+        """
+        services = self.services(nodeid)
+        self.jury.record(services.life, "replace", engine=name, version=version)
+        return services.manager.changes.replace(name, version)
 
     def _pathOf(self, life: Life) -> Path:
         node = self.nodes[life.nodeid]
