@@ -30,6 +30,10 @@ from corotwist.totem.membership import Configuration, Guarantee
 # For every node to read its files and report.
 REPORTING_NS: Final = 30_000_000_000
 
+# Clients of ours that may wait for the end of a reload.
+MOST_ASKED: Final = 16
+
+_STOPS: Final = "the node stops"
 _CHANGED: Final = "the membership changed in the middle"
 _NO_REPORT: Final = "a node of corosync: it reads its own file, and does not report"
 
@@ -57,9 +61,10 @@ class Asked:
     """
     A client of ours that waits for the end of a reload.
 
-    @ivar patience: our timer.
+    @ivar patience: our timer, from the beginning on.
     """
 
+    wish: Wish
     answer: Deferred[Report]
     patience: Any = None
 
@@ -87,7 +92,9 @@ class OperatorEngine(Engine):
         self._asked: dict[Id, Asked] = {}
 
     def shutdown(self) -> bool:
-        self._giveUp("the node stops")
+        self._giveUp(_STOPS)
+        for reload in tuple(self._asked):
+            self._fail(reload, TryAgain(_STOPS))
         return True
 
     def dump(self) -> Mapping[str, Any]:
@@ -113,33 +120,56 @@ class OperatorEngine(Engine):
     def reload(
         self, *, dryRun: bool = False, force: bool = False, local: bool = False
     ) -> Deferred[Report]:
-        operations = self.cluster.operations
-        if local or (dryRun and not self.cluster.compact()):
-            alone: Deferred[Report] = operations.reload(dryRun=dryRun, force=force)
-            return alone.addCallback(self._alone, dryRun=dryRun)
-        if self.cluster.synchronizing():
-            return fail(TryAgain("the services synchronize"))
+        if local:
+            return self._alone(dryRun=dryRun, force=force)
+        if len(self._asked) >= MOST_ASKED:
+            return fail(TryAgain(f"{MOST_ASKED} reloads are asked for already"))
         self._number += 1
         reload = (self.cluster.nodeid, self._number)
-        wish = (Wish.DRY_RUN if dryRun else Wish.NOTHING) | (
-            Wish.FORCE if force else Wish.NOTHING
-        )
+        wish = Wish.DRY_RUN * dryRun | Wish.FORCE * force
+        asked = self._asked[reload] = Asked(Wish(wish), Deferred())
+        self._begin(reload, asked)
+        return asked.answer
+
+    def _begin(self, reload: Id, asked: Asked) -> None:
+        """
+        When the services are in step, and there is room.
+        """
+        if reload not in self._asked:
+            return  # The node stops.
         try:
-            if self.cluster.compact():
-                self._multicast(ReloadMessage.proposal(reload, wish))
-            else:
-                body = Reload(*reload).encode()
-                self.cluster.multicast(Reload.FUNCTION, body)
-        except ServiceError:
-            return fail(Failure())
-        asked = self._asked[reload] = Asked(Deferred())
+            begun = not self.cluster.synchronizing()
+            if begun:
+                self._propose(reload, asked)
+        except TryAgain:
+            begun = False
+        if not begun:
+            self.cluster.whenRoom(lambda: self._begin(reload, asked))
+
+    def _propose(self, reload: Id, asked: Asked) -> None:
+        if self.cluster.compact():
+            self._multicast(ReloadMessage.proposal(reload, asked.wish))
+        elif Wish.DRY_RUN in asked.wish:
+            del self._asked[reload]
+            force = Wish.FORCE in asked.wish
+            self._alone(dryRun=True, force=force).chainDeferred(asked.answer)
+            return
+        else:
+            self.cluster.multicast(Reload.FUNCTION, Reload(*reload).encode())
         asked.patience = self.cluster.callAfter(
             REPORTING_NS, lambda: self._patienceEnded(reload)
         )
-        return asked.answer
 
-    def _alone(self, report: Report, *, dryRun: bool) -> Report:
-        return _concluded({self.cluster.nodeid: report}, dryRun=dryRun)
+    def _alone(self, *, dryRun: bool, force: bool) -> Deferred[Report]:
+        """
+        This node and no other.
+        """
+        own: Deferred[Report] = self.cluster.operations.reload(
+            dryRun=dryRun, force=force
+        )
+        return own.addCallback(
+            lambda report: _concluded({self.cluster.nodeid: report}, dryRun=dryRun)
+        )
 
     def reopenLogs(self) -> None:
         self.cluster.operations.reopenLogs()
@@ -275,8 +305,9 @@ class OperatorEngine(Engine):
         if self._round is not None:
             running, self._round = self._round, None
             self._abandon(running, why)
-        for reload in list(self._asked):
-            self._fail(reload, TryAgain(why))
+        for reload, asked in tuple(self._asked.items()):
+            if asked.patience is not None:
+                self._fail(reload, TryAgain(why))
 
     # To clients, and to the others.
 

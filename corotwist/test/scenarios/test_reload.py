@@ -9,7 +9,7 @@ from twisted.internet.task import deferLater
 
 from corotwist.config.tracking import ChangeKind
 from corotwist.config.values import u8, u32
-from corotwist.engines.cfg import REPORTING_NS
+from corotwist.engines.cfg import MOST_ASKED, REPORTING_NS
 from corotwist.errors import (
     AccessDenied,
     Busy,
@@ -314,6 +314,97 @@ class ReloadStories(WholeStory):
         self.trio.run(1.0)
         self.assertEqual(failed + other, [Busy])
         self.assertEqual(self.most(), [5] * 3)
+
+    def test_whileInRounds(self) -> None:
+        """
+        Who asks in the middle of a round of synchronization waits until it is
+        over; so do others, up to a limit.  [pitfall H5]
+        """
+        self.trio.edit(self.text(max_messages=5))
+        engine = self.trio.engine(A, "cfg")
+        self.trio.partition({A, B}, {C})
+        self.trio.settle()
+        self.trio.heal()
+        self.trio.runUntil(engine.cluster.synchronizing, 5.0)
+        asked = [engine.reload() for _ in range(MOST_ASKED)]
+        self.failureResultOf(engine.reload(), TryAgain)
+        self.assertEqual([d.called for d in asked], [False] * MOST_ASKED)
+        failed = [kind for d in asked[1:] for kind in (self.failing(d),)]
+        self.trio.settle()
+        self.assertEqual(self.successResultOf(asked[0])["status"], "applied")
+        self.assertEqual(failed, [[Busy]] * (MOST_ASKED - 1))
+        self.assertEqual(self.most(), [5] * 3)
+
+    def test_stopped(self) -> None:
+        """
+        A node that stops tells whoever waits for the end of a reload.
+        """
+        self.slow(B, 5.0)
+        engine = self.trio.engine(A, "cfg")
+        failed = self.failing(engine.reload())
+        self.trio.run(0.2)
+        self.assertRaises(Busy, engine.handOver)
+        self.trio.stop(A)
+        self.trio.run(0.2)
+        self.assertEqual(failed, [TryAgain])
+
+    def test_failsTwice(self) -> None:
+        """
+        A file that cannot be used is refused as often as one likes, votes in
+        it too, and a right one is applied after that.  [pitfall M5]
+        """
+        before = self.trio.engine(A, "quorum").explanation()
+        client = self.trio.connect(A).cfg
+        wrong = Wishes({"max_messages": 0}, {**QUORUM, "expected_votes": 9})
+        self.trio.edit(wrong.text((A, B, C), sealed=False))
+        for _ in range(3):
+            report = self.trio.wait(client.reload())
+            self.assertEqual(report["status"], "refused")
+        self.trio.run(0.2)
+        self.assertEqual(self.trio.engine(A, "quorum").explanation(), before)
+        right = Wishes({}, {**QUORUM, "expected_votes": 5})
+        self.trio.edit(right.text((A, B, C), sealed=False))
+        self.assertEqual(self.trio.wait(client.reload())["status"], "applied")
+        self.trio.run(0.2)
+        after = self.trio.engine(A, "quorum").explanation()
+        self.assertEqual((before["expected"], after["expected"]), (3, 5))
+
+    def test_nodesRemoved(self) -> None:
+        """
+        The middle node is taken out of everybody's node list: all of them say
+        that this needs a restart, nobody is renumbered, and they stay
+        together.  [pitfall K7]
+        """
+        two = Wishes({}, QUORUM).text((A, C), sealed=False)
+        client = self.trio.connect(A).cfg
+        self.trio.edit(two, A, C)
+        ring = self.trio.nodes[A].configuration
+        report = self.trio.wait(client.reload())
+        self.assertEqual((report["status"], report["restart"]), ("applied", True))
+        keys = {key["verdict"] for key in report["nodes"]["3"]["keys"]}
+        self.assertEqual(keys, {"needs restart"})
+        self.assertEqual(self.key(A, "nodelist.node.1.nodeid"), B)
+        self.trio.run(5.0)
+        self.assertEqual(self.trio.nodes[A].configuration, ring)
+        explained = self.trio.engine(A, "quorum").explanation()
+        self.assertEqual((explained["expected"], explained["votes"]), (3, 3))
+
+    def test_waitingForAll(self) -> None:
+        """
+        A cluster that runs does not begin to wait for all: that needs a
+        restart, and all layers go on saying that they may act.  [pitfall J3]
+        """
+        waiting = Wishes({}, {**QUORUM, "wait_for_all": 1})
+        client = self.trio.connect(A).cfg
+        self.trio.edit(waiting.text((A, B, C), sealed=False))
+        report = self.trio.wait(client.reload())
+        self.assertTrue(report["restart"])
+        self.trio.partition({A, B}, {C})
+        self.trio.settle()
+        for name in ("quorum", "votequorum"):
+            explained = self.trio.engine(A, name).explanation()
+            self.assertTrue(explained["quorate"])
+            self.assertFalse(explained["waitingForAll"])
 
     def test_notAnybody(self) -> None:
         """
