@@ -17,7 +17,8 @@ class Budget:
     has to make room afterwards calls L{charge} and looks whether it is
     L{exceeded}.
 
-    @ivar whole: what all owners have together; L{None} for that one itself.
+    @ivar whole: what all owners have together, itself part of nothing larger;
+        L{None} for that one.
     @ivar used: bytes held now.
     @ivar most: that were ever held at once.
     @ivar refused: how often there was no room.
@@ -34,8 +35,10 @@ class Budget:
         """
         Is there room for so much, here and in the whole?
         """
-        here = self.used + size <= self.limit
-        return here and (self.whole is None or self.whole.fits(size))
+        if self.used + size > self.limit:
+            return False
+        whole = self.whole
+        return whole is None or whole.used + size <= whole.limit
 
     def take(self, size: int) -> None:
         """
@@ -55,10 +58,15 @@ class Budget:
         """
         So much more is held, whether there is room or not.
         """
+        # Twice for each batch of messages: no calls to spare.
         self.used += size
-        self.most = max(self.most, self.used)
-        if self.whole is not None:
-            self.whole.charge(size)
+        if self.used > self.most:  # noqa: PLR1730
+            self.most = self.used
+        whole = self.whole
+        if whole is not None:
+            whole.used += size
+            if whole.used > whole.most:  # noqa: PLR1730
+                whole.most = whole.used
 
     def give(self, size: int) -> None:
         """
@@ -66,14 +74,15 @@ class Budget:
         """
         self.used -= size
         if self.whole is not None:
-            self.whole.give(size)
+            self.whole.used -= size
 
     def exceeded(self) -> bool:
         """
         Is more held than may be, here or in the whole?
         """
+        whole = self.whole
         return self.used > self.limit or (
-            self.whole is not None and self.whole.exceeded()
+            whole is not None and whole.used > whole.limit
         )
 
     def dump(self) -> dict[str, int]:

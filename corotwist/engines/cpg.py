@@ -418,19 +418,18 @@ class GroupsEngine(SynchronizedEngine):
             self._pump()
 
     def _unpark(self, client: Client) -> None:
-        if client.parked:
-            client.parked = False
-            self._turns.add(client)
+        client.parked = False
+        self._turns.add(client)
 
     def _isPaused(self, entry: Entry) -> bool:
         """
         Is it for a group that is to be spared?  What has begun is finished:
         what lies half sent on other nodes costs them as much.
         """
-        if not isinstance(entry, Batch) or entry.begun or entry.cancelled:
-            return False
         flow = self._flows.get(entry.member.group)
-        return flow is not None and flow.paused
+        if flow is None or not flow.paused:
+            return False
+        return isinstance(entry, Batch) and not (entry.begun or entry.cancelled)
 
     def _pump(self) -> None:
         """
@@ -682,7 +681,8 @@ class GroupsEngine(SynchronizedEngine):
                 member.large.interrupted = True
             if missed or message.piece is Piece.LAST:
                 member.large = None
-        self._unpark(member.client)
+        if member.client.parked:
+            self._unpark(member.client)
 
     def _sendOnceMore(
         self, member: LocalMember, message: CompactMcast, serial: int

@@ -206,8 +206,10 @@ class Client:
         """
         Queue an entry.
         """
+        size = entry.size + ENTRY_BYTES
         self.queue.append(entry)
-        self._hold(entry.size + ENTRY_BYTES)
+        self.waitingBytes += size
+        self.budget.charge(size)
 
     def restore(self, entry: Entry) -> None:
         """
@@ -229,7 +231,9 @@ class Client:
             self.queue.popleft()
         else:
             self.queue.remove(entry)
-        self._hold(-entry.size - ENTRY_BYTES)
+        size = entry.size + ENTRY_BYTES
+        self.waitingBytes -= size
+        self.budget.give(size)
 
     def ahead(self) -> Entry | None:
         """
@@ -253,7 +257,8 @@ class Client:
         """
         before = list(self.queue)
         self.queue.clear()
-        self._hold(-self.waitingBytes)
+        self.budget.give(self.waitingBytes)
+        self.waitingBytes = 0
         for entry in entries:
             self.append(entry)
         return before

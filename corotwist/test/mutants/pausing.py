@@ -21,8 +21,8 @@ PAUSING: Final = (
     _pausing(
         "lets nobody wait for a slow reader",
         "engines.cpg",
-        "        return flow is not None and flow.paused\n",
-        "        return False\n",
+        "        if flow is None or not flow.paused:\n",
+        "        if True:\n",
     ),
     _pausing(
         "waits for the slow readers of its own node only",
