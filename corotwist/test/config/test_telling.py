@@ -233,6 +233,19 @@ class TrackTests(TellingTestCase):
         self.tree.write("totem.token", u32(1))
         self.assertEqual(self.names(), ["totem.token"] * 3)
 
+    def test_sameBeginning(self) -> None:
+        """
+        Of two trackers of one beginning one may stop; the other is told all the
+        same.
+        """
+        first = self.track("totem.", prefix=True)
+        second = self.track("totem.", prefix=True)
+        first.stop()
+        self.tree.write("totem.token", u32(1))
+        second.stop()
+        self.tree.write("totem.token", u32(2))
+        self.assertEqual(self.told, [(Change(ADD, "totem.token", None, u32(1)),)])
+
     def test_object(self) -> None:
         """
         An object's tracker is told of its keys, its children and its end, and

@@ -234,9 +234,12 @@ class KeyTests(TreeTestCase):
 
     def test_goneWithTheLastKey(self) -> None:
         """
-        Objects that were made for a key go with the last one; what was created
-        stays.
+        Objects that were made for a key go with the last one, with or without an
+        index; what was created stays.
         """
+        self.tree.write("nodelist.node.0.name", u8(1))
+        self.tree.erase("nodelist.node.0.name")
+        self.assertEqual(self.everything()[0], [""])
         self.make("kept")
         self.tree.write("kept.a.b.c", u8(1))
         self.tree.write("kept.a.d", u8(1))

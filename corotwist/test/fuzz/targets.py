@@ -2,7 +2,15 @@
 Everything that takes bytes or text from outside.
 """
 
-from corotwist.test.fuzz import bytetargets, clients, formats, rings, services, texts
+from corotwist.test.fuzz import (
+    bytetargets,
+    clients,
+    formats,
+    keys,
+    rings,
+    services,
+    texts,
+)
 from corotwist.test.fuzz.target import Target
 
 
@@ -10,5 +18,5 @@ def targets() -> dict[str, Target]:
     """
     All of them, by name; worlds and seeds are made when they are asked for.
     """
-    rooms = (bytetargets, rings, services, clients, texts, formats)
+    rooms = (bytetargets, rings, services, clients, texts, formats, keys)
     return {target.name: target for room in rooms for target in room.targets()}
