@@ -14,7 +14,7 @@ from corotwist.config.check import Checked, Group, check
 from corotwist.config.combinations import judge
 from corotwist.config.document import Reading
 from corotwist.config.keys import keysOf
-from corotwist.config.kinds import engines
+from corotwist.config.kinds import engines, wholeOf
 from corotwist.config.loader import read
 from corotwist.config.localnode import IHost
 from corotwist.config.loglines import logSettings
@@ -471,7 +471,9 @@ class Builder:
             text = entry.text(option)
             if text is None:
                 continue
-            number = int(text) if text.isdecimal() else find(text)
+            number = wholeOf(text)
+            if number is None:
+                number = find(text)
             if number is None or number > _LARGEST_ID:
                 self._wrong(entry, option, f"there is no {what} {text!r}")
             else:

@@ -9,6 +9,7 @@ from attrs import Factory, define, frozen
 from corotwist.config.document import Option, Place, Section
 from corotwist.config.kinds import Value
 from corotwist.config.schema import REPEATED, Row, Schema
+from corotwist.config.values import LARGEST_VALUE
 from corotwist.errors import Problem
 
 _NO_EFFECT: Final = "no effect in this release"
@@ -162,6 +163,17 @@ def _isStrict(document: Section) -> bool:
     return not settings & {"no", "off", "0"}
 
 
+def _sensible(text: str) -> str:
+    """
+    @raise ValueError: no format should have let it pass.
+    """
+    if "\0" in text:
+        raise ValueError("has a zero byte in it")
+    if len(text.encode(errors="replace")) > LARGEST_VALUE:
+        raise ValueError(f"has more than {LARGEST_VALUE} bytes")
+    return text
+
+
 @define
 class _Checker:
     schema: Schema
@@ -196,7 +208,7 @@ class _Checker:
         group.places[name] = place = option.valuePlace
         group.given.pop(name, None)
         try:
-            value = row.kind.parse(option.value)
+            value = row.kind.parse(_sensible(option.value))
         except ValueError as error:
             self.checked.wrong(place, name, str(error))
         else:

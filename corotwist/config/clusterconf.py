@@ -60,11 +60,11 @@ def parse(content: bytes, file: str) -> Reading:
     document = Section("", Place(file))
     tree = treeOf(content, file)
     if tree.root is None:
-        return Reading(document, tree.problems, balanced=False)
+        return Reading(document, tree.problems)
     if tree.root.name != ROOT:
         text = f"the root element is <{tree.root.name}>, and has to be <{ROOT}>"
         problem = tree.root.place.problem("syntax", text)
-        return Reading(document, (*tree.problems, problem), balanced=False)
+        return Reading(document, (*tree.problems, problem))
     reader = _Reader(document)
     reader.read(tree.root)
     return Reading(document, tree.problems, notes=tuple(reader.notes))

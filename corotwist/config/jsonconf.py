@@ -47,7 +47,7 @@ def parse(content: bytes, file: str) -> Reading:
 
 
 def _unread(root: Section, place: Place, text: str) -> Reading:
-    return Reading(root, (place.problem("syntax", text),), balanced=False)
+    return Reading(root, (place.problem("syntax", text),))
 
 
 @frozen

@@ -14,7 +14,7 @@ from typing import Final
 from attrs import Factory, define, frozen
 
 from corotwist.config.document import Option, Section
-from corotwist.config.kinds import Switch, Whole
+from corotwist.config.kinds import Switch, Whole, wholeOf
 from corotwist.config.localnode import IHost
 from corotwist.config.names import checkKey
 from corotwist.config.schema import Row, Schema
@@ -135,6 +135,8 @@ class _Walk:
     def _optionKeys(
         self, section: Section, option: Option, path: str, prefix: str
     ) -> Iterator[Located]:
+        if "\0" in option.value:
+            return
         row = self.schema.row(f"{path}.{option.name}")
         name: str | None = f"{prefix}.{option.name}".lstrip(".")
         value: Value | None
@@ -154,10 +156,8 @@ class _Walk:
             yield Located(name, value, prefix, section, option)
 
     def _identity(self, option: Option) -> str | None:
-        number: int | None = None
-        if option.value.isdecimal():
-            number = int(option.value)
-        elif self.host is not None:
+        number = wholeOf(option.value)
+        if number is None and self.host is not None:
             find = self.host.userId if option.name == "uid" else self.host.groupId
             number = find(option.value)
         return None if number is None else f"{_UIDGID}.{option.name}.{number}"

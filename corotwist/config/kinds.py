@@ -14,7 +14,10 @@ from corotwist.logs.levels import parseTraces
 
 Value = int | float | str | bool | Address
 
-_WHOLE: Final = re.compile(r"[+-]?[0-9]+")
+# More digits than any option takes; Python counts no further than a few thousand.
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,40}")
+_DIGITS: Final = re.compile(r"[0-9]{1,40}")
+_SHOWN: Final = 60
 YES: Final = ("yes", "on", "1")
 NO: Final = ("no", "off", "0")
 
@@ -37,6 +40,13 @@ class Kind(Protocol):
         """
 
 
+def wholeOf(text: str) -> int | None:
+    """
+    The number, if there are digits only, and not too many.
+    """
+    return int(text) if _DIGITS.fullmatch(text) else None
+
+
 @frozen
 class Whole:
     """
@@ -49,7 +59,8 @@ class Whole:
 
     def parse(self, text: str) -> int:
         if not _WHOLE.fullmatch(text):
-            raise ValueError(f"{text!r} is not a whole number, {self.describe()}")
+            shown = repr(text[:_SHOWN])
+            raise ValueError(f"{shown} is not a whole number, {self.describe()}")
         number = int(text)
         if not self.low <= number <= self.high:
             raise ValueError(f"is {number}, and must be {self.describe()}")

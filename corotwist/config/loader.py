@@ -96,7 +96,7 @@ def readOne(
         content = contentOf(path)
     except ConfigurationError as error:
         file = error.problems[0].file
-        return Reading(Section("", Place(file)), error.problems, balanced=False)
+        return Reading(Section("", Place(file)), error.problems)
     return cast("Reading", engine.read(content, path))
 
 

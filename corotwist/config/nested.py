@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from corotwist.config.document import Comment, Option, Section
-from corotwist.config.kinds import Whole
+from corotwist.config.kinds import Whole, wholeOf
 from corotwist.config.schema import Row, Schema
 from corotwist.errors import ConfigurationError, Problem
 
@@ -45,9 +45,9 @@ def scalar(text: str, row: Row | None) -> int | str:
     """
     A value; a number where the schema has one and it comes back as it was.
     """
-    if row is not None and isinstance(row.kind, Whole) and text.isdecimal():
-        number = int(text)
-        if str(number) == text and number <= _LARGEST_NUMBER:
+    if row is not None and isinstance(row.kind, Whole):
+        number = wholeOf(text)
+        if number is not None and str(number) == text and number <= _LARGEST_NUMBER:
             return number
     return text
 

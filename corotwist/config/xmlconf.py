@@ -47,11 +47,11 @@ def parse(content: bytes, file: str) -> Reading:
     tree = treeOf(content, file)
     problems = list(tree.problems)
     if tree.root is None:
-        return Reading(document, tree.problems, balanced=False)
+        return Reading(document, tree.problems)
     if tree.root.name != ROOT:
         text = f"the root element is <{tree.root.name}>, and has to be <{ROOT}>"
         problems.append(tree.root.place.problem("syntax", text))
-        return Reading(document, tuple(problems), balanced=False)
+        return Reading(document, tuple(problems))
     sectionRead(document, tree.root)
     return Reading(document, tuple(problems))
 

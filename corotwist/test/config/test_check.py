@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.config.check import Checked, check
 from corotwist.config.corosyncconf import parse
+from corotwist.config.document import Option, Section
 from corotwist.config.schema import ROWS, Row, Schema
 
 
@@ -324,3 +325,41 @@ class SchemaTests(SynchronousTestCase):
         schema = Schema()
         if schema.row(f"{section}.{wrong}") is None:
             self.assertNotEqual(schema.suggestion(f"{section}.{wrong}"), "")
+
+
+class SensibleTests(SynchronousTestCase):
+    """
+    What only other formats than corosync.conf can say.
+    """
+
+    def told(self, name: str, value: str) -> list[str]:
+        section = Section("totem", content=[Option(name, value)])
+        found = check(Section("", content=[section]))
+        return [problem.text for problem in found.problems]
+
+    def test_zeroByte(self) -> None:
+        """
+        No path and no name has a zero byte in it.
+        """
+        self.assertEqual(self.told("keyfile", "/a\0b"), ["has a zero byte in it"])
+
+    def test_tooLong(self) -> None:
+        """
+        A value is not longer than the map can have it.  (A21)
+        """
+        self.assertEqual(self.told("key", "x" * 16384), [])
+        self.assertEqual(self.told("key", "x" * 16385), ["has more than 16384 bytes"])
+
+    def test_manyDigits(self) -> None:
+        """
+        Nor is a number longer than anybody counts.
+        """
+        (text,) = self.told("token", "1" * 5000)
+        self.assertIn("is not a whole number", text)
+        self.assertLess(len(text), 200)
+
+    def test_dots(self) -> None:
+        """
+        A name with a dot in it is not that of an option of a section within.
+        """
+        self.assertIn("no such option", self.told("interface.mcastport", "5")[0])
