@@ -19,11 +19,14 @@ from corotwist.errors import (
     TryAgain,
 )
 from corotwist.reloading import READING_SECONDS
+from corotwist.simulator import Cluster
 from corotwist.simulator.machine import Wishes
 from corotwist.test.scenarios.story import A, B, C
 from corotwist.test.scenarios.whole import WholeStory
 
 QUORUM = {"provider": "corosync_votequorum"}
+# Two fifths of a millisecond apart: longer than a reload takes.
+MOMENTS = 10
 
 
 class ReloadStories(WholeStory):
@@ -490,3 +493,44 @@ class ReloadStories(WholeStory):
         self.assertEqual(self.key(B, "config.reload_status"), 7)
         report = self.trio.wait(other.reload())
         self.assertEqual(report["reason"], "refused by node 2")
+
+
+class MomentStories(WholeStory):
+    """
+    Whatever the moment.
+    """
+
+    def test_parting(self) -> None:
+        """
+        The cluster parts at one moment of the reload or another: those who
+        stay together do the same, and a reload after they have met again
+        leaves them all alike.  (H16)
+        """
+        outcomes = set()
+        text = Wishes({"max_messages": 5}, QUORUM).text((A, B, C), sealed=False)
+        for step in range(MOMENTS):
+            cluster = self.whole(quorum=QUORUM, seed=step)
+            cluster.edit(text)
+            operator = cluster.connect(A).cfg
+            operator.reload().addErrback(lambda failure: failure.trap(TryAgain))
+            cluster.run(0.0004 * step)
+            cluster.partition({A, B}, {C})
+            cluster.settle()
+            most = self.most(cluster)
+            self.assertEqual(most[0], most[1], f"parted at moment {step}")
+            outcomes.add(tuple(most))
+            cluster.heal()
+            cluster.settle()
+            self.assertEqual(cluster.wait(operator.reload())["status"], "applied")
+            cluster.run(0.1)
+            self.assertEqual(self.most(cluster), [5] * 3)
+        self.assertGreaterEqual(outcomes, {(17, 17, 17), (5, 5, 5)})
+
+    def most(self, cluster: Cluster) -> list[int]:
+        """
+        The frames per visit of the token, in force on each node.
+        """
+        protocols = [
+            cluster.services(nodeid).totem.protocol for nodeid in cluster.nodes
+        ]
+        return [p.ring.timing.maxMessages for p in protocols if p is not None]
