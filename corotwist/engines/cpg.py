@@ -70,6 +70,7 @@ from corotwist.errors import (
     TryAgain,
 )
 from corotwist.interfaces import ICluster, IFlowGroup, IReplaceable
+from corotwist.logs.tracing import MEMBERSHIP, trace
 from corotwist.totem.membership import NO_RING, Configuration, Guarantee, RingId
 
 # Bytes of ours in the ring's queue above which the rest waits here, where a
@@ -80,6 +81,7 @@ MOST_GROUPS: Final = 4096
 # Processes in one joinlist; a node with more sends several.
 LISTED_PROCESSES: Final = 1024
 
+_CHANGES: Final = trace("CPG", MEMBERSHIP)
 _PARTS: Final = {
     Piece.FIRST: Part.FIRST,
     Piece.MIDDLE: Part.MIDDLE,
@@ -910,6 +912,13 @@ class GroupsEngine(SynchronizedEngine):
         The table has changed: a view for every local member, one that is out
         by this change included.
         """
+        if _CHANGES.on:
+            _CHANGES(
+                "{group}: {left} left, {joined} joined",
+                group=group,
+                left=tuple(str(change.member) for change in left),
+                joined=tuple(str(change.member) for change in joined),
+            )
         recipients = self._recipients(group)
         if not recipients:
             return

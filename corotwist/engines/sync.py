@@ -20,13 +20,16 @@ corosync 3.1.7's recorded rings.
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from attrs import define
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from corotwist.engines.executive import Barrier, ServiceList, whole
+from corotwist.logs.tracing import SYNC, trace
 from corotwist.totem.membership import NO_RING, Configuration, RingId
+
+_STAGES: Final = trace("SYNC", SYNC)
 
 
 class Phase(StrEnum):
@@ -271,6 +274,7 @@ class Synchronization:
         """
         if self.ringId != NO_RING:
             self.counters.aborted += 1
+            _STAGES("aborted, in {phase}", phase=str(self.phase))
         self.phase = Phase.WAITING
         self.ringId = NO_RING
         self._unsent = None
@@ -297,6 +301,13 @@ class Synchronization:
         self._reported.clear()
         self._since = self._clock.seconds()
         self._rearm()
+        if _STAGES.on:
+            _STAGES(
+                "{phase} {service} on ring {ring}",
+                phase=str(phase),
+                service=self._serviceName(),
+                ring=str(self.ringId),
+            )
 
     def _send(self, body: bytes) -> None:
         self._unsent = None if self._host.sendSync(body) else body

@@ -24,6 +24,7 @@ from corotwist.interfaces import (
     ITotemListener,
     ITransport,
 )
+from corotwist.logs.tracing import MEMBERSHIP, trace
 from corotwist.totem.effects import (
     ConfigurationChanged,
     Deliver,
@@ -54,6 +55,7 @@ SMALLEST_FRAME_BYTES: Final = 128
 # Drops of one kind are worth a line so often, in seconds.
 DROP_LOG_INTERVAL: Final = 10.0
 
+_CONFIGURATIONS: Final = trace("TOTEM", MEMBERSHIP)
 # Effects that the listener hears of.
 _LISTENED: Final = (Deliver, ConfigurationChanged, TokenPassed)
 
@@ -379,6 +381,15 @@ class TotemProtocol(DatagramProtocol):
         self._callListener(self._listener.configurationChanged, configuration)
 
     def _logConfiguration(self, configuration: Configuration) -> None:
+        if _CONFIGURATIONS.on:
+            _CONFIGURATIONS(
+                "{kind} {ringId}: {members}, {left} left, {joined} joined",
+                kind="transitional" if configuration.transitional else "regular",
+                ringId=str(configuration.ringId),
+                members=configuration.members,
+                left=configuration.left,
+                joined=configuration.joined,
+            )
         if not configuration.transitional:
             self._log.info(
                 "Ring {ringId} of nodes {members}, of whom {joined} joined; {cause}",
