@@ -28,6 +28,7 @@ from corotwist import tap
 from corotwist.config.settings import NodeSettings
 from corotwist.errors import StorageRefused
 from corotwist.logs import choice
+from corotwist.logs.tracing import SWITCHES
 from corotwist.tap import Daemon, NotStarted, Options, alone, freePort, useRisingTime
 from corotwist.test.directories import shortDirectory
 
@@ -67,6 +68,7 @@ class TestBase(SynchronousTestCase):
         self.directory.mkdir(parents=True)
         self.terminal = StringIO()
         self.patch(sys, "stderr", self.terminal)
+        self.addCleanup(SWITCHES.choose, frozenset(), {})
 
     def write(self, text: str, name: str = "node.conf") -> str:
         """

@@ -14,7 +14,7 @@ from corotwist.config.settings import LogPart, LogSettings
 from corotwist.logs.levels import Priority
 from corotwist.logs.record import Record
 from corotwist.logs.system import LogSystem
-from corotwist.logs.tracing import Switches
+from corotwist.logs.tracing import SWITCHES, Switches
 
 # Threads of others take what they take.
 PATIENCE = 20.0
@@ -67,6 +67,7 @@ class LogCase(SynchronousTestCase):
         self.directory.mkdir(parents=True)
         self.path = self.directory / "log"
         self.switches = Switches()
+        self.addCleanup(SWITCHES.choose, frozenset(), {})
 
     def system(self, part: LogPart | None = None, **options: Any) -> LogSystem:
         """
