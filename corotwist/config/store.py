@@ -25,9 +25,9 @@ from corotwist.config.tracking import (
 from corotwist.config.values import Value, ValueType
 from corotwist.errors import NoSpace
 
-MOST_KEYS: Final = 1 << 20
+MOST_KEYS: Final = 1 << 18
 # Of all names and values together, each with what Python needs for it.
-MOST_BYTES: Final = 256 << 20
+MOST_BYTES: Final = 128 << 20
 OVERHEAD_BYTES: Final = 200
 
 

@@ -30,7 +30,7 @@ from corotwist.config.values import Value, ValueType
 from corotwist.errors import BadHandle, Busy, InvalidParameter, NotExist
 from corotwist.handles import HandleDatabase
 
-MOST_OBJECTS: Final = 1 << 18
+MOST_OBJECTS: Final = 1 << 17
 
 
 class Transaction:

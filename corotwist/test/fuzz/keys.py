@@ -38,7 +38,7 @@ def targets() -> Iterator[Target]:
         share=0.0007,
         # A key of three letters is an entry in a dictionary, an object for what
         # stands before its dot, a change that is told, and a copy of it.
-        swell=600,
+        swell=200,
         growing=_growing,
     )
 

@@ -1,0 +1,1 @@
+What a node is configured with and what happens to it is in one database, a tree of objects and a map of typed keys at once, with transactions, validators and trackers (docs/database.md); `corotwist bench --database` measures it.
