@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from corotwist.config.settings import NodeSettings
 from corotwist.config.tracking import ChangeKind
 from corotwist.config.tree import ObjectTree
 from corotwist.config.values import Value
@@ -24,6 +24,7 @@ from corotwist.engines.keyspace import (
 from corotwist.engines.operations import Deed, Operation, Result
 from corotwist.errors import (
     AccessDenied,
+    ConfigurationError,
     Conflict,
     Exists,
     InvalidParameter,
@@ -49,7 +50,7 @@ class ObjectDatabaseEngine(Engine):
     name = "confdb"
     serviceId = CONFDB
 
-    def initialize(self, cluster: ICluster, settings: NodeSettings) -> None:
+    def initialize(self, cluster: ICluster, settings: Any) -> None:
         super().initialize(cluster, settings)
         self._tree: ObjectTree = cluster.database.tree
         self._keys = cluster.database.map.forClients()
@@ -168,6 +169,7 @@ class ObjectDatabaseEngine(Engine):
         if operations is None:
             return fail(NotSupported("this node was not started from a file"))
         path: Deferred[str] = operations.save()
+        path.addErrback(_refused)
         return path
 
     # To another version of us.
@@ -205,3 +207,11 @@ def _given(operation: Operation) -> Value:
     if operation.value is None:
         raise InvalidParameter(f"no value for {operation.name}")
     return operation.value
+
+
+def _refused(failure: Failure) -> Failure:
+    """
+    Tell a client what an operator would be told.
+    """
+    failure.trap(ConfigurationError)
+    raise InvalidParameter(str(failure.value))

@@ -61,6 +61,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
         *("config.database", "dumps", "reloading"),
     ),
     "reloading": (*VALUES, "config"),
+    "offline": (*VALUES, "budget", "config", "engines", "ipc"),
     "recording": (*VALUES, "totem"),
     # It reads configurations as a daemon does, and its clients are those that
     # applications have; the sockets of both are simulated.
@@ -68,7 +69,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "cstyle": (*VALUES, "config", "engines.interfaces", "engines", "ipc"),
     "tools": (
         *(*VALUES, "", "plugin", "config", "totem", "engines", "ipc", "node"),
-        *("simulator", "logs", "handles"),
+        *("simulator", "logs", "handles", "offline"),
     ),
     "tap": (
         *(*VALUES, "", "plugin", "logs", "config", "node", "recording"),

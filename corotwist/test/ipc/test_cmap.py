@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.config.tracking import Change, ChangeKind
 from corotwist.config.values import Value, binary, string, u8, u32, u64
-from corotwist.engines.cmap import REFRESH_NS
 from corotwist.engines.manager import ServiceManager
+from corotwist.engines.mapkeys import REFRESH_NS
 from corotwist.errors import (
     AccessDenied,
     Conflict,
