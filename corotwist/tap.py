@@ -249,7 +249,9 @@ class Daemon(MultiService):
         self._stopping = False
         self._failed = ""
         choice: Choice | None = options["log"]
-        self.keeper = None if choice is None else Keeper(choice.logs, reactor)
+        self.keeper: Keeper | None = None
+        if choice is not None:
+            self.keeper = Keeper(choice.logs, reactor, observing=choice.observing)
 
     def setServiceParent(self, parent: Any) -> None:
         """

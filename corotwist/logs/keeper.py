@@ -33,12 +33,17 @@ class Keeper:
     The log of one daemon, for its reactor.
 
     @ivar state: of the node, to be dumped with the flight recorder.
+    @ivar observing: do lines go where the configuration says?  If not, twistd
+        was told where, and a reload does not change that.
     """
 
     _log = Logger()
 
-    def __init__(self, logs: LogSystem, reactor: Any) -> None:
+    def __init__(
+        self, logs: LogSystem, reactor: Any, *, observing: bool = True
+    ) -> None:
         self.logs = logs
+        self.observing = observing
         self.state: Callable[[], Mapping[str, Any]] = dict
         self._reactor = reactor
 
@@ -64,6 +69,8 @@ class Keeper:
         self.dump("SIGUSR2").addErrback(lambda _: None)
 
     def reconfigurationProposed(self, settings: NodeSettings) -> None:
+        if not self.observing:
+            return
         try:
             self.logs.check(settings.log)
         except OSError as error:
@@ -77,6 +84,8 @@ class Keeper:
             ) from error
 
     def reconfigured(self, settings: NodeSettings) -> None:
+        if not self.observing:
+            return
         try:
             self.logs.reconfigure(settings.log)
         except OSError as error:

@@ -153,6 +153,20 @@ class ReloadTests(KeeperBase):
         """
         return evolve(alone("/tmp", 5405), log=log)
 
+    def test_twistds(self) -> None:
+        """
+        Where twistd was told to write, a reload changes nothing.
+        """
+        self.keeper.observing = False
+        wrong = LogSettings(self.part(file="/nowhere/there.log"))
+        self.keeper.reconfigurationProposed(self.settings(wrong))
+        settings = self.settings(LogSettings(self.part(debug=True), timestamp="off"))
+        self.keeper.reconfigured(settings)
+        self.logger(self.logs).debug("x")
+        self.logs.begin()
+        self.logs.stop()
+        self.assertEqual(self.lines(), [])
+
     def test_applied(self) -> None:
         """
         A reload changes the log.  (A28)
