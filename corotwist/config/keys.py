@@ -110,11 +110,14 @@ class _Walk:
         for inner in section.sections():
             innerPath = f"{path}.{inner.name}".lstrip(".")
             plain = f"{prefix}.{inner.name}".lstrip(".")
-            yield from self.keys(
-                inner, innerPath, self._prefix(inner, innerPath, plain)
-            )
+            innerPrefix = self._prefix(inner, innerPath, plain)
+            if innerPrefix is not None:
+                yield from self.keys(inner, innerPath, innerPrefix)
 
-    def _prefix(self, section: Section, path: str, plain: str) -> str:
+    def _prefix(self, section: Section, path: str, plain: str) -> str | None:
+        """
+        L{None} for an entry that does not say whom it is about.
+        """
         match path:
             case "nodelist.node" | "totem.interface.member":
                 return f"{plain}.{self._count(plain)}"
@@ -123,7 +126,8 @@ class _Walk:
                 given = section.value("linknumber") or section.value("ringnumber")
                 return f"{plain}.{given or position}"
             case "logging.logger_subsys":
-                return f"{plain}.{section.value('subsys')}"
+                subsystem = section.value("subsys")
+                return f"{plain}.{subsystem}" if subsystem else None
             case "logging.logging_daemon":
                 return _daemonPrefix(section, plain)
         return plain
@@ -163,13 +167,15 @@ class _Walk:
         return None if number is None else f"{_UIDGID}.{option.name}.{number}"
 
 
-def _daemonPrefix(section: Section, plain: str) -> str:
+def _daemonPrefix(section: Section, plain: str) -> str | None:
     """
     Corosync itself is a daemon, too: its settings are those of logging.
     """
     name, subsystem = section.value("name"), section.value("subsys")
     if name == _OURSELVES:
         return f"logging.logger_subsys.{subsystem}" if subsystem else "logging"
+    if not name:
+        return None
     return f"{plain}.{name}.{subsystem}" if subsystem else f"{plain}.{name}"
 
 

@@ -70,7 +70,7 @@ def targets() -> Iterator[Target]:
             partial(_seeds, engine),
             damages=(*BYTES, *TEXT, numeral),
             words=_WORDS_OF[engine.name],
-            share=0.003,
+            share=0.001,
             # Sections, options, places and problems are objects.
             swell=_MEMORY[engine.name],
             roomBytes=256 << 10,
