@@ -184,6 +184,13 @@ class IConnection(Interface):
         Something happened to an engine of this node: an C{EngineNews}.
         """
 
+    def shutdownAhead(reason: str, holding: Sequence[str]) -> None:
+        """
+        The node is to stop, as soon as some things have moved away.
+
+        @param holding: which; for people.
+        """
+
 
 class IFlowGroup(Interface):
     """

@@ -125,7 +125,7 @@ class GroupsEngine(SynchronizedEngine):
 
     name = "cpg"
     serviceId = CPG
-    flowControl = True
+    flowControl = False  # It has its own, by client and in turn.
 
     def __init__(self) -> None:
         self._log = Logger()

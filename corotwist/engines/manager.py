@@ -129,6 +129,7 @@ class ServiceManager:
         self.budget = Budget("node", settings.ipc.memoryBytes)
         self.roster = Roster(clock, settings, makers, self._context)
         self.facilities = Facilities(self, processes)
+        self.facilities.holds.observers.append(self.shutdownAhead)
         self.changes = Changes(self)
         self._figures = Figures(self)
         self._figures.provide()
@@ -532,6 +533,23 @@ class ServiceManager:
         """
         self._figures.connectionClosed(connection)
         self.facilities.connectionClosed(connection)
+
+    def admit(
+        self, engine: Any, connection: IConnection, command: str
+    ) -> Deferred[None] | None:
+        """
+        A client asks something of an engine: see L{Gate.admit
+        <corotwist.engines.gate.Gate.admit>}.
+        """
+        return self.facilities.gate.admit(engine, command, connection)
+
+    def shutdownAhead(self, reason: str, holding: Sequence[str]) -> None:
+        """
+        Every local client hears that the node is to stop, and what it waits
+        for.
+        """
+        for connection in self._clients():
+            connection.shutdownAhead(reason, holding)
 
     # For people.
 

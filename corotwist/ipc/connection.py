@@ -2,7 +2,7 @@
 One local client, as the engines see it: who it is, and what waits for it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -26,7 +26,7 @@ from corotwist.ipc.components import newsBox
 from corotwist.ipc.cpg import DispatchQueue, Subscriber, flowBox, ringBox, viewBoxes
 from corotwist.ipc.locators import Locators
 from corotwist.ipc.usage import Usage
-from corotwist.ipc.wire import DISPATCH_WINDOW_BYTES, PART_BYTES
+from corotwist.ipc.wire import DISPATCH_WINDOW_BYTES, PART_BYTES, Stopping
 from corotwist.totem.membership import RingId
 
 
@@ -166,6 +166,9 @@ class Connection:
         if self.locators is not None and not self._ended:
             self.locators.engineChanged(news)
         self.notify(newsBox(news))
+
+    def shutdownAhead(self, reason: str, holding: Sequence[str]) -> None:
+        self.tell(Stopping, reason=reason, holding="\n".join(holding))
 
     def tell(self, command: type[amp.Command], **arguments: Any) -> None:
         """

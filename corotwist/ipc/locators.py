@@ -8,6 +8,7 @@ new one.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from attrs import define
@@ -15,17 +16,21 @@ from attrs import define
 from corotwist.engines.interfaces import EngineNews
 from corotwist.interfaces import IReplaceable
 from corotwist.ipc.channel import Responder, firstResponder
+from corotwist.ipc.gated import Gated
 
 
 @define(eq=False)
 class _Made:
     """
     A locator, and what made it.
+
+    @ivar gated: the same behind the gate of the node.
     """
 
     factory: Any
     version: int
     locator: Any
+    gated: Gated
 
 
 class Locators:
@@ -55,7 +60,7 @@ class Locators:
     def __iter__(self) -> Iterator[Any]:
         yield from self._own
         for made in self._made.values():
-            yield made.locator
+            yield made.gated
 
     def locate(self, name: bytes) -> Responder | None:
         """
@@ -87,7 +92,9 @@ class Locators:
             locator = factory(engine, self._connection)
             if before is not None:
                 _pass(before, locator)
-            self._made[name] = _Made(factory, maker.version, locator)
+            admit = partial(self._manager.admit, engine, self._connection)
+            gated = Gated(locator, admit)
+            self._made[name] = _Made(factory, maker.version, locator, gated)
 
 
 def _pass(before: _Made, locator: Any) -> None:

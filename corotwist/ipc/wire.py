@@ -129,6 +129,17 @@ class Credit(amp.Command):
     requiresAnswer = False
 
 
+class Stopping(amp.Command):
+    """
+    To every client, on dispatch: the node is to stop as soon as what holds it
+    has moved away; again every ten seconds.
+    """
+
+    commandName = b"node.stopping"
+    arguments = [(b"reason", amp.Unicode()), (b"holding", amp.Unicode())]
+    requiresAnswer = False
+
+
 class Closing(amp.Command):
     """
     From the node, on the connection for requests: why it closes both.

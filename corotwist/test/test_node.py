@@ -115,6 +115,7 @@ class FakeEngine:
     priority: int = 1
     flowControl: bool = True
     allowInquorate: bool = True
+    requires: tuple[str, ...] = ()
     cluster: Any = None
     configurations: list[Configuration] = Factory(list)
     messages: list[bytes] = Factory(list)

@@ -2,7 +2,7 @@
 Tests of replacing, loading and unloading engines on nodes that run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -82,6 +82,11 @@ class Visitor:
 
     def engineChanged(self, news: EngineNews) -> None:
         self.news.append(news)
+
+    def shutdownAhead(self, reason: str, holding: Sequence[str]) -> None:
+        """
+        No node here waits with its shutdown.
+        """
 
     def tell(self, command: Any, **arguments: Any) -> None:
         """

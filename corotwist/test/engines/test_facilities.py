@@ -3,6 +3,7 @@ Tests of what a node has for its engines: clients by number, the gate that
 requests pass, visits of the token, quorum, memory.
 """
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -48,6 +49,9 @@ class FakeClient:
 
     def engineChanged(self, news: Any) -> None:
         self.told.append(news)
+
+    def shutdownAhead(self, reason: str, holding: Sequence[str]) -> None:
+        self.told.append((reason, *holding))
 
     def tell(self, command: Any, **arguments: Any) -> None:
         self.told.append((command, arguments))

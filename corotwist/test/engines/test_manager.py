@@ -3,6 +3,7 @@ Tests of the service manager: who gets what, in which order, and what one
 engine's trouble does to the others.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import define, evolve, field
@@ -69,6 +70,9 @@ class FakeConnection:
 
     def engineChanged(self, news: Any) -> None:
         self.told.append(news)
+
+    def shutdownAhead(self, reason: str, holding: Sequence[str]) -> None:
+        self.told.append((reason, *holding))
 
     def tell(self, command: Any, **arguments: Any) -> None:
         self.told.append((command, arguments))

@@ -200,6 +200,11 @@ class LoneTotem:
         """
         self.clock.callLater(0, self.start)
 
+    def reenable(self) -> None:
+        """
+        Nothing was given up.
+        """
+
     def multicast(
         self, message: bytes, guarantee: Guarantee = Guarantee.AGREED
     ) -> bool:
@@ -293,6 +298,11 @@ class FakeManager:
         Nobody replaces it.
         """
         return self.engines[name]
+
+    def admit(self, engine: Any, connection: Any, command: str) -> None:
+        """
+        Everything is let through.
+        """
 
     def dump(self) -> dict[str, Any]:
         """
