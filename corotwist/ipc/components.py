@@ -169,6 +169,7 @@ class ComponentsLocator(amp.CommandLocator):
         """
         if self._connection.uid not in {0, geteuid()}:
             raise AccessDenied(f"user {self._connection.uid} may not change components")
+        return self._manager.changes
 
 
 # In the client.

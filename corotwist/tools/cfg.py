@@ -17,7 +17,7 @@ from twisted.python.usage import Options, UsageError
 from corotwist.config.places import socketPath
 from corotwist.errors import CorotwistError
 from corotwist.ipc.client import NodeClient, connect
-from corotwist.tools import cfgreload
+from corotwist.tools import cfgreload, components
 
 FAILED: Final = 1
 WRONG_USE: Final = 2
@@ -50,6 +50,18 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "dump": Command(
         "write the flight recorder to a file", cfgreload.PlainOptions, cfgreload.dump
     ),
+    "components": Command(
+        "list engines, formats and transports in all versions",
+        components.ListOptions,
+        components.components,
+    ),
+    "replace": Command(
+        "let another version of an engine take over its work",
+        components.EngineOptions,
+        components.replace,
+    ),
+    "load": Command("start an engine", components.EngineOptions, components.load),
+    "unload": Command("stop an engine", components.UnloadOptions, components.unload),
 }
 
 
@@ -97,9 +109,10 @@ def _completed(options: type[Options], name: str) -> type[Options]:
     """
     The options, and where the node is.
     """
+    arguments = getattr(options, "arguments", "")
 
     class Completed(options):  # type: ignore[misc, valid-type]
-        synopsis = f"Usage: corotwist cfg {name} [options]"
+        synopsis = f"Usage: corotwist cfg {name} [options] {arguments}".rstrip()
         optParameters = [["socket", "s", None, "the node's UNIX socket"]]
 
     return Completed
