@@ -58,10 +58,6 @@ def _given(group: Group, name: str) -> object:
     return None if given is None else given.value
 
 
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]
-
-
 # Quorum.
 
 
@@ -312,11 +308,11 @@ def _sameLogger(checked: Checked) -> None:
 
 
 def _namelessLogger(checked: Checked) -> None:
-    for name in ("logging.logger_subsys.subsys", "logging.logging_daemon.name"):
-        for entry in checked.entries[name.rpartition(".")[0]]:
-            if not entry.has(name):
-                text = f"missing: write '{_last(name)}: NAME', or nobody is meant"
-                checked.wrongIn(entry, name, text)
+    name = "logging.logging_daemon.name"
+    for entry in checked.entries["logging.logging_daemon"]:
+        if not entry.has(name):
+            text = "missing: write 'name: PROGRAM', or nobody is meant"
+            checked.wrongIn(entry, name, text)
 
 
 _CONTRADICTIONS: Final[tuple[Callable[[Checked], None], ...]] = (
