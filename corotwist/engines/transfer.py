@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Final
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from corotwist.engines import lineage
 from corotwist.engines.base import SynchronizedEngine
@@ -29,12 +30,13 @@ from corotwist.engines.snapshots import Incoming, Kept, Piece, Transfer
 from corotwist.errors import (
     BadHandle,
     Interrupted,
+    NotQuorate,
     ServiceError,
     TruncatedFrame,
     TryAgain,
     UnknownFrame,
 )
-from corotwist.interfaces import ICluster
+from corotwist.interfaces import ICluster, IReplaceable
 from corotwist.totem.membership import Configuration, Guarantee, RingId
 
 # Snapshots that one node asks for on one ring, when it cannot use what it gets.
@@ -44,6 +46,12 @@ PATIENCE_NS: Final = 10_000_000_000
 
 Handler = Callable[["ReplicatedEngine", int, bytes], None]
 
+# Where an engine is in all this, for the one that goes on instead.
+_COURSE: Final = (
+    *("_own", "_position", "_standing", "_place", "_kept", "_incoming", "_offers"),
+    *("_holders", "_lacking", "_transfer", "_announced", "_attempts", "_since"),
+    "_proposals",
+)
 _SERIAL: Final = Struct("<Q")
 _RING: Final = Struct("<QI")
 _TROUBLE: Final = Struct("<QII")
@@ -62,6 +70,7 @@ class Function(IntEnum):
     TROUBLE = 4
 
 
+@implementer(IReplaceable)
 class ReplicatedEngine(SynchronizedEngine):
     """
     To derive from: a subclass has C{snapshot}, C{restore} and C{apply}, and
@@ -159,11 +168,14 @@ class ReplicatedEngine(SynchronizedEngine):
 
         @return: fires with what C{apply} returned here, or fails with what it
             raised; with C{TooBig} or L{TryAgain} when it was not taken; with
+            L{NotQuorate} when this engine needs quorum and has none; with
             L{Interrupted} when it was applied and this node cannot know the
             outcome, since it got a whole state with it; and with L{BadHandle}
             when the engine stops.
         """
         try:
+            if not self.allowInquorate and not self.cluster.quorate():
+                raise NotQuorate(f"service {self.name} needs quorum")
             applied = self._proposals.add(command)
         except ServiceError:
             return fail()
@@ -233,7 +245,7 @@ class ReplicatedEngine(SynchronizedEngine):
             self._asked[again] = None
             self.cluster.whenRoom(call)
 
-    # From the ring.
+    # Beginning and end.
 
     def initialize(self, cluster: ICluster, settings: Any) -> Any:
         self._since = cluster.now()
@@ -243,6 +255,32 @@ class ReplicatedEngine(SynchronizedEngine):
         self._rest()
         self._proposals.fail(BadHandle("the service stops"))
         return super().shutdown()
+
+    # Another version of this engine goes on.
+
+    def handOver(self) -> dict[str, Any]:
+        self._rest()
+        course = {name: getattr(self, name) for name in _COURSE}
+        return {"format": 1, "state": self.snapshot(), "course": course}
+
+    def takeOver(self, state: Mapping[str, Any], version: int) -> None:
+        course = {name: state["course"][name] for name in _COURSE}
+        self.restore(state["state"])
+        for name, value in course.items():
+            setattr(self, name, value)
+        if not self.current:
+            self._watch()
+        self._later(self._goAhead)
+
+    def _goAhead(self) -> None:
+        """
+        With whatever the engine before us had not sent.
+        """
+        self._sendWaiting()
+        if self.current:
+            self._serve()
+
+    # From the ring.
 
     def configurationChanged(self, configuration: Configuration) -> None:
         part = min(configuration.members) if configuration.transitional else 0

@@ -366,6 +366,7 @@ class VoteQuorumEngine(SynchronizedEngine):
             )
             for changed in self._followers:
                 changed()
+            self.cluster.quorumChanged()
 
     # Synchronization.
 

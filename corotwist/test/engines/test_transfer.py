@@ -31,6 +31,7 @@ from corotwist.errors import (
     BadHandle,
     Interrupted,
     InvalidParameter,
+    NotQuorate,
     TooBig,
     TryAgain,
     WireError,
@@ -129,6 +130,19 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(
             net.nodes[1].manager.dump()["engines"]["ledger"]["failures"], 0
         )
+
+    def test_quorum(self) -> None:
+        """
+        An engine that needs quorum takes no commands without. (A72)
+        """
+        net = ledgers(1)
+        self.patch(net.nodes[1].manager.facilities, "quorate", lambda: False)
+        self.patch(Ledger, "allowInquorate", False)
+        self.failureResultOf(net.ledger(1).propose(b"one"), NotQuorate)
+        self.patch(Ledger, "allowInquorate", True)
+        net.ledger(1).propose(b"two")
+        net.run()
+        self.assertEqual(net.entries(), [[b"two"]])
 
     def test_waitsForRoom(self) -> None:
         """
@@ -447,6 +461,58 @@ class TransferTests(SynchronousTestCase):
         first, *others = net.entries()
         self.assertEqual(others, [first, first])
         self.assertEqual(len(first), 20)
+
+
+class ReplacementTests(SynchronousTestCase):
+    """
+    Another version of the engine, at any moment.
+    """
+
+    def test_replacedAtAnyMoment(self) -> None:
+        """
+        Sender and newcomer are replaced in the middle of a transfer: it goes
+        on, and nothing that was proposed is lost. (A7, A83)
+        """
+        self.patch(snapshots, "PIECE_BYTES", 16)
+        for replaced in (1, 2):
+            for visits in range(0, 24, 3):
+                self._replaced(replaced, visits)
+
+    def _replaced(self, replaced: int, visits: int) -> None:
+        net = ledgers(1)
+        for number in range(8):
+            net.ledger(1).propose(b"entry %d" % number)
+        net.run()
+        net.boot(2)
+        net.form(1, 2)
+        while net.nodes[replaced].manager.synchronizing():
+            net.rotate()
+        for visit in range(visits):
+            net.visit(1 + visit % 2, 1)
+            net.receive(1)
+            net.receive(2)
+        applied = [net.ledger(n).propose(b"of %d" % n) for n in (1, 2)]
+        manager = net.nodes[replaced].manager
+        newer = Maker("ledger", Ledger2, 2)
+        (source,) = manager.roster.components.sources
+        source.made = [*source.made, newer]  # type: ignore[attr-defined]
+        change = manager.changes.replace("ledger")
+        net.clock.pump([0] * 5)
+        self.successResultOf(change)
+        self.assertIsInstance(net.ledger(replaced), Ledger2)
+        net.run()
+        case = f"node {replaced} after {visits} visits"
+        self.assertEqual(net.entries(), [net.ledger(1).entries] * 2, case)
+        self.assertEqual(len(net.ledger(1).entries), 10, case)
+        self.assertEqual(sorted(map(self.successResultOf, applied)), [9, 10], case)
+
+
+class Ledger2(Ledger):
+    """
+    The next version.
+    """
+
+    version = 2
 
 
 class MergeTests(SynchronousTestCase):
