@@ -29,6 +29,8 @@ MOST_KEYS: Final = 1 << 18
 # Of all names and values together, each with what Python needs for it.
 MOST_BYTES: Final = 128 << 20
 OVERHEAD_BYTES: Final = 200
+# Of one transaction: enough to destroy everything, and make it anew.
+MOST_STEPS: Final = 1 << 20
 
 
 @define(eq=False)
@@ -167,8 +169,9 @@ class Store:
         """
         Give a key a value, or, with L{None}, take it away.
 
-        @raise NoSpace: too many keys, or bytes.
+        @raise NoSpace: too many keys, bytes, or steps.
         """
+        self.checkSteps()
         old = self.values.get(name)
         growth = _size(name, value) - _size(name, old)
         if value is None:
@@ -180,6 +183,13 @@ class Store:
         self.steps.append((owner, name, old))
         self._write(owner, name, old, value)
         self._bytes += growth
+
+    def checkSteps(self) -> None:
+        """
+        @raise NoSpace: the transaction has had too many.
+        """
+        if len(self.steps) >= MOST_STEPS:
+            raise NoSpace(f"a transaction has {MOST_STEPS} steps")
 
     def attach(self, child: TreeObject) -> None:
         """

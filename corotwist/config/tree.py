@@ -415,6 +415,7 @@ class ObjectTree:
         wanted: bool,
     ) -> TreeObject:
         self._rules.checkObject(parent, name)
+        self._store.checkSteps()
         child = TreeObject(name, index, parent, prefix, made=wanted)
         child.handle = self.handles.create(child)
         self._store.attach(child)

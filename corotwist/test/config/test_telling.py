@@ -5,7 +5,7 @@ told what, and when.
 
 from collections.abc import Sequence
 
-from corotwist.config import telling, tracking
+from corotwist.config import store, telling, tracking
 from corotwist.config.tracking import (
     ALL,
     AnyChange,
@@ -131,6 +131,21 @@ class TransactionTests(TellingTestCase):
             self.fail("it goes on")
         self.assertEqual(self.tree.items(), [("totem.first", u32(1))])
         self.assertEqual(self.told, [])
+
+    def test_endless(self) -> None:
+        """
+        A transaction that goes on and on ends, and nothing was changed.
+        """
+        self.patch(store, "MOST_STEPS", 10)
+        self.tree.write("a.key", u32(0))
+        with self.assertRaises(NoSpace), self.tree.transaction():
+            for number in range(1, 12):
+                self.tree.write("a.key", u32(number))
+        with self.assertRaises(NoSpace), self.tree.transaction():
+            for number in range(11):
+                self.tree.create(self.root, f"o{number}")
+        self.assertEqual(self.everything(), (["", "a"], [("a.key", u32(0))]))
+        self.assertEqual(len(self.tree.handles), 2)
 
     def test_inEachOther(self) -> None:
         """
