@@ -23,7 +23,9 @@ from corotwist.config.settings import (
     NodeSettings,
     TotemSettings,
 )
+from corotwist.config.values import u32
 from corotwist.engines.interfaces import IProcessGroups
+from corotwist.engines.manager import PATIENCE_TOKENS
 from corotwist.errors import StorageRefused
 from corotwist.interfaces import (
     ICluster,
@@ -34,6 +36,7 @@ from corotwist.interfaces import (
 )
 from corotwist.node import Node, makeStorage, makeTransport
 from corotwist.plugin import discover
+from corotwist.test.config.factories import built, conf
 from corotwist.totem.membership import Configuration
 from corotwist.totem.storage import FileRingStorage, MemoryRingStorage
 from corotwist.totem.udp import UdpTransport
@@ -285,6 +288,38 @@ class NodeTests(SynchronousTestCase):
             self.engine.cluster.multicast(0, body)
         self.letPass(1.0)
         self.assertEqual(self.engine.messages, [b"one", b"two"])
+
+    def test_reloads(self) -> None:
+        """
+        What the file says is in the node's database, for its engines too; read
+        again, it reaches the ring that runs, and who counts on its timers.
+        (A44)
+        """
+        texts = [conf("  token: 2000\n", nodes=1), conf("  token: 4000\n", nodes=1)]
+        node = Node(
+            built(texts[0]).usable(),
+            self.clock,
+            transport=self.transport,
+            storage=MemoryRingStorage(),
+            random=Random(1),
+            ipc=None,
+            makers=[FakeMaker(self.engine)],
+            timeOfDay=lambda: 0,
+            read=lambda: built(texts[1]),
+        )
+        node.startService()
+        self.letPass(1.0)
+        self.assertEqual(node.database.map.get("totem.token"), u32(2000))
+        self.assertIs(self.engine.cluster.database, node.database)
+        report = self.successResultOf(self.engine.cluster.operations.reload())
+        self.assertFalse(report["refused"])
+        self.assertEqual(node.database.map.get("totem.token"), u32(4000))
+        assert node.totem.protocol is not None, "it runs"
+        self.assertEqual(node.totem.protocol.ring.timing.token, 4.0)
+        self.assertEqual(node.settings.totem.timing.token, 4.0)
+        self.assertIs(node.manager.settings, node.settings)
+        self.assertEqual(node.manager.synchronization.patience, PATIENCE_TOKENS * 4.0)
+        self.successResultOf(node.stopService())
 
     def test_leaves(self) -> None:
         """
