@@ -6,7 +6,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, FirstError, fail, gatherResults
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    FirstError,
+    fail,
+    gatherResults,
+)
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.protocols import amp
@@ -26,6 +32,7 @@ from corotwist.errors import (
     NameTooLong,
     NotExist,
     ServiceError,
+    TimedOut,
     TryAgain,
 )
 from corotwist.ipc.cpg import (
@@ -99,6 +106,7 @@ class ProcessGroups:
         *,
         batchDelivered: Callable[[Member, list[bytes]], object] | None = None,
         slow: SlowReader | None = None,
+        timeout: float | None = None,
     ) -> Deferred[ProcessGroup]:
         """
         Be a member of a group, again and again when the connection to the
@@ -116,8 +124,10 @@ class ProcessGroups:
             came together, at least one, in order: for less than a call each.
         @param slow: what is to happen when we read more slowly than others
             send; by default what is configured for the node.
+        @param timeout: how long to wait at most, in seconds.
         @return: fires with the group at the first view with us in it; waits
             for the node to be connected and in step.  Fails with
+            L{TimedOut} when that is not so in time, and we are out; with
             L{NameTooLong}, with L{Exists} when this process joined it already,
             L{Disconnected} when the client is stopped.  To cancel is to leave.
         """
@@ -139,6 +149,8 @@ class ProcessGroups:
         joining: Deferred[ProcessGroup] = Deferred(lambda _: self._withdraw(group))
         group.joining = joining
         self._askToJoin(group)
+        if timeout is not None:
+            joining.addTimeout(timeout, self._clock, _timedOut)
         return joining
 
     def members(self, name: bytes) -> Deferred[tuple[Member, ...]]:
@@ -509,6 +521,12 @@ def _settle(batch: Batch[ProcessGroup], answer: Any) -> None:
     else:
         for done in batch.waiting:
             done.callback(None)
+
+
+def _timedOut(result: object, timeout: float) -> object:
+    if isinstance(result, Failure) and result.check(CancelledError):
+        raise TimedOut(f"not a member within {timeout} s")
+    return result
 
 
 def _nothing(_: object) -> None:

@@ -120,6 +120,20 @@ def _mostFiles() -> float:
     return inf if most == RLIM_INFINITY else most
 
 
+Permits = Callable[[Credentials, str], bool]
+
+
+def _everything(who: Credentials, service: str) -> bool:
+    """
+    Whoever is let in may use every service.
+    """
+    return True
+
+
+def _forbidden(box: amp.AmpBox) -> None:
+    raise AccessDenied(f"{box[amp.COMMAND]!r} is not for this user")
+
+
 def _randomSecret() -> bytes:
     return token_bytes(SECRET_BYTES)
 
@@ -336,6 +350,7 @@ class IpcServer(Service):
         *,
         place: Place = path,
         store: MakeStore | None = None,
+        permits: Permits = _everything,
         mostFiles: Callable[[], float] = _mostFiles,
         processName: Callable[[int], str] = processName,
     ) -> None:
@@ -347,6 +362,7 @@ class IpcServer(Service):
         @param place: looks after the place of the socket.
         @param store: makes a file for what a client does not read; by default
             in the state directory.
+        @param permits: may this client use the service of that name?
         @param mostFiles: tells how many files this process may open.
         @param processName: tells what a process calls itself.
         """
@@ -359,6 +375,7 @@ class IpcServer(Service):
         self._credentials = credentials
         self._place = place
         self._makeStore = store or self._makeFile
+        self._permits = permits
         self._mostFiles = mostFiles
         self._port: IListeningPort | None = None
         # Ordered, unlike sets: what happens to all of them happens in the same
@@ -572,8 +589,17 @@ class IpcServer(Service):
             ComponentsLocator(self._manager, connection),
             changed=requests.forgetResponders,
         )
-        requests.paired(client, found.locate)
+        requests.paired(client, partial(self._located, who, found.locate))
         dispatch.paired(client, _DispatchLocator(connection).locateResponder)
+
+    def _located(
+        self, who: Credentials, locate: Callable[[bytes], Responder | None], name: bytes
+    ) -> Responder | None:
+        """
+        Who answers a command, if that is for this client.
+        """
+        service = name.partition(b".")[0].decode("ascii", "replace")
+        return locate(name) if self._permits(who, service) else _forbidden
 
     def _losePatience(self, channel: ServerChannel) -> None:
         if channel.patience is not None:

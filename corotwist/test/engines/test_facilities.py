@@ -149,7 +149,7 @@ class ClientTests(SynchronousTestCase):
     def test_references(self) -> None:
         """
         While an engine has references to a client it does not hear that it is
-        gone; the others do. (A99)
+        gone; the others do. (A48, A99)
         """
         self.cluster.retain(self.client)
         self.cluster.retain(self.client)

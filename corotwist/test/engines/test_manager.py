@@ -714,7 +714,7 @@ class NodeTests(SynchronousTestCase):
     def test_connections(self) -> None:
         """
         Every engine has its own private data at a connection, and hears when
-        the connection is gone.
+        the connection is gone.  (A47)
         """
         net = probed(1)
         manager = net.nodes[1].manager

@@ -56,7 +56,7 @@ class BoxReaderTests(SynchronousTestCase):
         self, expected: list[dict[bytes, bytes]], cuts: list[int]
     ) -> None:
         """
-        Wherever a stream is cut, the boxes are those that Twisted wrote.
+        Wherever a stream is cut, the boxes are those that Twisted wrote.  (A49)
         """
         stream = b"".join(amp.AmpBox(box).serialize() for box in expected)
         reader = BoxReader()
@@ -128,7 +128,7 @@ class BoxReaderTests(SynchronousTestCase):
 
     def test_holdsOneBox(self) -> None:
         """
-        After any number of complete boxes nothing of them is kept.
+        After any number of complete boxes nothing of them is kept.  (A49)
         """
         reader = BoxReader()
         for _ in range(100):
@@ -367,7 +367,7 @@ class FirstResponderTests(SynchronousTestCase):
     def test_order(self) -> None:
         """
         The first locator that knows the command is taken; unknown to all is
-        L{None}.
+        L{None}.  (A46)
         """
 
         class Knows(amp.CommandLocator):

@@ -11,13 +11,20 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.config.settings import IpcSettings
 from corotwist.engines.batch import OVERHEAD
-from corotwist.engines.interfaces import Change, GroupView, Member, Reason
+from corotwist.engines.interfaces import (
+    Change,
+    GroupView,
+    Member,
+    Reason,
+    SlowReader,
+)
 from corotwist.errors import (
     AccessDenied,
     BadHandle,
     Busy,
     Disconnected,
     Exists,
+    InvalidParameter,
     NameTooLong,
     NotExist,
     NotJoined,
@@ -43,7 +50,7 @@ from corotwist.ipc.wire import (
     PART_BYTES,
     Closing,
 )
-from corotwist.test.ipc.fakes import NODEID, FakeManager
+from corotwist.test.ipc.fakes import NODEID, FakeGroups, FakeManager
 from corotwist.test.ipc.pipes import FakeReactor, endCredentials
 from corotwist.totem.membership import Guarantee, RingId
 
@@ -143,6 +150,77 @@ class ClientTests(ClientCase):
         self.joined(bytes(range(128)))
         self.joined(b"")
         self.failureResultOf(self.client.groups.join(b"x" * 129), NameTooLong)
+
+    def test_joinInTime(self) -> None:
+        """
+        While the services are not in step a join waits; who does not want to
+        wait for ever says how long, and is out then.  (A56)
+        """
+        self.manager.groups.busy = True
+        late = self.client.groups.join(b"late", timeout=2.0)
+        patient = self.client.groups.join(b"patient", timeout=9.0)
+        self.reactor.pass_(1.9)
+        self.assertNoResult(late)
+        self.reactor.pass_(0.2)
+        self.failureResultOf(late, TimedOut)
+        self.manager.groups.busy = False
+        self.reactor.pass_(1.0)
+        self.assertEqual(self.successResultOf(patient).name, b"patient")
+        self.assertEqual(self.manager.groups.groups(), (b"patient",))
+        self.reactor.pass_(20.0)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_flowControlState(self) -> None:
+        """
+        A group says whether its senders wait, and calls back when that
+        changes; a callback that raises is logged.  (D12)
+        """
+        group = self.joined()
+        told: list[bool] = []
+        group.flowChanged = told.append
+        self.assertFalse(group.flowControlState)
+        (connection,) = self.manager.connections
+        for paused in (True, True, False, True):
+            connection.flowChanged(b"g", paused)
+            connection.flowChanged(b"not ours", paused)
+            self.reactor.settle()
+            self.assertEqual(group.flowControlState, paused)
+        self.assertEqual(told, [True, False, True])
+
+        def failing(paused: bool) -> None:
+            raise RuntimeError("an application's own trouble")
+
+        group.flowChanged = failing
+        connection.flowChanged(b"g", False)
+        self.reactor.settle()
+        self.assertFalse(group.flowControlState)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        connection.flowChanged(b"g", True)
+        self.reactor.settle()
+        group.flowChanged = told.append
+        group.leave()
+        self.reactor.settle()
+        self.assertEqual((group.flowControlState, told[-1]), (False, False))
+        self.flushLoggedErrors(RuntimeError)
+
+    def test_slow(self) -> None:
+        """
+        What is to happen when we are slow goes to the node with each join; one
+        that it does not know is refused.  (A52)
+        """
+        wishes: list[Any] = []
+
+        def join(groups: Any, subscriber: Any, group: bytes, slow: Any) -> None:
+            wishes.append(slow)
+
+        self.patch(FakeGroups, "join", join)
+        self.client.groups.join(b"one")
+        self.client.groups.join(b"two", slow=SlowReader.SPILL)
+        self.reactor.settle()
+        self.assertEqual(wishes, [None, SlowReader.SPILL])
+        asked = self.client.ask(Join, group=b"three", slow=b"whatever")
+        self.reactor.settle()
+        self.failureResultOf(asked, InvalidParameter)
 
     def test_leave(self) -> None:
         """
@@ -264,7 +342,7 @@ class ClientTests(ClientCase):
     def test_large(self) -> None:
         """
         Messages beyond one AMP value, and beyond the window, arrive whole;
-        beyond the limit they are refused.
+        beyond the limit they are refused.  (A55)
         """
         group = self.joined()
         sizes = (PART_BYTES - 4, PART_BYTES - 3, 65_536, 200_000, 16 << 20)
@@ -317,7 +395,7 @@ class ClientTests(ClientCase):
     def test_sendWaits(self) -> None:
         """
         While the node cannot take messages they wait, up to the bound; beyond
-        that they are refused, and later taken again.
+        that they are refused, and later taken again.  (A50)
         """
         group = self.joined(delivered=lambda *message: None)
         self.manager.groups.busy = True
@@ -714,7 +792,7 @@ class SocketClientTests(ClientTests):
     def test_again(self) -> None:
         """
         When the node is back we are a member again, after a gap; in between,
-        sending is an error, and what was on its way has failed.
+        sending is an error, and what was on its way has failed.  (A57)
         """
         group = self.joined()
         self.manager.groups.busy = True

@@ -71,7 +71,7 @@ class FuzzTests(ServerTestCase):
     ) -> None:
         """
         Nothing raises or is logged as our failure, what is not closed goes on
-        to be answered, and a neighbour is served all the same.
+        to be answered, and a neighbour is served all the same.  (A54)
         """
         neighbour, _ = self.pair(pid=5)
         channels = self.pair(pid=6)

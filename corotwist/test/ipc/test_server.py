@@ -125,7 +125,7 @@ class HelloTests(ServerTestCase):
     def test_pairs(self) -> None:
         """
         The first connection gets a secret, and the second gives it back; then
-        the node has a client.
+        the node has a client.  (A45)
         """
         requests, _ = self.connect(pid=55)
         answer = self.hello(requests, b"request")
@@ -311,7 +311,7 @@ class AccessTests(ServerTestCase):
     def test_who(self) -> None:
         """
         Root, ourselves, the users listed and members of the groups listed are
-        let in; nobody else is.
+        let in; nobody else is.  (A53)
         """
         self.patch(server, "geteuid", lambda: 77)
         self.assertTrue(self.admitted(0, 99, set()))
@@ -339,6 +339,20 @@ class AccessTests(ServerTestCase):
         self.assertEqual(given, [(self.path, frozenset({2000}), frozenset())])
         self.assertTrue(self.admitted(2000, 99, set()))
         self.assertFalse(self.admitted(1000, 99, set()))
+
+    def test_permits(self) -> None:
+        """
+        A service can be for some of those who are let in; the others are told
+        so, and have all other services.  (A53)
+        """
+        self.server._permits = lambda who, service: (who.uid, service) != (1000, "cpg")
+        for uid, code in ((1000, b"ACCESS"), (0, None)):
+            who = Credentials(100 + uid, uid, 99, frozenset())
+            self.credentials = lambda end, who=who: who  # type: ignore[misc]
+            requests, _ = self.pair(100 + uid)
+            answer = self.ask(requests, "cpg.groups")
+            self.assertEqual(answer.get("_error_code"), code)
+            self.assertNotIn("_error", self.ask(requests, "node.status"))
 
     def test_dispatchToo(self) -> None:
         """
@@ -406,7 +420,7 @@ class ClientTests(ServerTestCase):
     def test_malformed(self) -> None:
         """
         Garbage ends the client, with all that belongs to it, and is counted;
-        other clients stay.
+        other clients stay.  (A54)
         """
         others = self.pair(pid=5)
         self.join()
@@ -454,7 +468,7 @@ class ClientTests(ServerTestCase):
 
     def test_requestsDespiteFullDispatch(self) -> None:
         """
-        While the client does not read its events, its requests are answered.
+        While the client does not read its events, its requests are answered.  (A45)
         """
         self.dispatchEnd.stalled = True
         self.flood(DISPATCH_QUEUE_BYTES // 2)
@@ -465,7 +479,7 @@ class ClientTests(ServerTestCase):
     def test_bufferBounded(self) -> None:
         """
         What the client does not read is not piled up in the transport: it
-        takes one buffer and one part, and goes on when the client reads.
+        takes one buffer and one part, and goes on when the client reads.  (A52)
         """
         self.dispatchEnd.stalled = True
         self.flood(4 << 20)
@@ -485,7 +499,7 @@ class ClientTests(ServerTestCase):
         """
         A client that lets too much wait is cut off: it is told why where it
         listens, it is out of its groups, it is counted, and whoever else is a
-        member does not notice but for the view.
+        member does not notice but for the view.  (A52)
         """
         _, witness = self.pair(pid=5)
         self.join()
@@ -502,6 +516,26 @@ class ClientTests(ServerTestCase):
         self.assertEqual(self.server.counters.cut, 1)
         self.assertFalse(witness.lost)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_shed(self) -> None:
+        """
+        When all clients together let too much wait, the one that lets most is
+        sent away, with the reason; the others stay.  (A109)
+        """
+        self.manager.budget.limit = 4 << 20
+        requests = {pid: self.pair(pid)[0] for pid in (1, 2, 3)}
+        small, large, last = self.manager.connections[-3:]
+        for connection, size in ((small, 1), (large, 2), (last, 1)):
+            for _ in range(size):
+                batch = pack([bytes(3 << 19)])
+                connection.messagesDelivered(b"g", Member(1, 1), batch, 1)
+        self.reactor.settle()
+        self.reactor.pass_(CLOSING_SECONDS + 1)
+        self.assertEqual([r.lost for r in requests.values()], [False, True, False])
+        (closing,) = requests[2].boxes()
+        self.assertIn(b"that may wait for all clients", closing["reason"])
+        self.assertEqual((self.server.counters.shed, self.server.counters.cut), (1, 1))
+        self.assertLess(self.manager.budget.used, 4 << 20)
 
     def test_deafClient(self) -> None:
         """
@@ -586,7 +620,7 @@ class TurnTests(ServerTestCase):
 
     def test_turns(self) -> None:
         """
-        What one reading brings is answered in turns, and all of it.
+        What one reading brings is answered in turns, and all of it.  (D39)
         """
         self.pair()
         channel = next(iter(self.server._clients)).requests
