@@ -509,7 +509,7 @@ class QuorumTests(SynchronousTestCase):
     def test_twoNodeOfThree(self) -> None:
         """
         The rule of two nodes is not for three, which corosync does not tell
-        anybody.  (C12)
+        anybody.
         """
         (problem,) = told(built(conf(quorum=f"{PROVIDER}\ntwo_node: 1")))
         self.assertEqual(

@@ -38,7 +38,7 @@ class QuorumTests(SynchronousTestCase):
 
     def test_exclusive(self) -> None:
         """
-        Rules that exclude each other are named, both of them.  (C12)
+        Rules that exclude each other are named, both of them.
         """
         device = "device {\nmodel: net\n}"
         for one, other, quorum in (
@@ -60,7 +60,7 @@ class QuorumTests(SynchronousTestCase):
     def test_twoNodes(self) -> None:
         """
         The rule of two nodes is for two: neither three entries nor three
-        expected votes.  (C12)
+        expected votes.
         """
         self.says("two_node", "the node list has 3 nodes", "two_node: 1", 3)
         self.says("two_node", "'expected_votes: 3'", "two_node: 1\nexpected_votes: 3")
@@ -69,7 +69,7 @@ class QuorumTests(SynchronousTestCase):
 
     def test_tieBreaker(self) -> None:
         """
-        An odd number of votes has no ties, unless nodes are waited for.  (C12)
+        An odd number of votes has no ties, unless nodes are waited for.
         """
         rule = "auto_tie_breaker: 1"
         self.says("auto_tie_breaker", "3 expected votes, an odd number", rule, 3)
@@ -82,7 +82,6 @@ class QuorumTests(SynchronousTestCase):
     def test_lastMan(self) -> None:
         """
         Nodes of several votes and the last man standing do not go together.
-        (C12)
         """
         text = conf(node="quorum_votes: 2", quorum=f"{PROVIDER}last_man_standing: 1")
         found = texts(text, "quorum.last_man_standing")
@@ -90,7 +89,7 @@ class QuorumTests(SynchronousTestCase):
 
     def test_downscale(self) -> None:
         """
-        Downscaling needs the tracking of expected votes.  (C12)
+        Downscaling needs the tracking of expected votes.
         """
         self.says(
             "expected_votes_tracking",
@@ -101,7 +100,6 @@ class QuorumTests(SynchronousTestCase):
     def test_deviceVotes(self) -> None:
         """
         A device has votes where they cannot be calculated, and not too many.
-        (C12)
         """
         device = "device {\nmodel: net\n%s\n}\n"
         self.says(
@@ -122,7 +120,7 @@ class QuorumTests(SynchronousTestCase):
     def test_nobodyCounts(self) -> None:
         """
         Rules of counting without anybody who counts do nothing, which corosync
-        tells nobody.  (C12)
+        tells nobody.
         """
         (text,) = texts(conf(nodes=2, quorum="two_node: 1"), "quorum.two_node")
         self.assertIn("no effect without 'provider: corosync_votequorum'", text)
@@ -139,7 +137,7 @@ class QuorumTests(SynchronousTestCase):
 class NodeListTests(SynchronousTestCase):
     def test_linksDiffer(self) -> None:
         """
-        All nodes have the same links, and names when there are several.  (B77)
+        All nodes have the same links, and names when there are several.
         """
         text = conf(nodes=2, node="name: a\nring1_addr: 10.1.0.1")
         found = {
@@ -154,7 +152,7 @@ class NodeListTests(SynchronousTestCase):
 
     def test_duplicates(self) -> None:
         """
-        No nodeid, name or address is there twice, on any link.  (B77)
+        No nodeid, name or address is there twice, on any link.
         """
         text = conf(nodes=2, node="ring3_addr: 10.1.0.1")
         text = text.replace("nodeid: 2", "nodeid: 2\nring3_addr: 10.1.0.1")
@@ -164,7 +162,7 @@ class NodeListTests(SynchronousTestCase):
 
     def test_families(self) -> None:
         """
-        A link is of one family.  (B77)
+        A link is of one family.
         """
         text = conf(nodes=2, node="ring1_addr: 10.1.0.1")
         text = text.replace("nodeid: 2", "nodeid: 2\nring1_addr: fd00::1")
@@ -175,7 +173,7 @@ class NodeListTests(SynchronousTestCase):
 
     def test_knetNodeid(self) -> None:
         """
-        Knet has nodeids of 16 bits.  (B77)
+        Knet has nodeids of 16 bits.
         """
         text = conf().replace("udpu", "knet").replace("nodeid: 2", "nodeid: 65536")
         self.assertIn("65535 with knet", texts(text, "nodelist.node.nodeid")[0])
@@ -184,7 +182,7 @@ class NodeListTests(SynchronousTestCase):
 class LinkTests(SynchronousTestCase):
     def test_sameLink(self) -> None:
         """
-        A link has one section, and one number.  (B72)
+        A link has one section, and one number.
         """
         one = "interface {\nlinknumber: 0\n}\n"
         (text,) = texts(conf(one + one), "totem.interface.linknumber")
@@ -195,7 +193,7 @@ class LinkTests(SynchronousTestCase):
 
     def test_noSuchLink(self) -> None:
         """
-        A section about a link that no node has is about nothing.  (B72)
+        A section about a link that no node has is about nothing.
         """
         found = texts(
             conf("interface {\nlinknumber: 3\n}"), "totem.interface.linknumber"
@@ -204,7 +202,7 @@ class LinkTests(SynchronousTestCase):
 
     def test_multicast(self) -> None:
         """
-        A multicast address is one, and not together with broadcast.  (B75)
+        A multicast address is one, and not together with broadcast.
         """
         text = conf("interface {\nmcastaddr: 10.0.0.9\nbroadcast: yes\n}")
         outcome = built(text.replace("udpu", "udp"))
@@ -226,7 +224,7 @@ class LinkTests(SynchronousTestCase):
 class RingTests(SynchronousTestCase):
     def test_cipherWithoutHash(self) -> None:
         """
-        A cipher needs a hash.  (B56)
+        A cipher needs a hash.
         """
         text = conf("crypto_hash: none", cipher="crypto_cipher: aes256")
         (found,) = texts(text, "totem.crypto_hash")
@@ -234,7 +232,7 @@ class RingTests(SynchronousTestCase):
 
     def test_window(self) -> None:
         """
-        More messages than the window has do not fit; worth a word.  (B67)
+        More messages than the window has do not fit; worth a word.
         """
         outcome = built(conf("window_size: 20\nmax_messages: 30"))
         (warning,) = outcome.warnings
@@ -244,7 +242,6 @@ class RingTests(SynchronousTestCase):
     def test_shortToken(self) -> None:
         """
         A token time in which a round of all nodes just fits is worth a word.
-        (B63)
         """
         times = "token: 200\ntoken_coefficient: 0\n"
         self.assertEqual(warned(built(conf(times, nodes=20))), [])

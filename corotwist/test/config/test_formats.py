@@ -2,18 +2,31 @@
 Formats: how one is found and chosen, and that none of them loses anything.
 """
 
+import sys
+from pathlib import Path
+
+import twisted.plugins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from corotwist.config import loader
+from corotwist.config.build import load
 from corotwist.config.document import Option, Reading, Section
-from corotwist.config.formats import BUILT_IN, ConfigurationEngine, choose, newest
+from corotwist.config.formats import (
+    BUILT_IN,
+    ConfigurationEngine,
+    choose,
+    discover,
+    newest,
+)
 from corotwist.config.keys import keysOf
+from corotwist.config.values import u32
 from corotwist.errors import ConfigurationError, PluginClash
 from corotwist.interfaces import IConfigurationEngine
 from corotwist.test.config.documents import ODD_DOCUMENTS, VALID
-from corotwist.test.config.factories import FakeHost
+from corotwist.test.config.factories import FakeHost, environment
 
 ENGINES = {engine.name: engine for engine in BUILT_IN}
 # Those that can hold whatever corosync.conf can.
@@ -82,6 +95,75 @@ class ChoiceTests(SynchronousTestCase):
         self.assertEqual(found["toml"].version, 7)
         self.assertEqual(found["ini"].version, 1)
         self.assertRaises(PluginClash, newest, [*BUILT_IN, other(1)])
+
+
+PLUGIN = """
+from corotwist.config.formats import ConfigurationEngine
+
+pairs = ConfigurationEngine(
+    "pairs", 3, (".pairs",), "a line for each option", "pairs.read", "pairs.write"
+)
+"""
+MODULE = """
+from corotwist.config import loader
+from corotwist.config.build import load
+from corotwist.config.document import Option, Place, Reading, Section, Written
+
+
+def read(content, file):
+    sections = {}
+    for line, text in enumerate(content.decode().splitlines(), 1):
+        path, value = text.split("=")
+        section, name = path.split(".")
+        place = Place(file, line)
+        home = sections.setdefault(section, Section(section, place))
+        home.content.append(Option(name, value, place))
+    return Reading(Section("", Place(file), list(sections.values())))
+
+
+def write(document, original=b""):
+    lines = [
+        f"{section.name}.{option.name}={option.value}\\n"
+        for section in document.sections()
+        for option in section.options()
+    ]
+    return Written("".join(lines))
+"""
+
+
+class ThirdPartyTests(SynchronousTestCase):
+    def test_plugin(self) -> None:
+        """
+        A package that is installed beside us brings a format of its own: it is
+        found, listed, chosen by suffix, read, judged, overridden and written.
+        (A39, A41)
+        """
+        directory = Path(self.mktemp()).absolute()
+        plugins = directory / "twisted" / "plugins"
+        plugins.mkdir(parents=True)
+        (plugins / "pairs_plugin.py").write_text(PLUGIN)
+        (directory / "pairs.py").write_text(MODULE)
+        file, other = directory / "a.pairs", directory / "b.json"
+        file.write_text("totem.version=2\ntotem.token=5\n")
+        other.write_text('{"totem": {"join": 60}}')
+        self.patch(sys, "path", [*sys.path, str(directory)])
+        here = [*twisted.plugins.__path__, str(plugins)]
+        self.patch(twisted.plugins, "__path__", here)
+        for name in ("pairs", "twisted.plugins.pairs_plugin"):
+            self.addCleanup(sys.modules.pop, name, None)
+        self.assertEqual(discover()["pairs"].version, 3)
+        built = load([str(file), str(other)], environment())
+        told = [str(problem) for problem in built.problems]
+        self.assertIn(
+            f"{file}:2:1: totem.token: is 5, and must be 30 to 86400000 ms", told
+        )
+        self.assertIn(("totem.join", u32(60)), built.keys)
+        reading = loader.read(str(file), str(other))
+        target = directory / "c.pairs"
+        loader.write(str(target), reading.document)
+        self.assertEqual(
+            target.read_text(), "totem.version=2\ntotem.token=5\ntotem.join=60\n"
+        )
 
 
 def keys(document: Section) -> dict[str, object]:
