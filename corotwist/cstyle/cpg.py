@@ -92,6 +92,7 @@ __all__ = (
     "cpg_dispatch",
     "cpg_fd_get",
     "cpg_finalize",
+    "cpg_flow_control_state_get",
     "cpg_initialize",
     "cpg_iteration_finalize",
     "cpg_iteration_initialize",
@@ -236,6 +237,18 @@ def cpg_max_atomic_msgsize_get(handle: CpgHandle) -> tuple[int]:
     """
     handle.connection.checkOpen()
     return (ATOMIC_MESSAGE_BYTES,)
+
+
+@results(1)
+def cpg_flow_control_state_get(handle: CpgHandle) -> tuple[int]:
+    """
+    C{CPG_FLOW_CONTROL_ENABLED} while some member of the group, on whatever
+    node, is behind and those who send wait for it; as far as we dispatched.
+    """
+    handle.connection.checkOpen()
+    return (
+        CPG_FLOW_CONTROL_ENABLED if handle.paused else CPG_FLOW_CONTROL_DISABLED,
+    )
 
 
 # Without copying: in Python as in the newest corosync, ordinary buffers.

@@ -32,6 +32,7 @@ from corotwist.errors import (
 )
 from corotwist.ipc.cpg import (
     Deliver,
+    Flow,
     Groups,
     Join,
     Leave,
@@ -42,7 +43,7 @@ from corotwist.ipc.cpg import (
     decodeView,
 )
 from corotwist.ipc.outbox import UNDERWAY_BYTES, UNDERWAY_MESSAGES
-from corotwist.ipc.wire import PART_BYTES, parts
+from corotwist.ipc.wire import NOTIFICATION_COST, PART_BYTES, parts
 from corotwist.totem.membership import Guarantee
 
 
@@ -50,9 +51,12 @@ from corotwist.totem.membership import Guarantee
 class CpgHandle(ServiceHandle):
     """
     One connection of the process, in at most one group, as in corosync.
+
+    @ivar paused: does who sends to the group have to wait?
     """
 
     data: CpgModelV1Data = field(kw_only=True)
+    paused: bool = field(default=False, init=False)
     _group: bytes | None = field(default=None, init=False)
     _member: bool = field(default=False, init=False)
     _underwayBytes: int = field(default=0, init=False)
@@ -81,7 +85,7 @@ class CpgHandle(ServiceHandle):
         if self._group != group:
             raise NotExist(f"not in {group!r}")
         self.connection.send_recv(Leave, group=group)
-        self._group, self._member = None, False
+        self._group, self._member, self.paused = None, False, False
 
     def multicast(self, guarantee: int, message: bytes) -> None:
         """
@@ -96,6 +100,8 @@ class CpgHandle(ServiceHandle):
             raise TryAgain("the join is not through: dispatch, and try again")
         if len(message) > LARGEST_MESSAGE_BYTES:
             raise TooBig(f"{len(message)} bytes, at most {LARGEST_MESSAGE_BYTES}")
+        if self.paused:
+            raise TryAgain("a member of the group is behind: dispatch, and try again")
         batch = batches.pack([message])
         if self._underwayMessages and (
             self._underwayMessages >= UNDERWAY_MESSAGES
@@ -156,6 +162,8 @@ class CpgHandle(ServiceHandle):
             self._viewed(**View.parseArguments(box, None))
         elif name == RingChanged.commandName:
             self._ringChanged(**RingChanged.parseArguments(box, None))
+        elif name == Flow.commandName:
+            self._flowChanged(**Flow.parseArguments(box, None))
         else:
             super().received(name, box)
 
@@ -196,6 +204,11 @@ class CpgHandle(ServiceHandle):
         if Member(ours.nodeid, ours.pid) in {change.member for change in found.joined}:
             self._member = True
         self.expect(self.data.cpg_confchg_fn, self, group, *_lists(found))
+
+    def _flowChanged(self, group: bytes, *, paused: bool) -> None:
+        if group == self._group:
+            self.paused = paused
+        self.connection.consumed(NOTIFICATION_COST)
 
     def _ringChanged(
         self, sequence: int, representative: int, members: tuple[int, ...]

@@ -164,8 +164,8 @@ class FlowControl:
         """
         Say what the others do not know yet, as far as there is room.
         """
-        if not self._announced:
-            return  # All of it will be said.
+        if not self._unsaid or not self._announced:
+            return  # What is not announced will all be said.
         news = [key for key in self._unsaid if self._held(key) != (key in self._said)]
         self._unsaid = dict.fromkeys(news)
         for service, names in _messages(news):

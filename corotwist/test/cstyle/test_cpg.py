@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from threading import Thread
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThread
+from twisted.internet.threads import blockingCallFromThread, deferToThread
 
 from corotwist.cstyle.cpg import (
     CPG_ITERATION_ALL,
@@ -27,6 +28,7 @@ from corotwist.cstyle.cpg import (
     cpg_dispatch,
     cpg_fd_get,
     cpg_finalize,
+    cpg_flow_control_state_get,
     cpg_initialize,
     cpg_iteration_finalize,
     cpg_iteration_initialize,
@@ -147,6 +149,31 @@ class CpgTests(RealNodeCase):
         self.assertEqual(cpg_leave(handle, b"demo"), OK)
         self.assertEqual(program.until("confchg", 2)[1][2:], ([], [(me[0], 2)], []))
         self.assertEqual(cpg_finalize(handle), OK)
+
+    def test_flowControl(self) -> Deferred[None]:
+        """
+        A program is told that its group is paused, in the order of all else;
+        it need not wait then, but tries again (D12, A51).
+        """
+        return self.story(self._paused)
+
+    def _paused(self) -> None:
+        program = Program(self.path)
+        handle = program.handle
+        self.assertEqual(cpg_join(handle, b"demo"), OK)
+        program.until("confchg")
+        self.assertEqual(cpg_flow_control_state_get(handle), (OK, 0))
+        (client,) = self.server._clients
+        for paused in (True, False):
+            blockingCallFromThread(
+                reactor, client.connection.flowChanged, b"demo", paused
+            )
+            while cpg_flow_control_state_get(handle) != (OK, int(paused)):
+                self.assertEqual(cpg_dispatch(handle, CS_DISPATCH_ALL), OK)
+            expected = 6 if paused else OK
+            self.assertEqual(cpg_mcast_joined(handle, 2, [b"x"]), expected)
+        self.assertEqual(cpg_finalize(handle), OK)
+        self.assertEqual(cpg_flow_control_state_get(handle), (9, None))
 
     def test_errors(self) -> Deferred[None]:
         """
