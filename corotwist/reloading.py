@@ -30,6 +30,8 @@ from corotwist.errors import (
 )
 from corotwist.interfaces import IOperations, IReconfigurable
 
+# Of the problems in a report.
+PROBLEMS_SHOWN: Final = 100
 # For the files to be read, and names in them to be resolved.
 READING_SECONDS: Final = 20.0
 # Of the outcomes in a report: a longer one is no help.
@@ -84,11 +86,14 @@ class Proposal:
         """
         For people, as JSON values.
         """
-        outcomes = self.plan.outcomes
+        outcomes, problems = self.plan.outcomes, self.plan.problems
+        told = [str(problem) for problem in problems[:PROBLEMS_SHOWN]]
+        if len(problems) > PROBLEMS_SHOWN:
+            told.append(f"and {len(problems) - PROBLEMS_SHOWN} more")
         return {
             "refused": self.refused,
             "restart": self.plan.needsRestart(),
-            "problems": [str(problem) for problem in self.plan.problems],
+            "problems": told,
             "keys": [one.report() for one in outcomes[:OUTCOMES_SHOWN]],
             "more": max(0, len(outcomes) - OUTCOMES_SHOWN),
         }

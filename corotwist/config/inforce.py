@@ -80,8 +80,15 @@ def builtFrom(keys: Keys, running: NodeSettings) -> Built:
         lambda key, cluster: secret,
         str(running.totem.nodeid),
     )
-    file = running.sources[0] if running.sources else ""
-    return fromReading(Reading(documentOf(said, file)), around)
+    return fromReading(Reading(documentOf(said, _file(running))), around)
+
+
+def _file(running: NodeSettings) -> str:
+    """
+    The first file, without the name of its format: its path is absolute.
+    """
+    source = next(iter(running.sources), "")
+    return source[max(0, source.find("/")) :]
 
 
 def inForce(

@@ -185,6 +185,7 @@ class OperatorEngine(Engine):
     ) -> None:
         if function == Reload.FUNCTION:
             message = Reload.decode(body, byteOrder)
+            self._log.info("Node {nodeid} has every node reload", nodeid=nodeid)
             ours = nodeid == self.cluster.nodeid
             reload = (nodeid, message.connection) if ours else None
             self.cluster.operations.reload().addBoth(self._reloadedAlone, reload)
@@ -221,6 +222,7 @@ class OperatorEngine(Engine):
         if self._round is not None or nodeid != message.reload[0]:
             self._fail(message.reload, Busy("another reload is on its way"))
             return
+        self._log.info("Node {nodeid} has all nodes reload", nodeid=nodeid)
         running = self._round = Round(message.reload, message.wish)
         force = Wish.FORCE in message.wish
         self.cluster.operations.propose(force=force).addBoth(self._proposed, running)
@@ -352,9 +354,10 @@ def _concluded(reports: Mapping[int, Report], *, dryRun: bool) -> Report:
     refusing = [n for n, report in sorted(reports.items()) if report.get("refused")]
     status = REFUSED if refusing else CHECKED if dryRun else APPLIED
     by = ", ".join(map(str, refusing))
+    reason = f"refused by node{'s' if len(refusing) > 1 else ''} {by}"
     return {
         "status": status,
-        "reason": f"refused by node {by}" if refusing else "",
+        "reason": reason if refusing else "",
         "restart": any(report.get("restart") for report in reports.values()),
         "nodes": {str(nodeid): report for nodeid, report in sorted(reports.items())},
     }

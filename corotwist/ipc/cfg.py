@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.protocols import amp
 
 from corotwist.engines.interfaces import IOperator
@@ -71,6 +72,7 @@ class Client(Protocol):
     Who asks, as the kernel says.
     """
 
+    pid: int
     uid: int
 
 
@@ -78,6 +80,8 @@ class OperatorLocator(amp.CommandLocator):
     """
     What a client of root or of the daemon's own user may ask; others may not.
     """
+
+    _log = Logger()
 
     def __init__(
         self, operator: IOperator, client: Client, ours: Callable[[], int] = geteuid
@@ -91,10 +95,19 @@ class OperatorLocator(amp.CommandLocator):
         self._ours = ours
         self._told: list[tuple[bytes, bool]] = []
 
-    def _check(self) -> None:
-        uid = self._client.uid
-        if uid not in (0, self._ours()):
-            raise AccessDenied(f"user {uid} does not administer this node")
+    def _check(self, what: str) -> None:
+        """
+        @raise AccessDenied: the client may not; otherwise it is on record.
+        """
+        client = self._client
+        if client.uid not in (0, self._ours()):
+            raise AccessDenied(f"user {client.uid} does not administer this node")
+        self._log.info(
+            "Process {pid} of user {uid} asks to {what}",
+            pid=client.pid,
+            uid=client.uid,
+            what=what,
+        )
 
     @Reload.responder
     def _reload(
@@ -103,7 +116,7 @@ class OperatorLocator(amp.CommandLocator):
         force: bool | None = None,
         local: bool | None = None,
     ) -> Deferred[dict[str, Any]]:
-        self._check()
+        self._check("reload the configuration")
         report = self._operator.reload(
             dryRun=bool(dryRun), force=bool(force), local=bool(local)
         )
@@ -123,13 +136,13 @@ class OperatorLocator(amp.CommandLocator):
 
     @ReopenLogs.responder
     def _reopenLogs(self) -> dict[str, Any]:
-        self._check()
+        self._check("reopen the logs")
         self._operator.reopenLogs()
         return {}
 
     @Dump.responder
     def _dump(self, reason: str | None = None) -> Deferred[dict[str, Any]]:
-        self._check()
+        self._check("dump the flight recorder")
         written = self._operator.dumpLogs(reason or "asked for")
         return written.addCallback(lambda path: {"path": path})
 

@@ -27,7 +27,13 @@ from corotwist.errors import (
     Problem,
 )
 from corotwist.interfaces import IOperations, IReconfigurable
-from corotwist.reloading import OUTCOMES_SHOWN, READING_SECONDS, Proposal, Reloader
+from corotwist.reloading import (
+    OUTCOMES_SHOWN,
+    PROBLEMS_SHOWN,
+    READING_SECONDS,
+    Proposal,
+    Reloader,
+)
 from corotwist.test.config.factories import FILE, conf, environment
 
 LENIENT = "corotwist {\n  strict: no\n}\n"
@@ -273,6 +279,15 @@ class ReloaderTests(SynchronousTestCase):
         self.text = conf(many, rest=LENIENT)
         report = self.reload()
         self.assertEqual((len(report["keys"]), report["more"]), (OUTCOMES_SHOWN, 5))
+
+    def test_manyProblems(self) -> None:
+        """
+        So have problems.
+        """
+        self.text = conf("".join(f"  wrong{n}: 1\n" for n in range(PROBLEMS_SHOWN + 5)))
+        report = self.reload()
+        self.assertEqual(len(report["problems"]), PROBLEMS_SHOWN + 1)
+        self.assertEqual(report["problems"][-1], "and 5 more")
 
     def test_follows(self) -> None:
         """

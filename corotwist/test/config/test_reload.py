@@ -432,6 +432,19 @@ class ChangeTests(SynchronousTestCase):
         self.assertIn("restart", problem.text)
         self.assertEqual(problem.key, "quorum.provider")
 
+    def test_relativePath(self) -> None:
+        """
+        A relative path counts from the directory of the file that the node was
+        started from, whatever its format.
+        """
+        now = evolve(running(conf()), sources=("toml:/etc/there/node.toml",))
+        keys = {
+            "logging.to_logfile": string("yes"),
+            "logging.logfile": string("log"),
+        }
+        plan = planChange(now, dict(now.keys), keys)
+        self.assertEqual(plan.settings.log.rest.file, "/etc/there/log")
+
     def test_wrong(self) -> None:
         """
         Values out of range, of another kind, or at odds with others, are

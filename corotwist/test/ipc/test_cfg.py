@@ -3,10 +3,11 @@ What operators ask of nodes: L{corotwist.ipc.cfg}.
 """
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from attrs import Factory, define
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -60,6 +61,7 @@ class FakeClient:
     """
 
     uid: int
+    pid: int = 100
 
 
 class OperatorTests(SynchronousTestCase):
@@ -135,6 +137,18 @@ class OperatorTests(SynchronousTestCase):
         ):
             self.failureResultOf(asked, AccessDenied)
         self.assertEqual(len(self.operator.asked), 1)
+
+    def test_onRecord(self) -> None:
+        """
+        Who asked for what is in the log. (I14)
+        """
+        events: list[Any] = []
+        observer = cast("ILogObserver", events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.successResultOf(self.remote.reload())
+        (told,) = [formatEvent(e) for e in events if e.get("what")]
+        self.assertEqual(told, "Process 100 of user 0 asks to reload the configuration")
 
     def test_interfaces(self) -> None:
         """

@@ -181,7 +181,7 @@ class ReloadStories(WholeStory):
         self.trio.wait(self.reload())
         self.trio.edit(self.text(config_version=8))
         report = self.trio.wait(self.reload())
-        self.assertEqual(report["reason"], "refused by node 1, 2, 3")
+        self.assertEqual(report["reason"], "refused by nodes 1, 2, 3")
         self.assertEqual(self.key(C, "totem.config_version"), 9)
         report = self.trio.wait(self.reload(force=True))
         self.assertEqual(report["status"], "applied")
