@@ -246,9 +246,7 @@ def cpg_flow_control_state_get(handle: CpgHandle) -> tuple[int]:
     node, is behind and those who send wait for it; as far as we dispatched.
     """
     handle.connection.checkOpen()
-    return (
-        CPG_FLOW_CONTROL_ENABLED if handle.paused else CPG_FLOW_CONTROL_DISABLED,
-    )
+    return (CPG_FLOW_CONTROL_ENABLED if handle.paused else CPG_FLOW_CONTROL_DISABLED,)
 
 
 # Without copying: in Python as in the newest corosync, ordinary buffers.
