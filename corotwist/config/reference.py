@@ -4,6 +4,7 @@ The schema as tables for people, in Markdown.
 
 from collections.abc import Iterable
 
+from corotwist.config.keys import typeOf
 from corotwist.config.schema import Row
 
 
@@ -56,15 +57,22 @@ def _section(name: str, rows: list[Row]) -> str:
     lines = [
         f"### `{name}`",
         "",
-        "| Option | Values | Default | Meaning |",
-        "|---|---|---|---|",
+        "| Option | Values | Key | Default | New value | Meaning |",
+        "|---|---|---|---|---|---|",
         *(
-            f"| `{_last(row)}` | {row.kind.describe()} | {_default(row)}"
-            f" | {row.meaning} |"
+            f"| `{_last(row)}` | {row.kind.describe()} | {typeOf(row).label}"
+            f" | {_default(row)} | {_change(row)} | {row.meaning} |"
             for row in rows
         ),
     ]
     return "\n".join(lines)
+
+
+def _change(row: Row) -> str:
+    """
+    When it takes effect, in a word or two.
+    """
+    return row.change.value.partition(":")[0]
 
 
 def _last(row: Row) -> str:
