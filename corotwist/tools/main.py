@@ -16,6 +16,8 @@ WRONG_USE: Final = 2
 # Each is a module here, imported when it is asked for, with run(argv) -> int.
 COMMANDS: Final = {
     "demo": "run a cluster on this machine, kill a node, and check the order",
+    "cmapctl": "read, write and follow the keys of a node, or of a file",
+    "confdb": "show and change the objects of a node's configuration, or a file's",
     "cpg": "join a process group, print what comes, send what is typed",
     "cfg": "ask running nodes to reload, to open their logs anew, and more",
     "config": "read, check, convert and change configurations, without a node",
