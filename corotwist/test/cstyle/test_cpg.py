@@ -166,7 +166,10 @@ class CpgTests(RealNodeCase):
         (client,) = self.server._clients
         for paused in (True, False):
             blockingCallFromThread(
-                reactor, client.connection.flowChanged, b"demo", paused
+                reactor,  # type: ignore[arg-type]
+                client.connection.flowChanged,
+                b"demo",
+                paused,
             )
             while cpg_flow_control_state_get(handle) != (OK, int(paused)):
                 self.assertEqual(cpg_dispatch(handle, CS_DISPATCH_ALL), OK)

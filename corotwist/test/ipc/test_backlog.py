@@ -2,23 +2,31 @@
 A client that reads too slowly: whom it slows, and until when.
 """
 
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface import implementer
 
+import corotwist
 from corotwist.budget import Budget
 from corotwist.config.settings import IpcSettings
+from corotwist.engines.assembly import OPEN_BYTES, OPEN_MESSAGES
 from corotwist.engines.batch import pack
+from corotwist.engines.context import ENGINE_BYTES
+from corotwist.engines.cpg import IN_FLIGHT_BYTES
 from corotwist.engines.interfaces import Member, SlowReader
+from corotwist.engines.outgoing import WAITING_BYTES, WAITING_ENTRIES
 from corotwist.errors import TryAgain
 from corotwist.interfaces import IFlowGroup
 from corotwist.ipc.backlog import HIGH_SHARE, LOW_SHARE, Limits
 from corotwist.ipc.channel import Box
 from corotwist.ipc.connection import Connection, Credentials
+from corotwist.ipc.server import CLIENTS, FILES_KEPT
+from corotwist.ipc.spill import UNWRITTEN_BYTES
 from corotwist.ipc.wire import (
     DISPATCH_QUEUE_BYTES,
     DISPATCH_WINDOW_BYTES,
@@ -325,3 +333,40 @@ class BudgetTests(SynchronousTestCase):
             whole.dump(), {"limit": 100, "used": 0, "most": 101, "refused": 0}
         )
         self.assertEqual((one.refused, two.refused), (1, 1))
+
+
+class PageTests(SynchronousTestCase):
+    """
+    What docs/flow-control.md says is so.
+    """
+
+    def test_bounds(self) -> None:
+        """
+        The bounds there are the bounds.  (A109)
+        """
+        page = Path(corotwist.__file__).parent.parent / "docs" / "flow-control.md"
+        if not page.exists():
+            raise SkipTest(f"{page} is not here")
+        text = page.read_text()
+        settings = IpcSettings("/s")
+        for row in (
+            f"unacknowledged | {DISPATCH_WINDOW_BYTES >> 10} KiB and one part",
+            f"`client_queue`, {settings.clientBytes >> 20} MiB",
+            f"`spill_limit`, {settings.spillBytes >> 20} MiB;",
+            f"{UNWRITTEN_BYTES >> 20} MiB on their way",
+            f"wait to be sent | {WAITING_BYTES >> 20} MiB, {WAITING_ENTRIES} batches",
+            f"of all clients of a service | {ENGINE_BYTES >> 20} MiB",
+            f"`memory_limit`, {settings.memoryBytes >> 20} MiB",
+            f"ring's queue | {IN_FLIGHT_BYTES >> 10} KiB of a node",
+            f"of messages of one node | {OPEN_BYTES >> 20} MiB, {OPEN_MESSAGES} m",
+            f"clients | {CLIENTS}, and {FILES_KEPT} files",
+            f"`pause_limit` ({settings.pauseSeconds:g} s)",
+            f"8 of 32 MiB; or {Limits().messages // HIGH_SHARE:,}".replace(",", " "),
+        ):
+            self.assertIn(row, text)
+        self.assertEqual((HIGH_SHARE, LOW_SHARE), (4, 8))
+        self.assertIn("When a quarter of what the queue may hold is full", text)
+        self.assertIn("no more than an eighth is left", text)
+        self.assertEqual(settings.slowReader, SlowReader.PAUSE)
+        for policy in SlowReader:
+            self.assertIn(f"| `{policy}`", text)
