@@ -916,8 +916,8 @@ class GroupsEngine(SynchronizedEngine):
             _CHANGES(
                 "{group}: {left} left, {joined} joined",
                 group=group,
-                left=tuple(str(change.member) for change in left),
-                joined=tuple(str(change.member) for change in joined),
+                left=_named(left),
+                joined=_named(joined),
             )
         recipients = self._recipients(group)
         if not recipients:
@@ -1036,3 +1036,11 @@ def _reason(number: int) -> Reason:
 def _serial(batch: Batch) -> int:
     assert batch.serial is not None, "it was sent before"
     return batch.serial
+
+
+def _named(changes: Iterable[Change]) -> str:
+    """
+    For people.
+    """
+    names = (f"{one.member.nodeid}/{one.member.pid}" for one in changes)
+    return ", ".join(names) or "nobody"

@@ -36,6 +36,8 @@ _NAMESPACES: Final = {
     "corotwist.engines.ykd": "YKD",
     # Libqb does for corosync what this room does here: local clients.
     "corotwist.ipc": "QB",
+    # What is said in Twisted's old way has no namespace of its own.
+    "log_legacy": MAIN,
     "stderr": MAIN,
     "stdout": MAIN,
 }

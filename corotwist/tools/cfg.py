@@ -17,7 +17,7 @@ from twisted.python.usage import Options, UsageError
 from corotwist.config.places import socketPath
 from corotwist.errors import CorotwistError
 from corotwist.ipc.client import NodeClient, connect
-from corotwist.tools import cfgreload, components
+from corotwist.tools import cfglog, cfgreload, components
 
 FAILED: Final = 1
 WRONG_USE: Final = 2
@@ -50,6 +50,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "dump": Command(
         "write the flight recorder to a file", cfgreload.PlainOptions, cfgreload.dump
     ),
+    "log": Command("show and change what is logged", cfglog.LogOptions, cfglog.log),
     "components": Command(
         "list engines, formats and transports in all versions",
         components.ListOptions,

@@ -102,12 +102,12 @@ class DaemonTests(SynchronousTestCase):
         file = path or self.log
         waitFor(lambda: file.exists() and words in file.read_text())
 
-    def blackbox(self, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+    def tool(self, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
         """
-        C{corotwist blackbox} of this node.
+        C{corotwist}, for this node.
         """
         return subprocess.run(
-            [sys.executable, "-m", "corotwist", "blackbox", *arguments],
+            [sys.executable, "-m", "corotwist", *arguments, "--socket", "socket"],
             cwd=self.directory,
             env=self.environment(),
             check=False,
@@ -141,7 +141,7 @@ class DaemonTests(SynchronousTestCase):
         dump = read(path.read_bytes().splitlines())
         self.assertIn("engines", dump.state)
         self.assertIn("Services synchronized", str(dump.events))
-        shown = self.blackbox("--socket", "socket", "--json", "-p", "info")
+        shown = self.tool("blackbox", "--json", "-p", "info")
         self.assertEqual(shown.returncode, 0, shown.stderr)
         texts = [json.loads(line)["text"] for line in shown.stdout.splitlines()]
         self.assertTrue([text for text in texts if "SIGUSR2" in text], texts)
@@ -154,11 +154,31 @@ class DaemonTests(SynchronousTestCase):
         self.assertIn("Server Shut Down", self.log.read_text())
         self.assertIn("Clients meet us", aside.read_text())
 
+    def test_switched(self) -> None:
+        """
+        Trace levels are switched on with a tool, through the map, while the
+        node runs; a wrong word is refused.  (A25, A28)
+        """
+        self.start(subprocess.DEVNULL)
+        refused = self.tool("cfg", "log", "--trace", "12")
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn(b"'12' is no trace level", refused.stderr)
+        switched = self.tool("cfg", "log", "cpg", "--trace", "membership")
+        self.assertEqual(
+            switched.stdout.decode().splitlines(),
+            [
+                "logging.logger_subsys.CPG.subsys = CPG",
+                "logging.logger_subsys.CPG.trace = membership",
+            ],
+        )
+        self.tool("cpg", "group", "--send", "x", "--count", "1")
+        self.waitFor("[CPG   ] trace2  b'group': nobody left, 1/")
+
     def test_nobody(self) -> None:
         """
         The tool says when there is no node to ask.
         """
-        shown = self.blackbox("--socket", "socket")
+        shown = self.tool("blackbox")
         self.assertEqual(shown.returncode, 1)
         self.assertIn(b"corotwist blackbox: ", shown.stderr)
         self.assertNotIn(b"Traceback", shown.stderr)

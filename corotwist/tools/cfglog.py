@@ -1,0 +1,75 @@
+"""
+C{corotwist cfg log}: what a running node logs.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from twisted.python.usage import Options
+
+from corotwist.config.values import string
+from corotwist.ipc.client import NodeClient
+
+PREFIX: Final = "logging."
+# An option of ours, and what the configuration calls it.
+CHANGEABLE: Final = {
+    "debug": "off, on, or trace for everything",
+    "trace": "trace levels: all, none, numbers and names: 1,3 or state,sync",
+    "stderr_priority": "least urgent on the terminal",
+    "logfile_priority": "least urgent in the file",
+    "syslog_priority": "least urgent in the syslog",
+    "journal_priority": "least urgent in the journal",
+}
+
+
+class LogOptions(Options):
+    """
+    Whose log, and what is to change.
+    """
+
+    arguments = "[SUBSYSTEM]"
+    longdesc = (
+        "Changes what is logged, of one subsystem (CPG, TOTEM) or of all, until the"
+        " next restart; then prints what is said about the log.  Without a change it"
+        " only prints.  Exit status 1, and nothing has changed, when it is refused."
+    )
+    optFlags = [["json", "j", "print as JSON"]]
+    optParameters = [
+        [name.replace("_", "-"), None, None, meaning]
+        for name, meaning in CHANGEABLE.items()
+    ]
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        As Twisted does, but the subsystem may also come first.
+        """
+        if options and not options[0].startswith("-"):
+            options = [*options[1:], options[0]]
+        super().parseOptions(options)
+
+    def parseArgs(self, subsystem: str = "") -> None:  # type: ignore[override]
+        """
+        What stands behind the options.
+        """
+        self["subsystem"] = subsystem.upper()
+
+
+async def log(client: NodeClient, options: Options) -> int:
+    """
+    Change it, and print what is in force.
+    """
+    name = options["subsystem"]
+    prefix = f"{PREFIX}logger_subsys.{name}." if name else PREFIX
+    if name and not await client.cmap.items(prefix):
+        await client.cmap.set(f"{prefix}subsys", string(name))
+    for option in CHANGEABLE:
+        value = options[option.replace("_", "-")]
+        if value is not None:
+            await client.cmap.set(f"{prefix}{option}", string(value))
+    found = {key: value.text() for key, value in await client.cmap.items(prefix)}
+    lines = [f"{key} = {value}" for key, value in found.items()]
+    text = json.dumps(found, sort_keys=True) if options["json"] else "\n".join(lines)
+    sys.stdout.write(f"{text}\n" if text else "")
+    return 0
