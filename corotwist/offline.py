@@ -248,6 +248,11 @@ class OfflineNode:
         """
         return self.engines[name]
 
+    def admit(self, engine: Any, connection: IConnection, command: str) -> None:
+        """
+        Nothing has to wait.
+        """
+
     def connectionOpened(self, connection: IConnection) -> None:
         """
         A client.
