@@ -239,6 +239,32 @@ class ReplaceTests(ChangeCase):
         self.assertGreater(self.node.cpg.dump()["missed"], 0)
         self.same(b"first", b"second", b"third")
 
+    def test_sentBack(self) -> None:
+        """
+        What came back from an older ring, and is to be sent again behind the
+        rest of it, is sent by the new engine.  (A11)
+        """
+        self.send(1, b"first")
+        self.send(1, b"second")
+        self.send(2, b"another's")
+        self.net.form(1, 2, 3)
+        for _ in range(200):
+            for nodeid in (1, 2, 3):
+                self.net.visit(nodeid, most=1)
+                self.net.receive(nodeid)
+            if self.node.cpg.dump()["sendingAgain"]:
+                break
+        self.assertEqual(self.node.cpg.dump()["sendingAgain"], 1)
+        self.replaced(2)
+        self.assertEqual(self.node.cpg.dump()["sendingAgain"], 1)
+        self.net.run()
+        messages = self.clients[1].messages()
+        self.assertEqual(sorted(messages), [b"another's", b"first", b"second"])
+        self.assertEqual(
+            [m for m in messages if m != b"another's"], [b"first", b"second"]
+        )
+        self.same(*messages)
+
     def test_large(self) -> None:
         """
         A message in pieces goes on: half sent here, half come there.  (A11)

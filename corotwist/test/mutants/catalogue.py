@@ -11,6 +11,7 @@ from corotwist.test.mutants.membership import MEMBERSHIP
 from corotwist.test.mutants.mutant import Mutant
 from corotwist.test.mutants.ordering import FLOW, ORDERING, PACKING, RECOVERY
 from corotwist.test.mutants.pausing import PAUSING
+from corotwist.test.mutants.replacing import REPLACING
 from corotwist.test.mutants.services import GROUPS, QUORUM, SYNCHRONIZATION
 
 
@@ -71,6 +72,7 @@ ROOMS: Final[Mapping[str, Room]] = {
         ("scenarios.test_groups", "scenarios.test_synchronization", "engines.test_cpg"),
     ),
     "slow readers": Room(PAUSING, ("scenarios.test_flow", "engines.test_flow")),
+    "replacing": Room(REPLACING, ("scenarios.test_replacing", "engines.test_changes")),
     "quorum": Room(
         QUORUM,
         ("scenarios.test_quorum", "engines.test_votequorum", "engines.test_votes"),
