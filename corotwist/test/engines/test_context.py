@@ -49,7 +49,7 @@ class TimeTests(SynchronousTestCase):
 
     def test_now(self) -> None:
         """
-        The clock is in integers, and never goes back.
+        The clock is in integers, and never goes back. (A33, A94)
         """
         self.clock.advance(1.5)
         self.assertEqual(self.cluster.now(), 1_500_000_000)
@@ -59,7 +59,7 @@ class TimeTests(SynchronousTestCase):
 
     def test_duration(self) -> None:
         """
-        A34: a timer by duration fires once, then.
+        A timer by duration fires once, then. (A34, A37, A94)
         """
         timer = self.cluster.callAfter(250_000_000, self._fire)
         self.assertEqual(self.cluster.expiresAt(timer), 250_000_000)
@@ -70,7 +70,7 @@ class TimeTests(SynchronousTestCase):
 
     def test_durationIgnoresTheWallClock(self) -> None:
         """
-        F5: setting the time of day does not move a timer by duration.
+        F5: setting the time of day does not move a timer by duration. (A34)
         """
         self.cluster.callAfter(SECOND, self._fire)
         self.wall += 3600 * SECOND
@@ -81,8 +81,8 @@ class TimeTests(SynchronousTestCase):
 
     def test_timeOfDay(self) -> None:
         """
-        A34: a timer by time of day fires at that time, also when the clock is
-        set meanwhile.
+        A timer by time of day fires at that time, also when the clock is
+        set meanwhile. (A34, A94)
         """
         timer = self.cluster.callAt(self.cluster.timeOfDay() + 10 * SECOND, self._fire)
         self.assertEqual(self.cluster.expiresAt(timer), 10 * SECOND)
@@ -106,8 +106,8 @@ class TimeTests(SynchronousTestCase):
 
     def test_cancel(self) -> None:
         """
-        A35, F7: a cancelled timer does not fire; cancelling again, or one that
-        fired, or from its own callback, is harmless.
+        F7: a cancelled timer does not fire; cancelling again, or one that
+        fired, or from its own callback, is harmless. (A35, A94)
         """
         first = self.cluster.callAfter(1, self._fire)
         second = self.cluster.callAt(0, self._fire)
@@ -165,7 +165,7 @@ class OrderTests(SynchronousTestCase):
 
     def test_ring(self) -> None:
         """
-        An engine knows the ring in force and its members.
+        An engine knows the ring in force and its members. (A101)
         """
         self.assertEqual(self.cluster.ringId(), self.ring.ringId)
         self.assertEqual(self.cluster.members(), (1,))

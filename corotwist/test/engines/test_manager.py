@@ -96,7 +96,7 @@ class LoadingTests(SynchronousTestCase):
     def test_highestVersion(self) -> None:
         """
         Of two makers with one name the higher version is loaded, whichever
-        was found first.
+        was found first. (A58)
         """
         old, new = Probe(7, [], "x"), Probe(7, [], "x")
         for offered in (
@@ -118,7 +118,7 @@ class LoadingTests(SynchronousTestCase):
 
     def test_clashOfNumbers(self) -> None:
         """
-        Two engines with one service id are an error that names both.
+        Two engines with one service id are an error that names both. (A59)
         """
         manager = managerOf(*makers(Probe(7, [], "x"), Probe(7, [], "y")))
         failure = self.failureResultOf(manager.start(), PluginClash)
@@ -135,7 +135,7 @@ class LoadingTests(SynchronousTestCase):
     def test_order(self) -> None:
         """
         Engines start by ascending priority, then service id, each when the
-        one before has started; they stop the other way round.
+        one before has started; they stop the other way round. (A62, A73)
         """
         calls: list[Any] = []
         late: Deferred[None] = Deferred()
@@ -156,7 +156,7 @@ class LoadingTests(SynchronousTestCase):
     def test_badConfiguration(self) -> None:
         """
         Every engine looks at the configuration before one starts, and the
-        operator hears of all that is wrong with it.
+        operator hears of all that is wrong with it. (A69)
         """
         calls: list[Any] = []
         manager = managerOf(
@@ -173,7 +173,7 @@ class LoadingTests(SynchronousTestCase):
     def test_failingStart(self) -> None:
         """
         When an engine cannot start the node does not: the others are stopped,
-        and the reason comes out.
+        and the reason comes out. (A62)
         """
         calls: list[Any] = []
         manager = managerOf(
@@ -189,6 +189,7 @@ class LoadingTests(SynchronousTestCase):
     def test_busyEngineIsAskedAgain(self) -> None:
         """
         An engine that is busy is asked again to stop, before the next one.
+        (A63)
         """
         calls: list[Any] = []
         clock = Clock()
@@ -258,7 +259,7 @@ class LoadingTests(SynchronousTestCase):
 
     def test_stubbornEngine(self) -> None:
         """
-        An engine that never stops is given up after a while.
+        An engine that never stops is given up after a while. (A63)
         """
         clock = Clock()
         probe = Probe(1, [], "a", busy=[True] * 10_000)
@@ -290,6 +291,7 @@ class RoutingTests(SynchronousTestCase):
     def test_byServiceId(self) -> None:
         """
         The header's service id chooses the engine; the rest is the engine's.
+        (A59, A67)
         """
         self._deliver(address(SERVICES_GROUP, header(2, 9, b"body")))
         self.assertEqual(self.calls, [(2, "message", 5, 9, b"body")])
@@ -350,8 +352,8 @@ class RoutingTests(SynchronousTestCase):
 
     def test_configurationsInOrder(self) -> None:
         """
-        A74: every engine hears of a configuration, by ascending service id,
-        before its round starts.
+        Every engine hears of a configuration, by ascending service id,
+        before its round starts. (A70, A74)
         """
         self.net.form(1)
         self.assertEqual(
@@ -530,7 +532,7 @@ class IsolationTests(SynchronousTestCase):
 
     def test_loggedAndCounted(self) -> None:
         """
-        An exception is logged with its traceback, and the engine goes on.
+        An exception is logged with its traceback, and the engine goes on. (A75)
         """
         self.probe.raising.add("message")
         self._deliver(1)
@@ -544,6 +546,7 @@ class IsolationTests(SynchronousTestCase):
         """
         After a named number of exceptions it is not called any more, cannot
         multicast any more, and the others go on, through synchronization too.
+        (A75)
         """
         self.probe.raising.add("message")
         for _ in range(FAILURES_TOLERATED + 3):
@@ -682,7 +685,7 @@ class NodeTests(SynchronousTestCase):
 
     def test_shutdownRequested(self) -> None:
         """
-        The node hears once, and not from within the engine's call.
+        The node hears once, and not from within the engine's call. (A105)
         """
         net = probed(1)
         manager = net.nodes[1].manager
@@ -714,7 +717,7 @@ class NodeTests(SynchronousTestCase):
     def test_connections(self) -> None:
         """
         Every engine has its own private data at a connection, and hears when
-        the connection is gone.  (A47)
+        the connection is gone. (A47, A60, A65)
         """
         net = probed(1)
         manager = net.nodes[1].manager
@@ -732,7 +735,7 @@ class NodeTests(SynchronousTestCase):
 
     def test_dump(self) -> None:
         """
-        The dump shows the round and every engine's state.
+        The dump shows the round and every engine's state. (A58, A64)
         """
         net = ProbeNet(1)
         net.start(1)

@@ -46,7 +46,7 @@ class RoundTests(SynchronousTestCase):
     def test_stages(self) -> None:
         """
         All services start, then each in the order of ids sends and completes
-        before the next one sends.
+        before the next one sends. (A71, A77)
         """
         net = probed(1, 2)
         net.form(1, 2)
@@ -67,7 +67,7 @@ class RoundTests(SynchronousTestCase):
 
     def test_barrierHolds(self) -> None:
         """
-        While one member has not reached the barrier nobody goes past it.
+        While one member has not reached the barrier nobody goes past it. (A79)
         """
         net = probed(1, 2)
         net.probes[2, 1].rounds = 3
@@ -83,7 +83,7 @@ class RoundTests(SynchronousTestCase):
     def test_againAtTheNextToken(self) -> None:
         """
         A service that is not done is asked again once for each token, not in
-        a loop.
+        a loop. (A78)
         """
         net = probed(1)
         net.probes[1, 1].rounds = 4
@@ -97,7 +97,7 @@ class RoundTests(SynchronousTestCase):
     def test_fullQueue(self) -> None:
         """
         Without room for a single message of synchronization everything is
-        tried again when the token has passed.
+        tried again when the token has passed. (A78)
         """
         net = probed(1, 2)
         for node in net.nodes.values():
@@ -138,6 +138,7 @@ class RoundTests(SynchronousTestCase):
         """
         H10: members with different services go through the merged list;
         a service that one of them does not have is a stage without work there.
+        (A82)
         """
         net = ProbeNet()
         net.start(1, 1, 4, 9)
@@ -224,7 +225,7 @@ class InterruptedTests(SynchronousTestCase):
         """
         H2, H9, S6: wherever in the round the membership changes, also between
         two completions and at the barrier, every service that was started is
-        completed or aborted once, and the next round completes.
+        completed or aborted once, and the next round completes. (A80)
         """
         for visits in range(60):
             net = probed(1, 2, 3, serviceIds=(1, 2, 3))
@@ -242,7 +243,7 @@ class InterruptedTests(SynchronousTestCase):
     def test_unevenReception(self) -> None:
         """
         S5: nodes that part in the middle of the barrier may have completed or
-        aborted the stage; whoever goes on together did the same.
+        aborted the stage; whoever goes on together did the same. (A80, A81)
         """
         for seen in range(1, 30):
             net = probed(1, 2, 3, serviceIds=(1, 2))
@@ -348,7 +349,7 @@ class InterruptedTests(SynchronousTestCase):
 
     def test_storm(self) -> None:
         """
-        H11: fifty changes without a completed round; then one completes.
+        H11: fifty changes without a completed round; then one completes. (A80)
         """
         net = probed(1, 2, 3)
         for number in range(50):
@@ -380,7 +381,7 @@ class TroubleTests(SynchronousTestCase):
     def test_failingServiceIsDone(self) -> None:
         """
         S11: an engine that raises in its stage is logged, and the round goes
-        on for everybody.
+        on for everybody. (A75)
         """
         for method in ("started", "synchronize", "completed"):
             net = probed(1, 2)
@@ -411,7 +412,7 @@ class TroubleTests(SynchronousTestCase):
     def test_stallIsReported(self) -> None:
         """
         S9: a stage that does not end is named, with those who are missing,
-        again and again; a finished one is not.
+        again and again; a finished one is not. (A84)
         """
         stalls: list[Any] = []
         net = probed(1, 2)
