@@ -10,6 +10,7 @@ from attrs import frozen
 
 from corotwist.config.document import Option, Place, Section
 from corotwist.config.schema import REPEATED
+from corotwist.config.values import Value
 
 # What a file says is below these, and no other keys are.
 SECTIONS: Final = (
@@ -27,6 +28,8 @@ _NAMES: Final = {
     "logging.logger_subsys": ("subsys",),
     "logging.logging_daemon": ("name", "subsys"),
 }
+
+_MEMBER: Final = "totem.interface.member"
 
 Keys = Mapping[str, Any]
 
@@ -77,8 +80,17 @@ def pathOf(key: str) -> Path:
             count = len(_NAMES.get(dotted, ("one",)))
             which = ".".join(parts[:count])
             del parts[:count]
+        elif dotted == _MEMBER:
+            which, option = option, "memberaddr"
         sections.append((name, which))
     return Path(tuple(sections), option)
+
+
+def textOf(key: str, value: Value) -> str:
+    """
+    What stands behind the option; users and groups are in their keys.
+    """
+    return key.rpartition(".")[2] if key.startswith("uidgid.") else value.text()
 
 
 def documentOf(keys: Iterable[tuple[str, Any]], file: str = "") -> Section:
@@ -87,39 +99,60 @@ def documentOf(keys: Iterable[tuple[str, Any]], file: str = "") -> Section:
 
     @param file: whose directory relative paths count from.
     """
-    writer = _Writer(Place(file))
+    writer = KeyWriter(Section("", Place(file)))
     for key, value in keys:
-        path = pathOf(key)
-        text = key.rpartition(".")[2] if path.sections[0][0] == "uidgid" else None
-        writer.write(path, value.text() if text is None else text)
+        writer.write(pathOf(key), textOf(key, value))
     return writer.document
 
 
-class _Writer:
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self.document = Section("", place)
-        self._sections: dict[tuple[tuple[str, str], ...], Section] = {(): self.document}
+class KeyWriter:
+    """
+    Puts keys into a document, each into the section where it belongs.
+
+    @ivar sections: those that are known; of others, those are taken that are no
+        lists, and have the right name.
+    """
+
+    def __init__(self, document: Section) -> None:
+        self.document = document
+        self.sections: dict[tuple[tuple[str, str], ...], Section] = {(): document}
+        self._place = Place(document.place.file)
 
     def write(self, path: Path, text: str) -> None:
-        section = self._section(path.sections)
-        if section.value(path.option) != text:  # Not the name of an entry, again.
-            section.content.append(Option(path.option, text, self._place))
+        """
+        An option, behind those that are there.
+        """
+        content = self._section(path.sections).content
+        options = [item for item in content if isinstance(item, Option)]
+        if any((item.name, item.value) == (path.option, text) for item in options):
+            return  # The name of an entry, which it has.
+        at = content.index(options[-1]) + 1 if options else 0
+        content.insert(at, Option(path.option, text, self._place))
 
     def _section(self, path: tuple[tuple[str, str], ...]) -> Section:
         """
         The section, made where it is missing.
         """
-        found = self._sections.get(path)
+        found = self.sections.get(path)
         if found is None:
-            found = self._sections[path] = Section(path[-1][0], self._place)
-            self._section(path[:-1]).content.append(found)
-            names = _NAMES.get(".".join(name for name, _ in path), ())
-            found.content += [
-                Option(name, value, self._place)
-                for name, value in zip(names, path[-1][1].split("."), strict=False)
-            ]
+            found = self.sections[path] = self._found(path) or self._made(path)
         return found
+
+    def _found(self, path: tuple[tuple[str, str], ...]) -> Section | None:
+        name, which = path[-1]
+        same = [s for s in self._section(path[:-1]).sections() if s.name == name]
+        return same[-1] if same and not which else None
+
+    def _made(self, path: tuple[tuple[str, str], ...]) -> Section:
+        name, which = path[-1]
+        made = Section(name, self._place)
+        names = _NAMES.get(".".join(name for name, _ in path), ())
+        made.content += [
+            Option(option, value, self._place)
+            for option, value in zip(names, which.split("."), strict=False)
+        ]
+        self._section(path[:-1]).content.append(made)
+        return made
 
 
 def inOrder(item: tuple[str, Any]) -> list[tuple[int, str]]:

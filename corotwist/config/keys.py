@@ -127,7 +127,7 @@ class _Walk:
                 return f"{plain}.{given or position}"
             case "logging.logger_subsys":
                 subsystem = section.value("subsys")
-                return f"{plain}.{subsystem}" if subsystem else None
+                return f"{plain}.{subsystem}" if _isPart(subsystem) else None
             case "logging.logging_daemon":
                 return _daemonPrefix(section, plain)
         return plain
@@ -172,11 +172,18 @@ def _daemonPrefix(section: Section, plain: str) -> str | None:
     Corosync itself is a daemon, too: its settings are those of logging.
     """
     name, subsystem = section.value("name"), section.value("subsys")
+    if not _isPart(name) or not (subsystem is None or _isPart(subsystem)):
+        return None
     if name == _OURSELVES:
         return f"logging.logger_subsys.{subsystem}" if subsystem else "logging"
-    if not name:
-        return None
     return f"{plain}.{name}.{subsystem}" if subsystem else f"{plain}.{name}"
+
+
+def _isPart(name: str | None) -> bool:
+    """
+    Can it stand between two dots of a key, and be found there again?
+    """
+    return bool(name) and "." not in str(name)
 
 
 def _isKey(name: str) -> bool:

@@ -13,8 +13,9 @@ from twisted.python.usage import Options, UsageError
 from corotwist.config import formats, loader
 from corotwist.config.build import Built, Environment, load
 from corotwist.config.document import Reading, Written
-from corotwist.config.export import optionOf, updated
+from corotwist.config.export import updated
 from corotwist.config.host import Machine
+from corotwist.config.keypaths import pathOf
 from corotwist.config.keys import keysOf, typeOf
 from corotwist.config.schema import Row, Schema
 from corotwist.config.values import Value, ValueType
@@ -298,9 +299,9 @@ def _refused(file: str, key: str, value: Value) -> Problem:
     Why a key cannot be in a file.
     """
     schema = Schema()
-    row = schema.row(optionOf(key))
+    row = schema.row(pathOf(key).row)
     if row is None:
-        text = f"no such option{schema.suggestion(optionOf(key))}"
+        text = f"no such option{schema.suggestion(pathOf(key).row)}"
     elif typeOf(row) is not value.kind:
         text = f"is {typeOf(row).label}, not {value.kind.label}"
     else:
