@@ -12,6 +12,7 @@ from twisted.protocols import amp
 from corotwist.engines import batch, compact, executive
 from corotwist.engines.compact import Announcement, CompactMcast, Piece
 from corotwist.engines.executive import SERVICES_GROUP, SYNC_GROUP
+from corotwist.engines.reloadwire import Kind, ReloadMessage
 from corotwist.errors import InvalidParameter, WireError
 from corotwist.ipc import cpg
 from corotwist.ipc.channel import BOX_BYTES, BoxReader, encode
@@ -338,11 +339,22 @@ def _compact(data: bytes) -> None:
         Announcement.decode(header, data)
         return
     body = data[compact.HEADER_BYTES :]
+    if header.service == executive.CFG:
+        _reload(body)
+        return
     message = CompactMcast.decode(body)
     if message.encode() != body:
         raise Wrong(f"{message} is {message.encode().hex()}")
     if message.piece is Piece.BATCH and message.count > len(message.payload) // 4:
         raise Wrong(f"{len(message.payload)} bytes taken for {message.count} messages")
+
+
+def _reload(body: bytes) -> None:
+    message = ReloadMessage.decode(body)
+    if message.encode() != body:
+        raise Wrong(f"{message} is {message.encode().hex()}")
+    if message.kind is Kind.REPORT:
+        message.told()
 
 
 def _batch(data: bytes) -> None:

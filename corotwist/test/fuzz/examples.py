@@ -21,6 +21,7 @@ from corotwist.engines.executive import (
     Executive,
     address,
 )
+from corotwist.engines.reloadwire import ReloadMessage, Wish
 from corotwist.test.fuzz.mutate import edges
 from corotwist.totem import wire
 from corotwist.totem.fragments import Packed
@@ -231,6 +232,16 @@ def compactMessages() -> Iterator[Example]:
         body = compact.engineHeader(executive.CPG, RING) + message.encode()
         layouts = [*head, Struct("<IIBB")]
         name = f"compact {message.piece.name}"
+        yield _counted(name, address(compact.GROUP, body), *layouts)
+    report = {"refused": True, "keys": [], "problems": ["node.conf:3: no"]}
+    for about in (
+        ReloadMessage.proposal((1, 2), Wish.DRY_RUN | Wish.FORCE),
+        ReloadMessage.report((1, 2), report),
+        ReloadMessage.end((1, 2), "node 2 does not report"),
+    ):
+        body = compact.engineHeader(executive.CFG, RING) + about.encode()
+        name = f"reload {about.kind.name}"
+        layouts = [*head, Struct("<BIIB")]
         yield _counted(name, address(compact.GROUP, body), *layouts)
 
 
