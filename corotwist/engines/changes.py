@@ -72,6 +72,16 @@ class Home(Protocol):
         An engine was loaded, and knows nothing of the ring yet.
         """
 
+    def engineReplaced(self, old: Place, new: Place) -> None:
+        """
+        A new engine serves in the place of another.
+        """
+
+    def engineDiscarded(self, place: Place) -> None:
+        """
+        An engine has initialized itself and will never serve.
+        """
+
     def engineLeft(self, place: Place) -> None:
         """
         An engine is not there any more.
@@ -242,7 +252,7 @@ class Changes:
                 return News.RESTARTED
             self._switch(old, new, component)
         except Exception:
-            _discard(new)
+            self._discard(new)
             raise
         return News.REPLACED
 
@@ -270,8 +280,7 @@ class Changes:
         before = self._roster.component(old.name)
         old.retire()
         new.serve()
-        new.prepare, new.onFailed = old.prepare, old.onFailed
-        new.onMemoryError = old.onMemoryError
+        self._home.engineReplaced(old, new)
         self._roster.install(new, component)
         self._roster.components.release(before)
         self._unloadUnused(before)
@@ -311,7 +320,7 @@ class Changes:
                 _changedMeanwhile()
             self._join(new, component, None)
         except Exception:
-            _discard(new)
+            self._discard(new)
             raise
 
     def _join(self, new: Place, component: Component, old: Place | None) -> None:
@@ -372,14 +381,22 @@ class Changes:
             starting = self._roster.initialize(new)
             yield starting.addTimeout(PREPARATION_SECONDS, self._clock)
         except TooLate:
-            _discard(new)
+            self._discard(new)
             raise ComponentFailed(
                 f"{component} was not ready within {PREPARATION_SECONDS:g} s"
             ) from None
         except Exception:
-            _discard(new)
+            self._discard(new)
             raise
         return new
+
+    def _discard(self, place: Place) -> None:
+        """
+        It will never serve.
+        """
+        self._home.engineDiscarded(place)
+        if not place.over:
+            place.discard()
 
     # After a failure.
 
@@ -459,11 +476,3 @@ def _mustBeWell(new: Place, component: Component) -> None:
 
 def _changedMeanwhile() -> None:
     raise TryAgain("the configuration changed meanwhile")
-
-
-def _discard(place: Place) -> None:
-    """
-    It will never serve.
-    """
-    if not place.over:
-        place.discard()

@@ -217,6 +217,8 @@ class Child:
     @ivar ended: fires with the L{State} of the end, when there will be no other
         start: it was stopped, it ended well, or it was given up.
     @ivar reason: why it ended last, for people.
+    @ivar call: calls into the engine, and contains what it raises; of another
+        version of the engine from the moment on when it takes over.
     @ivar onStart: called after each start but the first.
     @ivar onEnd: called with a reason after each end, also those that are
         followed by another start.
@@ -230,9 +232,6 @@ class Child:
         processes: IReactorProcess,
         call: Callable[..., Any],
     ) -> None:
-        """
-        @param call: calls into the engine, and contains what it raises.
-        """
         self.program = program
         self.who = who
         self.state = State.PAUSING
@@ -245,7 +244,7 @@ class Child:
         self._log = Logger()
         self._clock = clock
         self._processes = processes
-        self._call = call
+        self.call = call
         self._process: _Process | None = None
         self._next: IDelayedCall | None = None
         self._startedAt = 0.0
@@ -304,7 +303,7 @@ class Child:
             pid=self.pid,
         )
         if self.onStart is not None:
-            self._call(self.onStart)
+            self.call(self.onStart)
 
     # It ended.
 
@@ -329,7 +328,7 @@ class Child:
             reason=reason,
         )
         if self.onEnd is not None:
-            self._call(self.onEnd, reason)
+            self.call(self.onEnd, reason)
         if self.state is State.STOPPING or not self._wanted(good):
             self._finish(State.ENDED)
         else:
@@ -369,7 +368,7 @@ class Child:
             self._next = None
         stopping, self._stopping = self._stopping, []
         if not self.ended.called:
-            self._call(self.ended.callback, state)
+            self.call(self.ended.callback, state)
         for waits in stopping:
             waits.callback(None)
 
@@ -471,6 +470,22 @@ class Children:
         Those of one engine, in the order of their first starts.
         """
         return iter([c for c in self._children.values() if c.who == who])
+
+    def passOn(self, old: Callable[..., Any], new: Callable[..., Any]) -> None:
+        """
+        Another version of their engine takes over.
+        """
+        for child in self._children.values():
+            if child.call == old:
+                child.call = new
+
+    def discard(self, call: Callable[..., Any]) -> None:
+        """
+        Stop those of a version of an engine that never served.
+        """
+        for child in self._children.values():
+            if child.call == call:
+                child.stop()
 
     def stop(self, who: str) -> Deferred[Any]:
         """

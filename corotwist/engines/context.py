@@ -100,6 +100,7 @@ class Cluster:
         """
         The engine is over: whatever it held, it does not any more.
         """
+        self.timers.cancelAll()
         self.budget.give(self.budget.used)
         self.budget.whole = None
 

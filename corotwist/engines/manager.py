@@ -459,6 +459,20 @@ class ServiceManager:
             if place.waiting:
                 self.totem.reform()
 
+    def engineReplaced(self, old: Place, new: Place) -> None:
+        """
+        What is outside of the engines belongs to the new one.
+        """
+        self._watch(new)
+        new.prepare = old.prepare
+        self.facilities.children.passOn(old.call, new.call)
+
+    def engineDiscarded(self, place: Place) -> None:
+        """
+        It never served.
+        """
+        self.facilities.children.discard(place.call)
+
     def engineLeft(self, place: Place) -> None:
         """
         Nobody keeps anything of it.
