@@ -297,7 +297,6 @@ class Daemon(MultiService):
         if not choice.observing:
             globalLogPublisher.addObserver(choice.logs)
         self.keeper.start()
-        Crashes(settings.totem.stateDirectory, settings.totem.nodeid).watch()
 
     def _isBackground(self) -> bool:
         twistd = self._options.parent
@@ -307,6 +306,7 @@ class Daemon(MultiService):
         node = self._makeNode(settings)
         if self.keeper is not None:
             self.keeper.state = node.manager.dump
+            Crashes(settings.totem.stateDirectory, settings.totem.nodeid).watch()
             LogKeys(node.database, self.keeper.dump, self.keeper.logs.statistics)
         node.started.addErrback(self._notStarted)
         node.ended.addCallback(self._ended)

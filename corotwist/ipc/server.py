@@ -52,6 +52,7 @@ from corotwist.ipc.wire import (
     Credit,
     Hello,
 )
+from corotwist.logs.tracing import CLIENT, trace
 
 SECRET_BYTES: Final = 16
 # From connecting to being paired.
@@ -65,6 +66,7 @@ CLIENTS: Final = 1024
 # Of the files that this process may open, not for clients: the ring needs some.
 FILES_KEPT: Final = 64
 
+_CLIENTS: Final = trace("QB", CLIENT)
 _UCRED: Final = Struct("3i")
 # Linux; not named by Python's socket module.
 _SO_PEERGROUPS: Final = 59
@@ -580,6 +582,8 @@ class IpcServer(Service):
             self._losePatience(channel)
         self._clients[client] = None
         self.counters.clients += 1
+        if _CLIENTS.on:
+            _CLIENTS("process {pid} of user {uid} is here", pid=who.pid, uid=who.uid)
         connection.usage.processName = self._processName(who.pid)
         self._manager.connectionOpened(connection)
         found = connection.locators = Locators(
@@ -666,5 +670,7 @@ class IpcServer(Service):
         """
         if client in self._clients:
             self._clients.pop(client, None)
+            if _CLIENTS.on:
+                _CLIENTS("process {pid} is gone", pid=client.connection.pid)
             client.connection.closed()
             self._manager.connectionClosed(client.connection)

@@ -9,6 +9,7 @@ from typing import Final
 from corotwist.logs.levels import Priority
 from corotwist.logs.plan import Key, Plan
 from corotwist.logs.record import Record
+from corotwist.logs.recorder import Recorder
 from corotwist.logs.tags import MAIN
 from corotwist.logs.targets import FileTarget, ITarget
 
@@ -27,10 +28,12 @@ class Scribe:
     def __init__(
         self,
         plan: Plan,
+        recorder: Recorder,
         clock: Callable[[], float] = time.monotonic,
         timeOfDay: Callable[[], float] = time.time,
     ) -> None:
         self._plan = plan
+        self._recorder = recorder
         self._clock = clock
         self._timeOfDay = timeOfDay
         self._looked = clock()
@@ -61,6 +64,7 @@ class Scribe:
             time.sleep(FINISH_STEP_SECONDS)
 
     def forked(self) -> None:
+        self._recorder.forked()
         for target in self._targets():
             target.forked()
 

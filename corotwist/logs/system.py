@@ -75,7 +75,7 @@ class LogSystem:
         self._nextDump = clock()
         self._planner = Planner(terminal, self._common)
         plan = self._planner.plan(settings, {})
-        self._scribe = Scribe(plan, clock, timeOfDay)
+        self._scribe = Scribe(plan, self._recorder, clock, timeOfDay)
         self._writer = Writer(self._scribe, held)
         self._apply(settings, plan)
         atexit.register(self.stop)

@@ -277,7 +277,7 @@ class Writer:
             self._thread = None
             self._queue.clear()
             self._size = 0
-            self._scribe.forked()
+        self._scribe.forked()
 
 
 def _followForks(writer: Writer) -> None:

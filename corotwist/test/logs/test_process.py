@@ -153,6 +153,8 @@ class DaemonTests(SynchronousTestCase):
         self.assertIn("Node 1 stopped", self.log.read_text())
         self.assertIn("Server Shut Down", self.log.read_text())
         self.assertIn("Clients meet us", aside.read_text())
+        self.assertNotIn("warning", aside.read_text())
+        self.assertTrue((self.directory / "state" / "fault-1.txt").exists())
 
     def test_switched(self) -> None:
         """

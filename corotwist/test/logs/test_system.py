@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -396,6 +397,42 @@ class RecorderTests(LogCase):
         self.assertEqual(
             (found["dropped"], found["lost"], found["failures"]), (0, 0, 0)
         )
+
+
+class ForkTests(LogCase):
+    def test_child(self) -> None:
+        """
+        A child that is born while the parent logs can log, to the same files,
+        and dump.  (A29)
+        """
+        logs = self.system(directory=str(self.directory), timestamp="off")
+        log = self.logger(logs)
+        going = threading.Event()
+
+        def talk() -> None:
+            while not going.is_set():
+                log.info("parent")
+
+        talker = threading.Thread(target=talk)
+        talker.start()
+        waitFor(self.path.read_text)
+        pid = os.fork()
+        if not pid:
+            status = 1
+            try:
+                log.info("child")
+                path = logs.dump("child").result(PATIENCE)
+                status = 0 if logs.stop() and Path(path).exists() else 2
+            finally:
+                os._exit(status)
+        found = os.waitpid(pid, 0)[1]
+        going.set()
+        talker.join()
+        logs.stop()
+        self.assertEqual(os.waitstatus_to_exitcode(found), 0)
+        self.assertEqual(self.lines().count("[CPG   ] info    child"), 1)
+        told = [line for line in self.lines() if "were lost at" not in line]
+        self.assertEqual({*told}, {"[CPG   ] info    parent", "[CPG   ] info    child"})
 
 
 class ProgramTests(LogCase):
