@@ -150,7 +150,7 @@ class FlatMap:
         Tell of changes of a key, or, with C{prefix} or without a name, of all
         keys that begin so.
 
-        @param callback: called with the L{Change}s of a transaction at once.
+        @param callback: called with the changes of a transaction at once.
         """
         # Who tracks names is told of keys only.
         told = cast("Callback", callback)

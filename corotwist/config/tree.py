@@ -324,8 +324,8 @@ class ObjectTree:
         @param target: the name of a key, or the handle of an object.
         @param prefix: all names that begin with the target; or what is in the
             object, however deep.
-        @param callback: called with L{Change}s, and for an object with
-            L{ObjectChange}s as well.
+        @param callback: called with L{Change}s, for an object also with
+            L{ObjectChange<corotwist.config.tracking.ObjectChange>}s.
         """
         if isinstance(target, int):
             owner = self._object(target)
