@@ -18,6 +18,7 @@ from corotwist.components import Given
 from corotwist.config.settings import ComponentSettings
 from corotwist.engines.base import Engine, SynchronizedEngine
 from corotwist.engines.changes import PREPARATION_SECONDS, QUIET_SECONDS
+from corotwist.engines.children import Children, Program
 from corotwist.engines.cpg import GroupsEngine
 from corotwist.engines.interfaces import EngineNews, Member, News, Reason
 from corotwist.engines.outgoing import WAITING_ENTRIES
@@ -36,6 +37,7 @@ from corotwist.errors import (
     TryAgain,
 )
 from corotwist.interfaces import IConnection, IReplaceable
+from corotwist.plugin import discover
 from corotwist.test.engines.newer import (
     FAILING,
     NEWER,
@@ -52,6 +54,7 @@ from corotwist.test.engines.orderednet import (
     formed,
     send,
 )
+from corotwist.test.engines.test_children import PATH, Machine
 
 GROUP = b"group"
 
@@ -460,6 +463,89 @@ class ReplaceTests(ChangeCase):
         self.net.form(1)
         self.net.run()
         self.assertFalse(self.node.engine("quorum").quorate())
+
+
+class BelongingsTests(ChangeCase):
+    """
+    What an engine has outside of itself.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        machine = Machine(self.net.clock)
+        self.programs = machine.programs.started
+        self.node.manager.facilities.children = Children(self.net.clock, machine)
+        self.ended: list[Any] = []
+
+        test = self
+
+        class Parent(GroupsEngine):
+            version = 5
+
+            def initialize(self, cluster: Any, settings: Any) -> None:
+                super().initialize(cluster, settings)
+                cluster.spawn(Program("job", (PATH,)))
+
+            def takeOver(self, state: Any, version: int) -> None:
+                super().takeOver(state, version)
+                for child in self.cluster.children():
+                    child.onEnd = lambda reason: test.ended.append((self, reason))
+
+        class Heir(Parent):
+            version = 6
+
+            def initialize(self, cluster: Any, settings: Any) -> None:
+                GroupsEngine.initialize(self, cluster, settings)
+
+        class Clumsy(Heir):
+            version = 7
+
+            def initialize(self, cluster: Any, settings: Any) -> None:
+                super().initialize(cluster, settings)
+                cluster.spawn(Program("own", (PATH,)))
+
+            def takeOver(self, state: Any, version: int) -> None:
+                raise RuntimeError("not today")
+
+        self.offers(groups(5, Parent), groups(6, Heir), groups(7, Clumsy))
+        self.replaced(5)
+
+    def test_children(self) -> None:
+        """
+        The children of an engine go on under the next version, which hears what
+        becomes of them; those of a version that failed are stopped.  (A11, A76)
+        """
+        self.failureResultOf(self.change("replace", "cpg", 7), ComponentFailed)
+        self.flushLoggedErrors(RuntimeError)
+        self.turn(10)
+        running = [c.program.name for c in self.node.cpg.cluster.children() if c.pid]
+        self.assertEqual(running, ["job"])
+        self.replaced(6)
+        self.programs[0].exit(1)
+        self.turn()
+        self.assertEqual(self.ended, [(self.node.cpg, "exit status 1")])
+
+    def test_timers(self) -> None:
+        """
+        Timers end with their engine.
+        """
+        before = len(self.net.clock.getDelayedCalls())
+        self.node.cpg.cluster.callAfter(3_600_000_000_000, lambda: None)
+        self.replaced(6)
+        self.assertEqual(len(self.net.clock.getDelayedCalls()), before)
+
+
+class ShippedTests(SynchronousTestCase):
+    """
+    Every engine of the daemon.
+    """
+
+    def test_replaceable(self) -> None:
+        """
+        Each can hand over and take over.  (A11)
+        """
+        for maker in discover():
+            self.assertTrue(IReplaceable.providedBy(maker.load()), maker.name)
 
 
 class MomentTests(SynchronousTestCase):
