@@ -3,10 +3,11 @@ What waits for a client that reads too slowly, and what is done about it.
 """
 
 from collections.abc import Callable
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from corotwist.budget import Budget
 from corotwist.config.settings import IpcSettings
@@ -21,6 +22,8 @@ from corotwist.ipc.wire import DISPATCH_QUEUE_BYTES, DISPATCH_QUEUE_MESSAGES
 # that were on their way when their senders were paused.
 HIGH_SHARE: Final = 4
 LOW_SHARE: Final = 8
+# A pause that is longer is told to the operator.
+NOTICE_SECONDS: Final = 1.0
 
 MakeStore = Callable[[], Store]
 
@@ -73,6 +76,8 @@ class Backlog:
     @ivar markBytes: look closer when more waits; C{markMessages} likewise.
     """
 
+    _log: ClassVar[Logger] = Logger()
+
     queue: DispatchQueue
     cut: Callable[[str], None]
     arrived: Callable[[], None]
@@ -88,6 +93,7 @@ class Backlog:
     _flows: dict[IFlowGroup, SlowReader] = field(factory=dict, init=False)
     _slowed: dict[IFlowGroup, None] = field(factory=dict, init=False)
     _patience: IDelayedCall | None = field(default=None, init=False)
+    _deadline: float = field(default=0.0, init=False)
     spill: Spill | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -131,8 +137,9 @@ class Backlog:
 
     def _slow(self, wanted: list[IFlowGroup]) -> None:
         if wanted and self._patience is None:
-            seconds = self._limits.pauseSeconds
-            self._patience = self._clock.callLater(seconds, self._patienceEnded)
+            self._deadline = self._clock.seconds() + self._limits.pauseSeconds
+            seconds = min(NOTICE_SECONDS, self._limits.pauseSeconds)
+            self._patience = self._clock.callLater(seconds, self._noticed)
         elif not wanted and self._patience is not None:
             patience, self._patience = self._patience, None
             patience.cancel()
@@ -143,6 +150,16 @@ class Backlog:
         for flow in before:
             if flow not in self._slowed:
                 flow.decrement()
+
+    def _noticed(self) -> None:
+        self._log.warn(
+            "Senders wait for {who}: {messages} messages, {size} bytes wait for it",
+            who=self._budget.name,
+            messages=self.queue.heldMessages,
+            size=self.queue.heldBytes,
+        )
+        rest = max(0.0, self._deadline - self._clock.seconds())
+        self._patience = self._clock.callLater(rest, self._patienceEnded)
 
     def _patienceEnded(self) -> None:
         self._patience = None

@@ -26,7 +26,7 @@ from corotwist.ipc.components import newsBox
 from corotwist.ipc.cpg import DispatchQueue, Subscriber, flowBox, ringBox, viewBoxes
 from corotwist.ipc.locators import Locators
 from corotwist.ipc.usage import Usage
-from corotwist.ipc.wire import DISPATCH_WINDOW_BYTES, PART_BYTES, Stopping
+from corotwist.ipc.wire import DISPATCH_WINDOW_BYTES, PART_BYTES, PARTIAL_BYTES, Stopping
 from corotwist.totem.membership import RingId
 
 
@@ -102,6 +102,7 @@ class Connection:
         self._shed = shed
         limits = limits or Limits()
         self._budget = Budget(f"client {credentials.pid}", limits.bytes, whole)
+        self.inbound = Budget(f"client {credentials.pid}", PARTIAL_BYTES, whole)
         self._queue = DispatchQueue(partBytes, self._budget)
         self._backlog = Backlog(
             self._queue,

@@ -13,6 +13,7 @@ from typing import Any, Final
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.protocols import amp
+from zope.interface import Attribute
 
 from corotwist.budget import Budget
 from corotwist.engines import batch as batches
@@ -413,6 +414,8 @@ class Subscriber(IGroupSubscriber):
     A subscriber whose end can be heard of: a connection.
     """
 
+    inbound = Attribute("Bytes that are kept of what it has not said to the end.")
+
     def atEnd(callback: Callable[[], object]) -> None:
         """
         Call when the client is gone.
@@ -429,7 +432,7 @@ class GroupsLocator(amp.CommandLocator):
         self._groups = groups
         self._subscriber = connection
         connection.atEnd(self._closed)
-        self._partials = Partials()
+        self._partials = Partials(budget=connection.inbound)
         self._pendingSends = 0
         self._pendingBytes = 0
 

@@ -5,12 +5,15 @@ client's two connections.  docs/ipc.md tells the same to other languages.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from struct import Struct
+from sys import maxsize
 from typing import Any, Final
 
 from attrs import define, field, frozen
 from twisted.protocols import amp
 
+from corotwist.budget import Budget
 from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES
 from corotwist.errors import InvalidParameter, ServiceError, TooBig
 
@@ -183,6 +186,7 @@ class Partials:
 
     _limitStreams: int = PARTIAL_STREAMS
     _limitBytes: int = PARTIAL_BYTES
+    _budget: Budget = field(factory=partial(Budget, "parts", maxsize))
     # Of each stream the number of its next part, and its bytes so far: in one
     # piece, because there may be very many parts of very few bytes.
     _streams: dict[Any, tuple[int, bytearray]] = field(factory=dict, init=False)
@@ -196,11 +200,13 @@ class Partials:
 
         @return: the whole with its last part; L{None} until then.
         @raise InvalidParameter: a part out of turn, or too many streams.
-        @raise TooBig: more bytes than are kept.  In each case the stream is
+        @raise TooBig: more bytes than are kept.
+        @raise TryAgain: others keep too much.  In each case the stream is
             forgotten.
         """
         try:
             have = self._expect(stream, number, len(data))
+            self._budget.take(len(data))
         except ServiceError:
             self.forget(stream)
             raise
@@ -230,10 +236,12 @@ class Partials:
         """
         _, have = self._streams.pop(stream, (0, b""))
         self._bytes -= len(have)
+        self._budget.give(len(have))
 
     def clear(self) -> None:
         """
         Drop everything.
         """
         self._streams.clear()
+        self._budget.give(self._bytes)
         self._bytes = 0

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface import implementer
 
@@ -22,7 +23,7 @@ from corotwist.engines.interfaces import Member, SlowReader
 from corotwist.engines.outgoing import WAITING_BYTES, WAITING_ENTRIES
 from corotwist.errors import TryAgain
 from corotwist.interfaces import IFlowGroup
-from corotwist.ipc.backlog import HIGH_SHARE, LOW_SHARE, Limits
+from corotwist.ipc.backlog import HIGH_SHARE, LOW_SHARE, NOTICE_SECONDS, Limits
 from corotwist.ipc.channel import Box
 from corotwist.ipc.connection import Connection, Credentials
 from corotwist.ipc.server import CLIENTS, FILES_KEPT
@@ -160,6 +161,29 @@ class BacklogTests(SynchronousTestCase):
         self.assertEqual(self.flow.count, 0)
         self.assertEqual(self.cuts, ["too slow: senders waited for it for 5.0 s"])
         self.assertEqual(self.whole.used, 0)
+
+    def test_noticed(self) -> None:
+        """
+        The operator is told for whom senders wait, if it is not for a moment
+        only.
+        """
+        told: list[str] = []
+
+        @implementer(ILogObserver)
+        def observe(event: Any) -> None:
+            told.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.connection.attach(self.flow, PAUSE)
+        self.deliver(LIMITS.bytes // 2)
+        self.clock.advance(NOTICE_SECONDS / 2)
+        self.read(LIMITS.bytes)
+        self.assertEqual(told, [])
+        self.deliver(LIMITS.bytes // 2)
+        self.clock.advance(NOTICE_SECONDS)
+        (line,) = told
+        self.assertRegex(line, "^Senders wait for client 10: 1 messages, [0-9]+ bytes")
 
     def test_again(self) -> None:
         """

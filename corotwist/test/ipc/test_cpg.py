@@ -11,6 +11,7 @@ from twisted.protocols import amp
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from corotwist.budget import Budget
 from corotwist.engines.batch import pack, unpack
 from corotwist.engines.interfaces import (
     Change,
@@ -197,6 +198,7 @@ class Subscriber:
         self.pid = pid
         self.events: list[Any] = []
         self.ending: Any = None
+        self.inbound = Budget("client", 1 << 20)
 
     def atEnd(self, callback: Any) -> None:
         self.ending = callback

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist import errors
-from corotwist.errors import InvalidParameter, ServiceError, TooBig
+from corotwist.budget import Budget
+from corotwist.errors import InvalidParameter, ServiceError, TooBig, TryAgain
 from corotwist.ipc.wire import (
     ERRORS,
     PART_BYTES,
@@ -186,6 +187,22 @@ class PartialsTests(SynchronousTestCase):
             partials.partReceived(3, 0, b"c", more=True)
         self.assertEqual(partials.partReceived(1, 1, b"", more=False), b"a")
         partials.partReceived(3, 0, b"c", more=True)
+
+    def test_budget(self) -> None:
+        """
+        What is kept of parts is taken from a budget, and given back.  (A109)
+        """
+        whole = Budget("node", 100)
+        partials = Partials(budget=Budget("client", 1000, whole))
+        partials.partReceived(1, 0, bytes(60), more=True)
+        partials.partReceived(2, 0, bytes(30), more=True)
+        self.assertRaises(TryAgain, partials.partReceived, 2, 1, bytes(20), more=True)
+        self.assertEqual(whole.used, 60)
+        self.assertEqual(partials.partReceived(1, 1, b"", more=False), bytes(60))
+        self.assertEqual(whole.used, 0)
+        partials.partReceived(3, 0, bytes(90), more=True)
+        partials.clear()
+        self.assertEqual(whole.used, 0)
 
     def test_tooLarge(self) -> None:
         """

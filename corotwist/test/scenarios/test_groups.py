@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from corotwist.budget import Budget
 from corotwist.engines.batch import pack
 from corotwist.engines.compact import GROUP as OURS
 from corotwist.engines.compact import CompactMcast, Piece, engineHeader
@@ -60,6 +61,8 @@ class Curious(Listener):
     """
     A connection of somebody who only asks.
     """
+
+    inbound = Budget("client", 0)
 
     def atEnd(self, callback: Callable[[], object]) -> None:
         """
