@@ -26,7 +26,12 @@ from corotwist.ipc.components import newsBox
 from corotwist.ipc.cpg import DispatchQueue, Subscriber, flowBox, ringBox, viewBoxes
 from corotwist.ipc.locators import Locators
 from corotwist.ipc.usage import Usage
-from corotwist.ipc.wire import DISPATCH_WINDOW_BYTES, PART_BYTES, PARTIAL_BYTES, Stopping
+from corotwist.ipc.wire import (
+    DISPATCH_WINDOW_BYTES,
+    PART_BYTES,
+    PARTIAL_BYTES,
+    Stopping,
+)
 from corotwist.totem.membership import RingId
 
 
