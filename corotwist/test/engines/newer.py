@@ -7,18 +7,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from corotwist.config.settings import ComponentSettings
 from corotwist.engines.cpg import GroupsEngine
 from corotwist.engines.interfaces import Member
 from corotwist.engines.joinlist import MOST_MEMBERSHIPS, Entry, GroupTable
 from corotwist.interfaces import ICluster, IEngineMaker
 from corotwist.ipc.cpg import GroupsLocator
 from corotwist.plugin import EngineMaker
-
-# Every node begins with the first versions.
-FIRST = ComponentSettings(
-    engines=(("cmap", 1), ("cpg", 1), ("quorum", 1), ("votequorum", 1))
-)
 
 
 class NodeTable(GroupTable):
