@@ -123,8 +123,15 @@ def inForce(
         configVersion=built.configVersion
         if "totem" in parts
         else running.configVersion,
-        keys=tuple((key, value) for key, value in keys.items() if isOfFiles(key)),
+        keys=tuple((key, value) for key, value in keys.items() if _settles(key)),
     )
+
+
+def _settles(key: str) -> bool:
+    """
+    Do settings follow from it?  Those who clients let in are in no file.
+    """
+    return isOfFiles(key) or key.startswith((*USERS, *GROUPS))
 
 
 def _numbered(keys: Keys, prefixes: tuple[str, ...]) -> frozenset[int]:

@@ -143,9 +143,12 @@ def planChange(running: NodeSettings, present: Keys, changes: Keys) -> Plan:
     Somebody writes keys.  What needs a restart is refused: nothing would
     remember it until then.
 
-    @param changes: values by key, L{None} for those that go.
+    @param changes: values by key, L{None} for those that go; they may be in
+        C{present} already.
     """
-    outcomes = _compared({key: present.get(key) for key in changes}, changes)
+    settled = dict(running.keys)
+    old = {key: settled.get(key, present.get(key)) for key in changes}
+    outcomes = _compared(old, changes)
     problems = [
         Problem("", 0, one.key, "takes effect after a restart: change it in the file")
         for one in outcomes

@@ -480,6 +480,21 @@ class ChangeTests(SynchronousTestCase):
             self.plan({"uidgid.uid.1000": u8(0)}).settings.ipc.uids, frozenset()
         )
 
+    def test_gone(self) -> None:
+        """
+        Keys that are gone from the database already are missed all the same:
+        those of the file, and those with which a client let somebody in.
+        """
+        now = running(conf("  token: 5000\n"))
+        first = planChange(now, dict(now.keys), {"uidgid.uid.1000": u8(1)})
+        present = merged(dict(now.keys), first.changes())
+        del present["totem.token"], present["uidgid.uid.1000"]
+        changes = {"totem.token": None, "uidgid.uid.1000": None}
+        plan = planChange(first.settings, present, changes)
+        self.assertEqual(plan.settings.totem, running(conf()).totem)
+        self.assertEqual(plan.settings.ipc.uids, frozenset())
+        self.assertEqual(set(plan.changes()), set(changes))
+
     def test_unknown(self) -> None:
         """
         Keys that no option is, and that a file may not have, are just stored.
