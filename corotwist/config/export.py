@@ -41,7 +41,9 @@ def updated(original: Section, items: Items, host: IHost | None = None) -> Secti
     @param host: knows the numbers of users and groups that C{original} names.
     """
     wanted = {
-        _plain(name): value for name, value in items if not name.startswith(RUN_TIME)
+        _plain(name): value
+        for name, value in items
+        if not name.startswith(RUN_TIME) and not _isShutOut(name, value)
     }
     update = _Update(_copied(original), wanted, host)
     update.run()
@@ -56,6 +58,13 @@ def _plain(name: str) -> str:
         if name.startswith(given):
             return name.replace("uidgid.", "uidgid.config.", 1)
     return name
+
+
+def _isShutOut(name: str, value: Value) -> bool:
+    """
+    Is it a user or group that is not let in?
+    """
+    return name.startswith("uidgid.") and value.content != 1
 
 
 def _copied(section: Section) -> Section:

@@ -47,14 +47,16 @@ class _Writer:
     schema: Schema
     lines: list[str] = Factory(list)
 
-    def tableWritten(self, section: Section, path: tuple[str, ...]) -> None:
+    def tableWritten(
+        self, section: Section, path: tuple[str, ...], leading: Iterable[Comment] = ()
+    ) -> None:
         """
         The options of a table, then the tables in it; comments stay before what
         they stood before.
         """
         named = _byName(section)
         tables: list[tuple[list[Comment], Section]] = []
-        comments: list[Comment] = []
+        comments = list(leading)
         for item in section.content:
             if isinstance(item, Comment):
                 comments.append(item)
@@ -69,8 +71,9 @@ class _Writer:
             comments = []
         for before, table in tables:
             isArray = len(named[table.name]) > 1
-            self._headerWritten(before, table, (*path, table.name), isArray=isArray)
-            self.tableWritten(table, (*path, table.name))
+            inner = (*path, table.name)
+            rest = self._headerWritten(before, table, inner, isArray=isArray)
+            self.tableWritten(table, inner, rest)
         self._commentsWritten(comments)
 
     def _headerWritten(
@@ -80,28 +83,26 @@ class _Writer:
         path: tuple[str, ...],
         *,
         isArray: bool,
-    ) -> None:
+    ) -> list[Comment]:
+        """
+        A table with nothing but tables in it needs none.
+
+        @return: comments that have to stand before the first table in it.
+        """
+        name = ".".join(map(_key, path))
+        line = f"[[{name}]]" if isArray else f"[{name}]"
         before = self._originally(table.place)
+        isKept = before is not None and before.partition("#")[0].strip() == line
+        if not (isKept or isArray) and _isPassage(table):
+            return comments
+        if isKept:  # With what stands behind it.
+            comments = [one for one in comments if one.place.line != table.place.line]
         apart = comments and comments[0].text == ""
         if before is None and not apart and self.lines and self.lines[-1]:
             self.lines.append("")
         self._commentsWritten(comments)
-        name = ".".join(map(_key, path))
-        line = f"[[{name}]]" if isArray else f"[{name}]"
-        if before is not None and before.partition("#")[0].strip() == line:
-            self._commentsForgotten(comments, table.place)
-            self.lines.append(before)
-        elif isArray or not table.content or not _areTables(table.content):
-            self.lines.append(line)
-
-    def _commentsForgotten(self, comments: list[Comment], place: Place) -> None:
-        """
-        What stands behind something on a line that is taken as it is, is
-        written with it.
-        """
-        for comment in comments:
-            if comment.text and comment.place.line == place.line:
-                self.lines.remove(comment.text)
+        self.lines.append(before if before is not None and isKept else line)
+        return []
 
     def _valueWritten(
         self, comments: list[Comment], items: Sequence[_Named], path: tuple[str, ...]
@@ -141,6 +142,11 @@ def _byName(section: Section) -> dict[str, list[_Named]]:
 
 def _areTables(items: Sequence[Section | Option | Comment]) -> bool:
     return all(isinstance(item, Section) for item in items)
+
+
+def _isPassage(section: Section) -> bool:
+    named = [item for item in section.content if not isinstance(item, Comment)]
+    return bool(named) and _areTables(named)
 
 
 def _saysTheSame(before: str, line: str) -> bool:

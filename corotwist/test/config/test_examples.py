@@ -46,6 +46,7 @@ class ExampleTests(SynchronousTestCase):
             {
                 "one-node.conf",
                 "three-nodes.conf",
+                "three-nodes.toml",
                 "encrypted-three-nodes.conf",
                 "mixed-ring.conf",
                 "two-nodes.conf",
@@ -70,6 +71,16 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(totem.timing.token, 1.25)
         self.assertEqual(settings.quorum.expectedVotes, 3)
         self.assertEqual(settings.ipc.gids, {1000})
+
+    def test_otherFormat(self) -> None:
+        """
+        The same in TOML.
+        """
+        one, other = (
+            self.load(f"three-nodes.{suffix}").usable() for suffix in ("conf", "toml")
+        )
+        self.assertEqual(one.keys, other.keys)
+        self.assertEqual(one.totem, other.totem)
 
     def test_encrypted(self) -> None:
         """

@@ -262,6 +262,7 @@ class ExportTests(SynchronousTestCase):
             ("nodelist.local_node_pos", u32(0)),
             ("my.own", string("x")),
             ("uidgid.uid.7", u8(1)),
+            ("uidgid.uid.8", u8(0)),
         ]
         written = write(documentOf(items)).text
         self.assertEqual(keys(written), {**keys(text), "uidgid.config.uid.7": u8(1)})
