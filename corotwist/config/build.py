@@ -28,7 +28,9 @@ from corotwist.config.schema import LEAST_HOLD, LEAST_TIME
 from corotwist.config.settings import (
     Address,
     ComponentSettings,
+    EngineSettings,
     IpcSettings,
+    MemoryPolicy,
     NodeEntry,
     NodeSettings,
     QuorumSettings,
@@ -197,7 +199,8 @@ class Builder:
             return None
         totem = self._totem(own, entries, key, derived)
         version = self._top.number("totem.config_version")
-        return NodeSettings(totem, ipc, quorum, log, version, self._components())
+        components, engines = self._components(), self._engines()
+        return NodeSettings(totem, ipc, quorum, log, version, components, engines)
 
     # Totem.
 
@@ -461,6 +464,12 @@ class Builder:
             tuple(directories.split(":")) if directories else (),
             engines(self._top.text("corotwist.engines") or ""),
             self._top.number("corotwist.engine_restarts"),
+        )
+
+    def _engines(self) -> EngineSettings:
+        return EngineSettings(
+            MemoryPolicy(self._top.text("corotwist.memory_failure")),
+            self._top.number("corotwist.shutdown_timeout") / 1000,
         )
 
     def _identities(

@@ -592,6 +592,19 @@ _OURS: Final = (
         "how often an engine that failed is started again",
     ),
     _running(
+        "corotwist.memory_failure",
+        Choice(("shed", "stop")),
+        "shed",
+        "what a node does that is out of memory: `shed`, take less work from clients"
+        " for some seconds; `stop`, in order",
+    ),
+    _running(
+        "corotwist.shutdown_timeout",
+        Whole(0, 3_600_000, "ms"),
+        60_000,
+        "how long services may hold the shutdown of the node",
+    ),
+    _running(
         "corotwist.strict",
         Switch(),
         True,

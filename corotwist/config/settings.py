@@ -213,9 +213,9 @@ class MemoryPolicy(Enum):
 
 
 @frozen
-class ServiceSettings:
+class EngineSettings:
     """
-    How a node treats its services.
+    How a node treats its engines.
 
     @ivar shutdownSeconds: for so long work that has to move away may hold the
         shutdown of the node.
@@ -241,6 +241,6 @@ class NodeSettings:
     log: LogSettings = LogSettings()
     configVersion: int = 0
     components: ComponentSettings = ComponentSettings()
-    services: ServiceSettings = ServiceSettings()
+    engines: EngineSettings = EngineSettings()
     keys: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
     sources: tuple[str, ...] = ()

@@ -100,7 +100,7 @@ class Facilities:
         self.connections = Connections(random, self._closed)
         self.gate = Gate(self)
         self.visits = Visits()
-        self.holds = Holds(clock, lambda: home.settings.services.shutdownSeconds)
+        self.holds = Holds(clock, lambda: home.settings.engines.shutdownSeconds)
         self.children = Children(clock, processes)
         self.schedule = SchedulerWatch(
             clock, home.timeOfDay, lambda: home.settings.totem.timing.token
@@ -203,7 +203,7 @@ class Facilities:
         Count it, show it, and do what the configuration says.
         """
         self._memoryFailures[who] = self._memoryFailures.get(who, 0) + 1
-        policy = self._home.settings.services.memoryPolicy
+        policy = self._home.settings.engines.memoryPolicy
         self._log.critical(
             "Service {who}: no memory for {what}; policy: {policy}",
             who=who,

@@ -10,9 +10,11 @@ from corotwist.config.build import fromReading
 from corotwist.config.corosyncconf import parse
 from corotwist.config.settings import (
     ComponentSettings,
+    EngineSettings,
     IpcSettings,
     LogPart,
     LogSettings,
+    MemoryPolicy,
     NodeEntry,
     QuorumSettings,
     Timing,
@@ -153,6 +155,19 @@ class SettingsTests(SynchronousTestCase):
             text = conf(cipher=SEALED, rest=f"corotwist {{\n{wrong}\n}}")
             (problem,) = built(text).problems
             self.assertIn(sentence, str(problem))
+
+    def test_engines(self) -> None:
+        """
+        What happens without memory, and how long a shutdown may be held.
+        (A63, A104)
+        """
+        text = conf(
+            cipher=SEALED,
+            rest="corotwist {\nmemory_failure: stop\nshutdown_timeout: 1500\n}",
+        )
+        self.assertEqual(
+            built(text).usable().engines, EngineSettings(MemoryPolicy.STOP, 1.5)
+        )
 
     def test_paths(self) -> None:
         """

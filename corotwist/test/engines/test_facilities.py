@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer, verify
 
-from corotwist.config.settings import MemoryPolicy, ServiceSettings
+from corotwist.config.settings import EngineSettings, MemoryPolicy
 from corotwist.engines import connections, gate, visits
 from corotwist.engines.connections import Source
 from corotwist.engines.interfaces import IQuorum
@@ -399,8 +399,8 @@ class GateTests(SynchronousTestCase):
         """
         Or the node stops in order, if it is configured so. (A104)
         """
-        services = ServiceSettings(memoryPolicy=MemoryPolicy.STOP)
-        self.manager.settings = evolve(self.manager.settings, services=services)
+        engines = EngineSettings(memoryPolicy=MemoryPolicy.STOP)
+        self.manager.settings = evolve(self.manager.settings, engines=engines)
         self.engine.cluster.memoryFailed("a table")
         self.net.clock.advance(0)
         reason = self.successResultOf(self.manager.shutdown)

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from corotwist.config.settings import ServiceSettings
+from corotwist.config.settings import EngineSettings
 from corotwist.engines import holds, roster
 from corotwist.errors import NoSpace
 from corotwist.interfaces import IShutdownAware
@@ -103,8 +103,8 @@ class StoppingTests(SynchronousTestCase):
         """
         Not for longer than the configuration allows. (A63)
         """
-        services = ServiceSettings(shutdownSeconds=5.0)
-        self.manager.settings = evolve(self.manager.settings, services=services)
+        engines = EngineSettings(shutdownSeconds=5.0)
+        self.manager.settings = evolve(self.manager.settings, engines=engines)
         waits = self._prepare()
         self.net.clock.advance(4.9)
         self.assertNoResult(waits)
