@@ -266,7 +266,7 @@ def highestDelivered(ring: Ring) -> int:
     """
     The highest frame of our old ring that anybody delivered who comes along:
     who was first to know that a frame was safe delivered it on the old ring,
-    and so do all the others.  [EVS P4, P7]
+    and so do all the others.  [EVS P4, P7.1]
     """
     assert ring.proposed is not None, "installing nothing"
     highest = ring.window.delivered
