@@ -484,6 +484,34 @@ class DaemonTests(TestBase):
         self.reactor.advance(0)
         self.assertEqual((self.reactor.stops, len(self.last)), (1, 1))
 
+    def test_endedExplained(self) -> None:
+        """
+        Before it stops the flight recorder is written; and the process ends
+        when the log is written.
+        """
+        done: list[str] = []
+
+        class FakeKeeper:
+            logs: "FakeKeeper"
+
+            def dump(self, reason: str) -> Deferred[str]:
+                done.append(reason)
+                return succeed("path")
+
+            def stop(self) -> None:
+                done.append("written")
+
+        keeper: Any = FakeKeeper()
+        keeper.logs = keeper
+        daemon = self.daemon("--config", self.write(GOOD))
+        daemon.startService()
+        daemon.keeper = keeper
+        daemon.node.ended.callback("killed by node 2")
+        self.patch(os, "_exit", lambda status: done.append(f"exit {status}"))
+        (last,) = self.last
+        last()  # type: ignore[operator]
+        self.assertEqual(done, ["killed by node 2", "written", "exit 1"])
+
     def test_endedWhileStopping(self) -> None:
         """
         One that was asked to stop has nothing more to say.
