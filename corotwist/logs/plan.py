@@ -2,7 +2,7 @@
 From settings to targets: who gets what.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from errno import EMFILE
 from typing import Any, Final
 
@@ -65,11 +65,14 @@ class Route:
 class Plan:
     """
     All subsystems, and all targets by what they are.
+
+    @ivar layouts: of targets, from when the plan is followed.
     """
 
     rest: Route
     parts: Mapping[str, Route]
     targets: Mapping[Key, ITarget]
+    layouts: Sequence[tuple[FileTarget | StreamTarget, Layout]]
 
     def route(self, tag: str) -> Route:
         """
@@ -77,12 +80,19 @@ class Plan:
         """
         return self.parts.get(tag, self.rest)
 
-    def closeOthers(self, old: Mapping[Key, ITarget]) -> None:
+    def adopt(self) -> None:
         """
-        Close what was a target and is none any more.
+        Have every target look as it should from now on.
         """
-        for key, target in old.items():
-            if key not in self.targets:
+        for target, layout in self.layouts:
+            target.layout = layout
+
+    def close(self, keeping: Mapping[Key, ITarget]) -> None:
+        """
+        Close all targets but some.
+        """
+        for key, target in self.targets.items():
+            if key not in keeping:
                 target.close()
 
 
@@ -105,30 +115,22 @@ class Planner:
         Who gets what from now on.
 
         @param old: targets to go on with where they are wanted again.
-        @raise OSError: when a file cannot be opened; nothing has changed then.
+        @raise OSError: when a file cannot be opened; nothing new is open then.
         """
         draft = _Draft(self, settings, old)
-        found = draft.made()
-        draft.agree()
-        return found
-
-    def check(self, settings: LogSettings, old: Mapping[Key, ITarget]) -> None:
-        """
-        Can there be such a plan?
-
-        @raise OSError: no: a file cannot be opened.
-        """
-        draft = _Draft(self, settings, old)
-        draft.made()
-        draft.giveUp()
+        try:
+            rest = draft.route(settings.rest)
+            parts = {tag: draft.route(part) for tag, part in settings.parts}
+        except OSError:
+            draft.giveUp()
+            raise
+        return Plan(rest, parts, draft.targets, draft.layouts)
 
 
 @define
 class _Draft:
     """
     A plan in the making.
-
-    @ivar layouts: of files and streams, for when the plan is agreed on.
     """
 
     planner: Planner
@@ -136,18 +138,6 @@ class _Draft:
     old: Mapping[Key, ITarget]
     targets: dict[Key, ITarget] = Factory(dict)
     layouts: list[tuple[FileTarget | StreamTarget, Layout]] = Factory(list)
-
-    def made(self) -> Plan:
-        """
-        The plan; what it needs is open then, or nothing is that was not.
-        """
-        try:
-            rest = self.route(self.settings.rest)
-            parts = {tag: self.route(part) for tag, part in self.settings.parts}
-        except OSError:
-            self.giveUp()
-            raise
-        return Plan(rest, parts, self.targets)
 
     def route(self, part: LogPart) -> Route:
         """
@@ -168,13 +158,6 @@ class _Draft:
             ),
             part.trace,
         )
-
-    def agree(self) -> None:
-        """
-        Nothing was wrong.
-        """
-        for target, layout in self.layouts:
-            target.layout = layout
 
     def giveUp(self) -> None:
         """

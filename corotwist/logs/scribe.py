@@ -3,11 +3,11 @@ What the writer's thread does: records to targets, and a look at them now and th
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from corotwist.logs.levels import Priority
-from corotwist.logs.plan import Key, Plan
+from corotwist.logs.plan import Plan
 from corotwist.logs.record import Record
 from corotwist.logs.recorder import Recorder
 from corotwist.logs.tags import MAIN
@@ -74,9 +74,9 @@ class Scribe:
         """
         Go on with other targets.
         """
-        old: Mapping[Key, ITarget] = self._plan.targets
-        self._plan = plan
-        plan.closeOthers(old)
+        old, self._plan = self._plan, plan
+        plan.adopt()
+        old.close(keeping=plan.targets)
 
     def reopen(self) -> None:
         """

@@ -75,6 +75,7 @@ class LogSystem:
         self._nextDump = clock()
         self._planner = Planner(terminal, self._common)
         plan = self._planner.plan(settings, {})
+        plan.adopt()
         self._scribe = Scribe(plan, self._recorder, clock, timeOfDay)
         self._writer = Writer(self._scribe, held)
         self._apply(settings, plan)
@@ -133,11 +134,14 @@ class LogSystem:
         """
         Go on with other settings, from the next event on.
 
-        @raise OSError: when a log file cannot be opened; then nothing changes.
+        @raise OSError: when a log file cannot be opened, or the writer hangs;
+            then nothing changes.
         """
         plan = self._planner.plan(settings, self._plan.targets)
+        if not self._writer.ask(partial(self._scribe.follow, plan)):
+            plan.close(keeping=self._plan.targets)
+            raise _busy()
         self._apply(settings, plan)
-        self._writer.ask(lambda: self._scribe.follow(plan))
 
     def check(self, settings: LogSettings) -> None:
         """
@@ -145,7 +149,8 @@ class LogSystem:
 
         @raise OSError: no: a log file cannot be opened.
         """
-        self._planner.check(settings, self._plan.targets)
+        targets = self._plan.targets
+        self._planner.plan(settings, targets).close(keeping=targets)
 
     def _apply(self, settings: LogSettings, plan: Plan) -> None:
         self.settings, self._plan = settings, plan
@@ -178,7 +183,7 @@ class LogSystem:
         if self._directory is None:
             found.set_exception(OSError(ENOENT, "there is no state directory"))
         elif not self._writer.ask(partial(_save, flight, self._directory, found)):
-            found.set_exception(OSError(EBUSY, "the log does not keep up"))
+            found.set_exception(_busy())
         return found
 
     def statistics(self) -> dict[str, int]:
@@ -195,6 +200,10 @@ class LogSystem:
             "recorded_bytes": self._recorder.bytes,
             "forgotten": self._recorder.forgotten,
         }
+
+
+def _busy() -> OSError:
+    return OSError(EBUSY, "the log does not keep up")
 
 
 def _save(flight: Flight, directory: Path, found: "Future[str]") -> None:

@@ -24,6 +24,7 @@ from corotwist.logs.levels import RARE_TRACES
 from corotwist.logs.recorder import dumps
 from corotwist.logs.system import DUMP_SECONDS, LogSystem
 from corotwist.logs.tracing import MESSAGE, STATE, SWITCHES, SYNC, trace
+from corotwist.logs.writer import MOST_EVENTS, MOST_REQUESTS
 from corotwist.test.logs.factories import PATIENCE, LogCase, waitFor
 
 CHECKOUT = str(Path(corotwist.__file__).parents[1])
@@ -266,6 +267,22 @@ class RuntimeTests(LogCase):
         self.logger(logs).info("as before")
         logs.stop()
         self.assertEqual(self.lines(), ["[CPG   ] info    as before"])
+
+    def test_hanging(self) -> None:
+        """
+        While the writer hangs, and many have asked for something already,
+        nothing changes.
+        """
+        logs = self.system(held=True, timestamp="off")
+        for _ in range(MOST_REQUESTS + MOST_EVENTS):
+            logs.reopen()
+        before = len([*Path("/proc/self/fd").iterdir()])
+        other = LogSettings(self.part(file=str(self.directory / "other")))
+        self.assertRaises(OSError, logs.reconfigure, other)
+        self.assertRaises(OSError, logs.dump("x").result, PATIENCE)
+        self.assertEqual(len([*Path("/proc/self/fd").iterdir()]), before)
+        self.logger(logs).info("as before")
+        self.assertEqual(logs.statistics()["dropped"], 1)
 
 
 class TraceTests(LogCase):
