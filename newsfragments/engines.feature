@@ -1,0 +1,1 @@
+Service engines have all of the paper's Figure 9 and more: integer-nanosecond timers that count how late they are, clients by number with references and pending replies, quorum, work at the visits of the token, holds on the shutdown, supervised child processes, and a replicated state that newcomers get in pieces. What an engine declares about flow control and quorum is enforced.
