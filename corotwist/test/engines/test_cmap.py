@@ -6,6 +6,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from corotwist.config.settings import QuorumSettings
+from corotwist.config.tracking import ALL
+from corotwist.config.values import Value, string, u8
+from corotwist.engines.cmap import ConfigurationMapEngine
 from corotwist.engines.executive import (
     SERVICES_GROUP,
     CmapItem,
@@ -15,6 +19,8 @@ from corotwist.engines.executive import (
     header,
     whole,
 )
+from corotwist.engines.keyspace import ICMAP
+from corotwist.errors import InvalidParameter
 from corotwist.test.engines.orderednet import OrderedNet
 
 
@@ -142,3 +148,72 @@ class VersionTests(SynchronousTestCase):
         ring.order.append((1, address(SERVICES_GROUP, header(0, 44, b""))))
         self.net.run()
         self.assertEqual(self._known(1), {"1": 9})
+
+
+class CancelTests(SynchronousTestCase):
+    """
+    Two of three nodes, which wait for the third.
+    """
+
+    def setUp(self) -> None:
+        self.net = OrderedNet()
+        quorum = QuorumSettings("corosync_votequorum", 3, waitForAll=True)
+        self.net.boot(1, 2, quorum=quorum)
+        self.net.form(1, 2)
+        self.net.run()
+
+    def status(self, nodeid: int) -> Value:
+        keys: Any = self.net.nodes[nodeid].manager.database.map
+        value: Value = keys.get("runtime.votequorum.wait_for_all_status")
+        return value
+
+    def cancel(self, value: Value) -> Any:
+        cmap: Any = self.net.nodes[1].engine("cmap")
+        return cmap.set(ICMAP, "quorum.cancel_wait_for_all", value)
+
+    def test_cancelled(self) -> None:
+        """
+        They act without it as soon as somebody says so on one of them, and
+        show it (E2).
+        """
+        self.assertEqual((self.status(1), self.status(2)), (u8(1), u8(1)))
+        self.assertFalse(self.net.nodes[2].engine("quorum").quorate())
+        self.successResultOf(self.cancel(u8(1)))
+        self.net.run()
+        self.assertTrue(self.net.nodes[2].engine("quorum").quorate())
+        self.assertEqual((self.status(1), self.status(2)), (u8(0), u8(0)))
+
+    def test_wrong(self) -> None:
+        """
+        Anything but yes is a mistake.
+        """
+        self.failureResultOf(self.cancel(u8(0)), InvalidParameter)
+        self.failureResultOf(self.cancel(string("yes")), InvalidParameter)
+
+
+class HandOverTests(SynchronousTestCase):
+    """
+    Another engine in the place of the first.
+    """
+
+    def test_goesOn(self) -> None:
+        """
+        It knows the versions, counts joins on, and tells the trackers of
+        clients what changes (A10).
+        """
+        net = OrderedNet()
+        net.boot(1, 2, configVersion=4)
+        net.form(1, 2)
+        net.run()
+        first: Any = net.nodes[1].engine("cmap")
+        seen: list[Any] = []
+        tracker = first.track(ICMAP, "my.key", ALL, seen.extend)
+        other = ConfigurationMapEngine()
+        other.initialize(first.cluster, net.nodes[1].manager.settings)
+        other.takeOver(first.handOver(), 1)
+        self.assertEqual(other.dump()["members"], {"1": 4, "2": 4})
+        other.set(ICMAP, "my.key", u8(1))
+        self.assertEqual(len(seen), 1)
+        self.assertEqual(other.dump()["followed"], {"icmap": 1, "stats": 0})
+        tracker.stop()
+        self.assertEqual(other.dump()["followed"], {"icmap": 0, "stats": 0})
