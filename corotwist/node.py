@@ -25,27 +25,29 @@ from corotwist.interfaces import (
     IReconfigurable,
     IRingStorage,
     ITransport,
+    ITransportMaker,
 )
 from corotwist.ipc.server import IpcServer
 from corotwist.reloading import Read, Reloader, Save
 from corotwist.totem.service import TotemService
 from corotwist.totem.storage import FileRingStorage
-from corotwist.totem.udp import UdpTransport
-from corotwist.totem.udpu import UdpuTransport
 
 # For the state directory, when we make it: nobody else needs to look.
 STATE_MODE: Final = 0o700
 
-TRANSPORTS: Final = {"udp": UdpTransport, "udpu": UdpuTransport}
-
 MakeIpc = Callable[[Any, IpcSettings, ServiceManager], IService]
 
 
-def makeTransport(settings: TotemSettings, reactor: Any) -> ITransport:
+def makeTransport(
+    settings: TotemSettings, reactor: Any, components: Components
+) -> ITransport:
     """
-    The sockets that the configuration names.
+    The sockets that the configuration names, in their newest version.
+
+    @raise NotExist: there is no such transport.
     """
-    transport: ITransport = TRANSPORTS[settings.transport](reactor, settings)
+    component = components.reference(ITransportMaker, settings.transport)
+    transport: ITransport = component.provider.load()(reactor, settings)
     return transport
 
 
@@ -92,7 +94,7 @@ class Node(MultiService):
         storage: IRingStorage | None = None,
         random: Random | None = None,
         ipc: MakeIpc | None = IpcServer,
-        makers: Components | Iterable[IEngineMaker] | None = None,
+        makers: Iterable[IEngineMaker] | None = None,
         timeOfDay: Callable[[], int] = time.time_ns,
         read: Read | None = None,
         save: Save | None = None,
@@ -126,22 +128,21 @@ class Node(MultiService):
             logs=logs,
         )
         self._logs = logs
+        components = Components.installed(settings.components.directories)
         totem = settings.totem
         self.totem = TotemService(
             clock,
             totem,
-            transport or makeTransport(totem, clock),
+            transport or makeTransport(totem, clock, components),
             storage or makeStorage(totem, clock),
             random or SystemRandom(),
             timeOfDay=timeOfDay,
         )
-        if makers is None:
-            makers = Components.installed(settings.components.directories)
         self.manager = ServiceManager(
             clock,
             self.totem,
             settings,
-            makers,
+            components if makers is None else makers,
             timeOfDay,
             database=self.database,
             operations=self.reloader,

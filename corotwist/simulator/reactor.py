@@ -20,7 +20,7 @@ from zope.interface import implementer
 from corotwist.config.settings import TotemSettings
 from corotwist.interfaces import IDatagramReceiver, ITransport
 from corotwist.ipc.connection import Credentials
-from corotwist.node import TRANSPORTS
+from corotwist.plugin import TRANSPORTS
 from corotwist.simulator.clock import NodeClock
 from corotwist.simulator.network import Network
 from corotwist.simulator.programs import Programs, SimulatedProcess
@@ -171,5 +171,6 @@ def makeTransport(
     """
     The transport that the configuration names, on simulated sockets.
     """
-    transport = TRANSPORTS[settings.transport](reactor, settings, port.makeSocket)
+    (maker,) = (made for made in TRANSPORTS if made.name == settings.transport)
+    transport = maker.load()(reactor, settings, port.makeSocket)
     return Tapped(transport, port, network)

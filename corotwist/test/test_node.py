@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from corotwist.components import Components
 from corotwist.config.settings import (
     IpcSettings,
     NodeEntry,
@@ -35,7 +36,7 @@ from corotwist.interfaces import (
     ITransport,
 )
 from corotwist.node import Node, makeStorage, makeTransport
-from corotwist.plugin import discover
+from corotwist.plugin import TRANSPORTS, TransportMaker, discover
 from corotwist.test.config.factories import built, conf
 from corotwist.totem.membership import Configuration
 from corotwist.totem.storage import FileRingStorage, MemoryRingStorage
@@ -474,12 +475,18 @@ class MakingTests(SynchronousTestCase):
 
     def test_transports(self) -> None:
         """
-        The configuration names the transport.
+        The configuration names the transport; of several versions it is the
+        newest.  (A7, A8)
         """
-        made = makeTransport(settings("udpu").totem, Clock())
+        components = Components.of(TRANSPORTS)
+        made = makeTransport(settings("udpu").totem, Clock(), components)
         self.assertIsInstance(made, UdpuTransport)
-        made = makeTransport(settings("udp").totem, Clock())
+        made = makeTransport(settings("udp").totem, Clock(), components)
         self.assertIsInstance(made, UdpTransport)
+        newer = TransportMaker("udp", 2, lambda reactor, settings: "the newer one")
+        components = Components.of([*TRANSPORTS, newer])
+        made = makeTransport(settings("udp").totem, Clock(), components)
+        self.assertEqual(made, "the newer one")
 
     def test_storage(self) -> None:
         """
