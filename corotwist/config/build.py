@@ -24,7 +24,7 @@ from corotwist.config.places import (
     socketPath,
     stateDirectory,
 )
-from corotwist.config.schema import LEAST_HOLD, LEAST_TIME
+from corotwist.config.ringoptions import LEAST_HOLD, LEAST_TIME
 from corotwist.config.settings import (
     Address,
     ComponentSettings,

@@ -8,7 +8,8 @@ from attrs import Factory, define, frozen
 
 from corotwist.config.document import Option, Place, Section
 from corotwist.config.kinds import Value
-from corotwist.config.schema import REPEATED, Row, Schema
+from corotwist.config.row import Row
+from corotwist.config.schema import REPEATED, Schema
 from corotwist.config.values import LARGEST_VALUE
 from corotwist.errors import Problem
 

@@ -18,7 +18,8 @@ from corotwist.config.document import (
     Reading,
     Section,
 )
-from corotwist.config.schema import LINKS, Schema
+from corotwist.config.ringoptions import LINKS
+from corotwist.config.schema import Schema
 from corotwist.config.xmlconf import commentRead
 from corotwist.config.xmltree import Attribute, Element, Remark, treeOf
 from corotwist.errors import Problem

@@ -22,7 +22,7 @@ from corotwist.config.combinations import VOTEQUORUM
 from corotwist.config.document import NOWHERE, Comment, Option, Section, Written
 from corotwist.config.kinds import YES
 from corotwist.config.nested import comments
-from corotwist.config.schema import LINKS
+from corotwist.config.ringoptions import LINKS
 from corotwist.config.xmlconf import Writer
 from corotwist.config.xmltree import Attribute, Element, Remark
 from corotwist.errors import ConfigurationError, Problem

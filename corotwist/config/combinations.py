@@ -12,7 +12,7 @@ from typing import Final
 
 from corotwist.config.check import Checked, Group
 from corotwist.config.localnode import isAddress
-from corotwist.config.schema import LINKS
+from corotwist.config.ringoptions import LINKS
 
 VOTEQUORUM: Final = "corosync_votequorum"
 _TWO: Final = 2

@@ -17,7 +17,8 @@ from corotwist.config.document import Option, Section
 from corotwist.config.kinds import Switch, Whole, wholeOf
 from corotwist.config.localnode import IHost
 from corotwist.config.names import checkKey
-from corotwist.config.schema import Row, Schema
+from corotwist.config.row import Row
+from corotwist.config.schema import Schema
 from corotwist.config.values import Value, ValueType
 from corotwist.errors import ServiceError
 

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from corotwist.config.document import Comment, Option, Section
 from corotwist.config.kinds import Whole, wholeOf
-from corotwist.config.schema import Row, Schema
+from corotwist.config.row import Row
+from corotwist.config.schema import Schema
 from corotwist.errors import ConfigurationError, Problem
 
 # What every reader of JSON and TOML takes as a whole number.

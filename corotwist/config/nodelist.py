@@ -8,7 +8,7 @@ from typing import Final, cast
 
 from corotwist.config.check import Checked, Group
 from corotwist.config.localnode import Candidate, IHost, find
-from corotwist.config.schema import LARGEST_NODEID
+from corotwist.config.ringoptions import LARGEST_NODEID
 from corotwist.config.settings import Address, NodeEntry
 
 # More nodes than that have not been on one ring.

@@ -5,7 +5,7 @@ The schema as tables for people, in Markdown.
 from collections.abc import Iterable
 
 from corotwist.config.keys import typeOf
-from corotwist.config.schema import Row
+from corotwist.config.row import Row
 
 
 def acting(rows: Iterable[Row]) -> str:

@@ -15,7 +15,8 @@ from attrs import evolve, field, frozen
 from corotwist.config.build import Built
 from corotwist.config.inforce import builtFrom, inForce
 from corotwist.config.keypaths import Keys, isOfFiles, pathOf
-from corotwist.config.schema import Change, Schema
+from corotwist.config.row import Change
+from corotwist.config.schema import Schema
 from corotwist.config.settings import NodeSettings
 from corotwist.errors import Problem
 

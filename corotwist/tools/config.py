@@ -17,7 +17,8 @@ from corotwist.config.export import updated
 from corotwist.config.host import Machine
 from corotwist.config.keypaths import pathOf
 from corotwist.config.keys import keysOf, typeOf
-from corotwist.config.schema import Row, Schema
+from corotwist.config.row import Row
+from corotwist.config.schema import Schema
 from corotwist.config.values import Value, ValueType
 from corotwist.errors import ConfigurationError, CorotwistError, Problem
 from corotwist.tools.keygen import loadKey

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from corotwist.config.document import Comment, Option, Section
 from corotwist.config.kinds import Choice, Decimal, Kind, Numeric, Switch, Whole
-from corotwist.config.schema import REPEATED, ROWS, Row
+from corotwist.config.row import Row
+from corotwist.config.schema import REPEATED, ROWS
 
 # Every format has names like these; XML none that begin with a digit.
 NAMES: Final = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,10}", fullmatch=True)

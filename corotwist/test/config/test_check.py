@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from corotwist.config.check import Checked, check
 from corotwist.config.corosyncconf import parse
 from corotwist.config.document import Option, Section
-from corotwist.config.schema import ROWS, Row, Schema
+from corotwist.config.row import Row
+from corotwist.config.schema import ROWS, Schema
 
 
 def checked(text: str) -> Checked:
