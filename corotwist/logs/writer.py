@@ -163,6 +163,9 @@ class Writer:
         """
         with self._lock:
             self._over = True
+            self._held = False
+            if self._queue:
+                self._wake()
             self._work.notify()
             thread = self._thread
         if thread is None:

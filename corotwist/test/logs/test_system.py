@@ -21,8 +21,10 @@ from corotwist.config.settings import LogPart, LogSettings
 from corotwist.logs import scribe
 from corotwist.logs.flight import read
 from corotwist.logs.levels import RARE_TRACES
+from corotwist.logs.record import Record
 from corotwist.logs.recorder import dumps
 from corotwist.logs.system import DUMP_SECONDS, LogSystem
+from corotwist.logs.targets import FileTarget
 from corotwist.logs.tracing import MESSAGE, STATE, SWITCHES, SYNC, trace
 from corotwist.logs.writer import MOST_EVENTS, MOST_REQUESTS
 from corotwist.test.logs.factories import PATIENCE, LogCase, waitFor
@@ -171,6 +173,37 @@ class BlockedTests(LogCase):
 
         waitFor(isTold)
         self.assertIn(f"{lost} log events".encode(), told)
+
+    def test_disk(self) -> None:
+        """
+        A disk that does not answer holds up nobody but the writer, not even at
+        the end; what there is no room for is counted.  (A22) [pitfall M10]
+        """
+        answering, stuck = threading.Event(), threading.Event()
+        self.addCleanup(answering.set)
+        write = FileTarget.write
+
+        def hang(target: FileTarget, record: Record) -> None:
+            stuck.set()
+            answering.wait(PATIENCE)
+            write(target, record)
+
+        self.patch(FileTarget, "write", hang)
+        logs = self.system()
+        log = self.logger(logs)
+        log.info("one")
+        waitFor(stuck.is_set)
+        began = monotonic()
+        for _ in range(MOST_EVENTS + 10):
+            log.info("more")
+        self.assertEqual(logs.statistics()["dropped"], 10)
+        self.assertFalse(logs.stop(0.01))
+        self.assertLess(monotonic() - began, 10)
+        self.assertEqual(self.lines(), [])
+        answering.set()
+        self.assertTrue(logs.stop(PATIENCE))
+        self.assertEqual(len(self.lines()), MOST_EVENTS + 2)
+        self.assertIn("10 log events were lost at the queue", self.path.read_text())
 
 
 class RotationTests(LogCase):
