@@ -24,7 +24,7 @@ from twisted.plugin import getCache
 from twisted.python.reflect import namedAny
 from zope.interface.interface import InterfaceClass
 
-from corotwist.config.formats import BUILT_IN as FORMATS
+from corotwist.config.formats.registry import BUILT_IN as FORMATS
 from corotwist.directory import Directory
 from corotwist.errors import BadHandle, Busy, NotExist, PluginClash
 from corotwist.interfaces import IConfigurationEngine, IEngineMaker, ITransportMaker

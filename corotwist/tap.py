@@ -23,7 +23,7 @@ from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from corotwist.config.build import Built, Environment, fromReading, load
-from corotwist.config.corosyncconf import parse
+from corotwist.config.formats.corosyncconf import parse
 from corotwist.config.host import Machine
 from corotwist.config.loader import absolute, save
 from corotwist.config.settings import NodeSettings

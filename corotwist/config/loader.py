@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from corotwist.config import formats
 from corotwist.config.document import Comment, Place, Reading, Section, Written
 from corotwist.config.export import updated
+from corotwist.config.formats import registry
 from corotwist.config.keys import keysOf
 from corotwist.config.localnode import IHost
 from corotwist.config.merge import merged
@@ -36,7 +36,7 @@ def absolute(source: str) -> str:
     @param source: C{PATH}, or C{FORMAT:PATH}.
     @raise ConfigurationError: there is no such format.
     """
-    engine, path = formats.choose(source, formats.discover())
+    engine, path = registry.choose(source, registry.discover())
     whole = os.path.abspath(path)  # noqa: PTH100 - links stay as they are.
     return whole if path == source else f"{engine.name}:{whole}"
 
@@ -48,7 +48,7 @@ def read(*sources: str) -> Reading:
 
     @param sources: C{PATH}, or C{FORMAT:PATH}.
     """
-    engines = formats.discover()
+    engines = registry.discover()
     readings = [part for source in sources for part in _readWithExtras(source, engines)]
     return Reading(
         merged([reading.document for reading in readings]),
@@ -66,7 +66,7 @@ def _readWithExtras(
     if not directory.is_dir():
         return [main]
     extras = [file for file in sorted(directory.iterdir()) if file.is_file()]
-    return [main, *(_readExtra(f"{formats.DEFAULT}:{e}", engines) for e in extras)]
+    return [main, *(_readExtra(f"{registry.DEFAULT}:{e}", engines) for e in extras)]
 
 
 def _readExtra(source: str, engines: Mapping[str, IConfigurationEngine]) -> Reading:
@@ -92,7 +92,7 @@ def readOne(
     Read one file and nothing beside it, as it has to be to be written back.
     """
     try:
-        engine, path = formats.choose(source, engines or formats.discover())
+        engine, path = registry.choose(source, engines or registry.discover())
         content = contentOf(path)
     except ConfigurationError as error:
         file = error.problems[0].file
@@ -128,7 +128,7 @@ def write(target: str, document: Section) -> Written:
     @raise ConfigurationError: the format has no way to write it, or the file
         cannot be written; then it is as before.
     """
-    engine, path = formats.choose(target, formats.discover())
+    engine, path = registry.choose(target, registry.discover())
     isSame = document.place.file == path and Path(path).exists()
     written = cast(
         "Written", engine.write(document, contentOf(path) if isSame else b"")

@@ -12,7 +12,7 @@ from attrs import define, evolve, field, frozen
 from zope.interface import implementer
 
 from corotwist.config.build import Built, Environment, fromReading
-from corotwist.config.corosyncconf import parse
+from corotwist.config.formats.corosyncconf import parse
 from corotwist.config.localnode import IHost, isAddress
 from corotwist.config.settings import Address, NodeEntry, NodeSettings, Timing
 from corotwist.totem.frame import deriveKey

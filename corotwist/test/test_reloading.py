@@ -13,8 +13,8 @@ from zope.interface import implementer
 from zope.interface.verify import verifyClass, verifyObject
 
 from corotwist.config.build import Built, fromReading
-from corotwist.config.corosyncconf import parse
 from corotwist.config.database import Database
+from corotwist.config.formats.corosyncconf import parse
 from corotwist.config.settings import NodeSettings
 from corotwist.config.values import i32, string, u8, u32
 from corotwist.errors import (

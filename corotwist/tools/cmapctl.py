@@ -17,8 +17,9 @@ from twisted.internet.task import react
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
-from corotwist.config import formats, loader
+from corotwist.config import loader
 from corotwist.config.export import documentOf
+from corotwist.config.formats import registry
 from corotwist.config.places import socketPath
 from corotwist.config.values import Value, ValueType
 from corotwist.engines.keyspace import STATS
@@ -250,7 +251,7 @@ class Work:
     async def _export(self, target: str) -> int:
         document = documentOf(await self.client.cmap.items())
         if target == STDIN:
-            engine = formats.discover()[formats.DEFAULT]
+            engine = registry.discover()[registry.DEFAULT]
             sys.stdout.write(engine.write(document).text)
         else:
             loader.write(target, document)

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from twisted.python.usage import Options, UsageError
 
-from corotwist.config import formats, loader
+from corotwist.config import loader
 from corotwist.config.build import Built, Environment, load
 from corotwist.config.document import Reading, Written
 from corotwist.config.export import updated
+from corotwist.config.formats import registry
 from corotwist.config.host import Machine
 from corotwist.config.keypaths import pathOf
 from corotwist.config.keys import keysOf, typeOf
@@ -248,7 +249,7 @@ def convert(options: ConvertOptions) -> int:
     """
     target = options["target"]
     document = _readable(loader.read(*options["files"])).document
-    engine, path = formats.choose(target, formats.discover())
+    engine, path = registry.choose(target, registry.discover())
     written: Written
     if path == STANDARD_OUTPUT:
         written = engine.write(document)
@@ -336,7 +337,7 @@ def listFormats(options: Options) -> int:
     """
     Print what can be read and written.
     """
-    engines = [engine for _, engine in sorted(formats.discover().items())]
+    engines = [engine for _, engine in sorted(registry.discover().items())]
     if options["json"]:
         shown = [
             {

@@ -9,7 +9,7 @@ from attrs import Factory, define
 from zope.interface import implementer
 
 from corotwist.config.build import Built, Environment, fromReading
-from corotwist.config.corosyncconf import parse
+from corotwist.config.formats.corosyncconf import parse
 from corotwist.config.localnode import IHost, isAddress
 from corotwist.config.settings import Address, NodeSettings
 from corotwist.errors import ConfigurationError, Problem

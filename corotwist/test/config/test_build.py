@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.config.build import fromReading
-from corotwist.config.corosyncconf import parse
+from corotwist.config.formats.corosyncconf import parse
 from corotwist.config.settings import (
     ComponentSettings,
     EngineSettings,

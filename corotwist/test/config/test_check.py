@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.config.check import Checked, check
-from corotwist.config.corosyncconf import parse
 from corotwist.config.document import Option, Section
+from corotwist.config.formats.corosyncconf import parse
 from corotwist.config.row import Row
 from corotwist.config.schema import ROWS, Schema
 

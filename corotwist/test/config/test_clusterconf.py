@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from corotwist.config import corosyncconf
 from corotwist.config.build import fromReading, load
-from corotwist.config.clusterconf import parse
-from corotwist.config.clustertext import write
 from corotwist.config.document import Option, Reading, Section
+from corotwist.config.formats import corosyncconf
+from corotwist.config.formats.clusterconf import parse
+from corotwist.config.formats.clustertext import write
 from corotwist.config.keys import keysOf
 from corotwist.test.config.documents import LINES
 from corotwist.test.config.factories import conf, environment

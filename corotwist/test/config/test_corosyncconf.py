@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from corotwist.config.corosyncconf import LONGEST_LINE_BYTES, parse
 from corotwist.config.document import Comment, Option, Place, Reading, Section
+from corotwist.config.formats.corosyncconf import LONGEST_LINE_BYTES, parse
 from corotwist.config.loader import read
 
 

@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 from corotwist.config import loader
 from corotwist.config.build import load
 from corotwist.config.document import Option, Reading, Section
-from corotwist.config.formats import (
+from corotwist.config.formats.registry import (
     BUILT_IN,
     ConfigurationEngine,
     choose,
@@ -98,7 +98,7 @@ class ChoiceTests(SynchronousTestCase):
 
 
 PLUGIN = """
-from corotwist.config.formats import ConfigurationEngine
+from corotwist.config.formats.registry import ConfigurationEngine
 
 pairs = ConfigurationEngine(
     "pairs", 3, (".pairs",), "a line for each option", "pairs.read", "pairs.write"

@@ -5,7 +5,7 @@ JSON: what it means, where things stand, and what is no configuration.
 from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.config.document import DEEPEST, Option, Reading, Section
-from corotwist.config.jsonconf import parse, write
+from corotwist.config.formats.jsonconf import parse, write
 from corotwist.test.config.factories import FILE
 
 

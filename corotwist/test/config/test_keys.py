@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from corotwist.config.corosyncconf import parse
-from corotwist.config.corosynctext import write
 from corotwist.config.document import Section
 from corotwist.config.export import RUN_TIME, documentOf, updated
+from corotwist.config.formats.corosyncconf import parse
+from corotwist.config.formats.corosynctext import write
 from corotwist.config.keys import keysOf, typeOf
 from corotwist.config.schema import ROWS, Schema
 from corotwist.config.values import Value, string, u8, u16, u32, u64

@@ -10,9 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.config import loader
 from corotwist.config.build import load
-from corotwist.config.corosyncconf import parse
-from corotwist.config.corosynctext import write
 from corotwist.config.document import Option, Section
+from corotwist.config.formats.corosyncconf import parse
+from corotwist.config.formats.corosynctext import write
 from corotwist.config.keys import keysOf
 from corotwist.config.merge import merged
 from corotwist.errors import ConfigurationError

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.config.build import Built, fromReading
-from corotwist.config.corosyncconf import parse
+from corotwist.config.formats.corosyncconf import parse
 from corotwist.config.inforce import builtFrom
 from corotwist.config.keypaths import documentOf, isOfFiles, pathOf
 from corotwist.config.keys import keysOf

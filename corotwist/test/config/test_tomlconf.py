@@ -7,9 +7,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.config.document import Comment, Option, Section
 from corotwist.config.export import updated
+from corotwist.config.formats.tomlconf import parse
+from corotwist.config.formats.tomltext import write
 from corotwist.config.keys import keysOf
-from corotwist.config.tomlconf import parse
-from corotwist.config.tomltext import write
 from corotwist.config.values import u32
 
 TEXT = """\

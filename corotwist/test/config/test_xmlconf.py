@@ -8,10 +8,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from corotwist.config import corosyncconf
 from corotwist.config.document import DEEPEST, Comment, Option, Section
+from corotwist.config.formats import corosyncconf
+from corotwist.config.formats.xmlconf import parse, write
 from corotwist.config.keys import keysOf
-from corotwist.config.xmlconf import parse, write
 from corotwist.errors import ConfigurationError
 from corotwist.test.config.factories import conf
 

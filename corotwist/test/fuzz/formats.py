@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from corotwist.config.build import Environment, fromReading
-from corotwist.config.formats import BUILT_IN
+from corotwist.config.formats.registry import BUILT_IN
 from corotwist.config.keys import keysOf
 from corotwist.errors import ConfigurationError
 from corotwist.interfaces import IConfigurationEngine

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 
 import corotwist
 from corotwist.config.build import Environment, fromReading
-from corotwist.config.corosyncconf import parse
+from corotwist.config.formats.corosyncconf import parse
 from corotwist.config.host import Machine
 from corotwist.errors import ConfigurationError, StorageRefused, Unreadable, WireError
 from corotwist.test.config.factories import FILE, FakeHost, conf, deriveKey

@@ -12,9 +12,9 @@ from typing import Any, Final
 from attrs import Factory, define
 
 from corotwist.config.document import Comment, Option, Place, Section, Written
-from corotwist.config.nested import checkWritable, nested, scalar
+from corotwist.config.formats.nested import checkWritable, nested, scalar
+from corotwist.config.formats.tomlconf import parse
 from corotwist.config.schema import Schema
-from corotwist.config.tomlconf import parse
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")

@@ -18,7 +18,7 @@ from corotwist.config.document import (
     Section,
     Written,
 )
-from corotwist.config.xmltree import (
+from corotwist.config.formats.xmltree import (
     ELEMENT_NAME,
     FORBIDDEN,
     Attribute,

@@ -8,7 +8,9 @@ from typing import Final
 
 from attrs import Factory, define
 
-from corotwist.config.clusterconf import (
+from corotwist.config.combinations import VOTEQUORUM
+from corotwist.config.document import NOWHERE, Comment, Option, Section, Written
+from corotwist.config.formats.clusterconf import (
     ALIKE,
     NO_COUNTERPART,
     NODE,
@@ -18,13 +20,11 @@ from corotwist.config.clusterconf import (
     UIDGID,
     VOTES_OF_TWO,
 )
-from corotwist.config.combinations import VOTEQUORUM
-from corotwist.config.document import NOWHERE, Comment, Option, Section, Written
+from corotwist.config.formats.nested import comments
+from corotwist.config.formats.xmlconf import Writer
+from corotwist.config.formats.xmltree import Attribute, Element, Remark
 from corotwist.config.kinds import YES
-from corotwist.config.nested import comments
 from corotwist.config.ringoptions import LINKS
-from corotwist.config.xmlconf import Writer
-from corotwist.config.xmltree import Attribute, Element, Remark
 from corotwist.errors import ConfigurationError, Problem
 
 _HEAD: Final = '<?xml version="1.0"?>'

@@ -8,8 +8,13 @@ from typing import Final
 
 from attrs import Factory, define
 
-from corotwist.config.corosyncconf import BLANKS, INVISIBLE, LONGEST_LINE_BYTES, NAME
 from corotwist.config.document import Comment, Option, Place, Section, Written
+from corotwist.config.formats.corosyncconf import (
+    BLANKS,
+    INVISIBLE,
+    LONGEST_LINE_BYTES,
+    NAME,
+)
 from corotwist.errors import ConfigurationError, Problem
 
 _STEP: Final = "    "

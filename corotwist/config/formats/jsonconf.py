@@ -19,7 +19,7 @@ from corotwist.config.document import (
     Section,
     Written,
 )
-from corotwist.config.nested import checkWritable, comments, isText, nested
+from corotwist.config.formats.nested import checkWritable, comments, isText, nested
 from corotwist.errors import Problem
 
 _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)

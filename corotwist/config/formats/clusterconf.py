@@ -18,10 +18,10 @@ from corotwist.config.document import (
     Reading,
     Section,
 )
+from corotwist.config.formats.xmlconf import commentRead
+from corotwist.config.formats.xmltree import Attribute, Element, Remark, treeOf
 from corotwist.config.ringoptions import LINKS
 from corotwist.config.schema import Schema
-from corotwist.config.xmlconf import commentRead
-from corotwist.config.xmltree import Attribute, Element, Remark, treeOf
 from corotwist.errors import Problem
 
 ROOT: Final = "cluster"

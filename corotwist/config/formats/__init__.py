@@ -1,0 +1,3 @@
+"""
+Formats of configuration files: each read to a document, and written from one.
+"""
