@@ -33,6 +33,7 @@ class ConnectedClient(Writer):
     @ivar identity: unlike that of any other client of the run.
     @ivar life: the process of the node it is connected to, or was.
     @ivar lifeNow: the one that it is connected to now.
+    @ivar stall: let it do nothing, nor read, for so many seconds.
     @ivar node: the production client, once it was connected.
     @ivar open: is it connected, as far as the judge knows?
     @ivar log: what was delivered: group, sender and payload.
@@ -47,6 +48,7 @@ class ConnectedClient(Writer):
     lifeNow: Callable[[], Life | None]
     nextIdentity: Callable[[], int]
     _end: Callable[[], None]
+    stall: Callable[[float], None]
     node: NodeClient | None = None
     log: list[tuple[bytes, Member, bytes]] = field(factory=list)
     views: dict[bytes, GroupView] = field(factory=dict)

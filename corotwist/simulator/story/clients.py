@@ -54,6 +54,7 @@ class Clients(Stage):
             partial(self._lifeAt, nodeid, process),
             self._nextClient,
             process.kill,
+            process.stall,
         )
         self.jury.groups.opened(client)
         process.connect().addCallbacks(client.connected, client.notConnected)

@@ -3,17 +3,22 @@ Stories about readers that stall, on whole nodes with applications over their
 sockets.  [pitfalls M]
 """
 
+from collections import Counter
+from random import Random
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
+from corotwist.config.settings import NodeSettings
 from corotwist.engines.interfaces import GroupView, Member, Reason, SlowReader
+from corotwist.errors import ServiceError
 from corotwist.ipc.client import NodeClient
 from corotwist.ipc.events import Gap
 from corotwist.ipc.group import ProcessGroup
 from corotwist.simulator import Cluster, timingFor
-from corotwist.test.scenarios.story import A, B, C
+from corotwist.simulator.connected import ConnectedClient
+from corotwist.test.scenarios.story import LONG, A, B, C
 from corotwist.test.scenarios.whole import WholeStory, reading
 
 QUICK = timingFor(0.2)
@@ -303,3 +308,86 @@ class FlowStories(WholeStory):
         self.assertEqual(self.pausedOn(cluster), [])
         self.assertAccounted(one, two, three)
         cluster.settle()
+
+
+class DrawnStories(WholeStory):
+    """
+    Applications that stall, while everything else goes wrong, before the judge
+    of process groups.
+    """
+
+    def drawn(self, seed: int) -> dict[str, int]:
+        """
+        @return: what happened how often, for one who wonders.
+        """
+        random = Random(seed)
+
+        def configure(settings: NodeSettings) -> NodeSettings:
+            slow = random.choice([*SlowReader, SlowReader.PAUSE])
+            told = reading(slowReader=slow.value, clientBytes=200_000, pauseSeconds=2.0)
+            return told(settings)
+
+        cluster = self.whole(timing=QUICK, configure=configure, seed=seed)
+        members: list[ConnectedClient] = []
+        for _ in range(120):
+            self.act(cluster, random, members)
+            cluster.run(random.uniform(0, 0.1))
+        cluster.heal()
+        for nodeid, node in cluster.nodes.items():
+            if not node.up:
+                cluster.boot(nodeid)
+        cluster.run(8)
+        cluster.settle(within=12)
+        met = Counter[str]()
+        for nodeid in cluster.nodes:
+            services = cluster.services(nodeid)
+            flow = services.manager.flow.dump()
+            self.assertEqual((flow["heldHere"], flow["heldElsewhere"]), ({}, {}))
+            self.assertEqual(cluster.engine(nodeid, "cpg").dump()["parked"], 0)
+            met.update({name: flow[name] for name in ("pauses", "heard")})
+            door: Any = services.node.ipc
+            met["cut"] += door.counters.cut
+        return met
+
+    def act(
+        self, cluster: Cluster, random: Random, members: list[ConnectedClient]
+    ) -> None:
+        """
+        Somebody does something.
+        """
+        what = random.random()
+        nodeid = random.choice((A, B, C))
+        one = random.choice(members) if members else None
+        if what < 0.1 or one is None:
+            if cluster.nodes[nodeid].up and len(members) < 6:
+                members.append(cluster.member(nodeid))
+                members[-1].join(random.choice((RED, GREEN)))
+        elif what < 0.13:
+            members.remove(one)
+            one.close()
+        elif what < 0.25 and one.node is not None:
+            one.stall(random.choice((0.3, 1.0, 4.0)))
+        elif what < 0.27:
+            cluster.partition({nodeid}, {A, B, C} - {nodeid})
+        elif what < 0.31:
+            cluster.heal()
+        elif what < 0.33 and cluster.nodes[nodeid].up:
+            cluster.kill(nodeid)
+        elif what < 0.36 and not cluster.nodes[nodeid].up:
+            cluster.boot(nodeid)
+        else:
+            size = random.choice((100, 10_000, 40_000))
+            for group in (RED, GREEN):
+                sent = one.send(group, *[bytes(size)] * 5)
+                sent.addErrback(lambda failure: failure.trap(ServiceError))
+
+    def test_drawn(self) -> None:
+        """
+        Whoever stalls, dies, or is parted from the others: the judge finds
+        nothing lost, doubled or out of order, and in the end nobody waits for
+        anybody.  (A51, A52)
+        """
+        met = Counter[str]()
+        for seed in range(30 if LONG else 3):
+            met.update(self.drawn(seed))
+        self.assertEqual({*+met}, {"pauses", "cut", "heard"})
