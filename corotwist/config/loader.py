@@ -43,13 +43,20 @@ def absolute(source: str) -> str:
 
 def read(*sources: str) -> Reading:
     """
-    Read files, each with the C{uidgid.d} directory beside it; what later ones
+    Read files, and the C{uidgid.d} directories beside them; what later ones
     say overrides what earlier ones said.
 
     @param sources: C{PATH}, or C{FORMAT:PATH}.
     """
     engines = registry.discover()
-    readings = [part for source in sources for part in _readWithExtras(source, engines)]
+    mains = [readOne(source, engines) for source in sources]
+    paths = [Path(main.document.place.file) for main in mains]
+    extras = [
+        _readExtra(f"{registry.DEFAULT}:{extra}", engines)
+        for directory in dict.fromkeys(path.parent for path in paths)
+        for extra in _extraFiles(directory / EXTRA_DIRECTORY)
+    ]
+    readings = [*mains, *extras]
     return Reading(
         merged([reading.document for reading in readings]),
         tuple(problem for reading in readings for problem in reading.problems),
@@ -58,15 +65,10 @@ def read(*sources: str) -> Reading:
     )
 
 
-def _readWithExtras(
-    source: str, engines: Mapping[str, IConfigurationEngine]
-) -> list[Reading]:
-    main = readOne(source, engines)
-    directory = Path(main.document.place.file).parent / EXTRA_DIRECTORY
+def _extraFiles(directory: Path) -> list[Path]:
     if not directory.is_dir():
-        return [main]
-    extras = [file for file in sorted(directory.iterdir()) if file.is_file()]
-    return [main, *(_readExtra(f"{registry.DEFAULT}:{e}", engines) for e in extras)]
+        return []
+    return [file for file in sorted(directory.iterdir()) if file.is_file()]
 
 
 def _readExtra(source: str, engines: Mapping[str, IConfigurationEngine]) -> Reading:

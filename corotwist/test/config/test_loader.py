@@ -146,6 +146,17 @@ class ReadTests(FileTestCase):
             {(base, "totem.tokn"), (bad, "syntax")},
         )
 
+    def test_extraFilesOnce(self) -> None:
+        """
+        Users and groups of a directory are read once, however many files are
+        beside it.
+        """
+        (self.directory / "uidgid.d").mkdir()
+        self.file("uidgid.d/a", "uidgid {\nuid: 1\n}\n")
+        files = [self.file(name, "totem {\n}\n") for name in ("a.conf", "b.conf")]
+        found = loader.read(*files).document
+        self.assertEqual([s.name for s in found.sections()], ["totem", "uidgid"])
+
     def test_tooLarge(self) -> None:
         """
         A file that no configuration is as large as is not read.
