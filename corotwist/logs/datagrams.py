@@ -3,13 +3,14 @@ Where lines go, one datagram each: the syslog and the journal of this machine.
 All of it runs in the writer's thread; nothing of it blocks.
 """
 
+import fcntl
 import os
 import socket
 import time
 from array import array
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from errno import EIO, EMSGSIZE, EPROTOTYPE
+from errno import EIO, EMSGSIZE, ENOBUFS, EPROTOTYPE
 from typing import Any, Final
 
 from corotwist.logs.layout import described, label, readable, source, whole
@@ -26,6 +27,10 @@ PATIENCE_SECONDS: Final = 0.05
 # What every syslog takes.
 LONGEST_MESSAGE: Final = 8192
 
+_SEALS: Final = (
+    fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+)
+_TOO_LARGE: Final = (EMSGSIZE, ENOBUFS)
 # Behind the first twelve, the numbers of four have no name.
 _LOCAL: Final = 16
 
@@ -64,7 +69,7 @@ class Wire:
             end = b"\0" if self._stream else b""
             line.sendmsg([message + end], rights if handles else [])
         except OSError as error:
-            if not isinstance(error, BlockingIOError) and error.errno != EMSGSIZE:
+            if not isinstance(error, BlockingIOError) and error.errno not in _TOO_LARGE:
                 self.close()
             raise
 
@@ -217,7 +222,7 @@ class JournalTarget(DatagramTarget):
         try:
             super()._send(record)
         except OSError as error:
-            if error.errno != EMSGSIZE:
+            if error.errno not in _TOO_LARGE:
                 raise
             self._sendFile(self.message(record))
 
@@ -225,9 +230,11 @@ class JournalTarget(DatagramTarget):
         """
         What no datagram can hold goes in memory that both of us see.
         """
-        handle = os.memfd_create(IDENTIFIER, os.MFD_CLOEXEC)
+        handle = os.memfd_create(IDENTIFIER, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.write(handle, message)
+            # The journal reads nothing that might still change.
+            fcntl.fcntl(handle, fcntl.F_ADD_SEALS, _SEALS)
             self.wire.send(b"", (handle,))
         finally:
             os.close(handle)

@@ -2,6 +2,7 @@
 Syslog and journal: sockets of our own stand for theirs.
 """
 
+import fcntl
 import os
 import socket
 import time
@@ -186,7 +187,8 @@ class JournalTests(TargetBase):
 
     def test_large(self) -> None:
         """
-        What no datagram can hold goes as a file in memory.
+        What no datagram can hold goes as a file in memory, which nobody can
+        change any more.
         """
         listener = self.listen()
         send = self.wire.send
@@ -203,4 +205,5 @@ class JournalTests(TargetBase):
         self.assertEqual(message, b"")
         path = Path(f"/proc/self/fd/{handles[0]}")
         self.addCleanup(os.close, handles[0])
+        self.assertEqual(fcntl.fcntl(handles[0], fcntl.F_GET_SEALS), 0b1111)
         self.assertTrue(path.read_bytes().startswith(b"MESSAGE=" + b"x" * 1000))
