@@ -103,8 +103,8 @@ class ReplicatedKeysEngine(SynchronizedEngine):
 
     A member's state is ours when we both completed the last round of
     synchronization and have been together since: only the lowest of those tells
-    it.  That another one completed the round is certain when it has said so; a
-    ring may break while some have completed it and others have not.
+    it.  Who completed the round says so afterwards; members without this engine,
+    as nodes of real corosync, do not, and nobody relies on them.
     """
 
     name = "replicated"

@@ -14,6 +14,7 @@ from corotwist.engines.replicated import PENDING_WRITES, ReplicatedKeysEngine
 from corotwist.errors import (
     BadHandle,
     Conflict,
+    Interrupted,
     InvalidParameter,
     NotExist,
     NotQuorate,
@@ -299,14 +300,20 @@ class MeetingTests(ReplicatedTestCase):
 
     def test_strangers(self) -> None:
         """
-        A node that knows nothing of these keys changes nothing for the others.
+        A node that knows nothing of these keys changes nothing for the others,
+        whoever comes later, and whichever is the lowest (E12).
         """
+        self.net.kill(1)
+        self.ring(2, 3)
         self.net.makers = SHIPPED
-        self.boot(4, foreign=True)
-        self.ring(1, 2, 3, 4)
+        self.boot(1, foreign=True)
+        self.net.makers = WITH_KEYS
+        self.ring(1, 2, 3)
         self.set(2, "cluster.new", u8(2))
         self.net.run()
-        self.assertAlike({"cluster.new": u8(2), "cluster.old": u8(1)}, 1, 2, 3)
+        self.boot(4)
+        self.ring(1, 2, 3, 4)
+        self.assertAlike({"cluster.new": u8(2), "cluster.old": u8(1)}, 2, 3, 4)
 
     def test_malformed(self) -> None:
         """
@@ -344,3 +351,74 @@ class HandOverTests(ReplicatedTestCase):
         self.assertEqual(first.dump()["pending"], 0)
         self.successResultOf(done)
         self.assertAlike({"cluster.colour": string("red")})
+
+
+class PartingTests(ReplicatedTestCase):
+    """
+    A ring of five that breaks at a bad moment.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.boot(1, 2, 3, 4, 5)
+        self.ring(1, 2, 3, 4, 5)
+        self.set(1, "cluster.old", u8(1))
+        self.net.run()
+
+    def test_moreIsNotBetter(self) -> None:
+        """
+        What the smaller side got out of the queue while the ring broke may be
+        lost, and its client knows; what the larger side was told afterwards
+        stays, however much less it is (E12).
+        """
+        doubtful = [self.set(1, f"cluster.w{n}", u8(n)) for n in range(5)]
+        self.net.visit(1)
+        self.net.form(1, 2)
+        self.net.form(3, 4, 5)
+        self.net.run()
+        for done in doubtful:
+            self.failureResultOf(done, Interrupted)
+        self.assertIn("cluster.w4", keysOf(self.net.nodes[2]))
+        good = self.set(3, "cluster.good", u8(1))
+        self.net.run()
+        self.successResultOf(good)
+        self.ring(1, 2, 3, 4, 5)
+        self.assertAlike({"cluster.good": u8(1), "cluster.old": u8(1)})
+
+    def test_halfSynchronized(self) -> None:
+        """
+        Whoever completed a round and wrote, and whoever did not see it end,
+        are not taken for the same, wherever it broke (E12).
+        """
+        for steps in range(1, 40):
+            with self.subTest(steps=steps):
+                self._break(steps)
+
+    def _break(self, steps: int) -> None:
+        self.net.form(1, 2)
+        self.net.form(3, 4, 5)
+        self.net.run()
+        before = keysOf(self.net.nodes[3])
+        self.set(3, "cluster.step", u32(steps))
+        self.net.run()
+        self.net.form(1, 2, 3, 4, 5)
+        for _ in range(steps):
+            for nodeid in (5, 4, 3, 2, 1):
+                self.net.visit(nodeid, 1)
+            for nodeid in (3, 4, 5):
+                self.net.receive(nodeid, 7)
+            self.net.receive(1, 3)
+        done = self.set(4, "cluster.late", u32(steps))
+        self.net.visit(4)
+        self.net.receive(4, 9)
+        self.net.form(1, 4, 5)
+        self.net.run()
+        after = keysOf(self.net.nodes[1])
+        self.assertAlike(after, 1, 4, 5)
+        self.assertEqual(after["cluster.step"], u32(steps))
+        self.assertNotEqual(after, before)
+        if isinstance(getattr(done, "result", None), int):
+            self.assertEqual(after["cluster.late"], u32(steps))
+        done.addErrback(lambda failure: failure.trap(Interrupted))
+        self.ring(1, 2, 3, 4, 5)
+        self.assertAlike(after)
