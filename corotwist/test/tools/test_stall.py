@@ -29,7 +29,7 @@ GROUP = b"stall"
 QUEUE_BYTES = 8 << 20
 # For the ring, the interpreter's own pools, and what is on its way.
 SLACK_BYTES = 24 << 20
-FLOOD_SECONDS = 2.0
+FLOOD_SECONDS = 1.5
 PAYLOAD = bytes(16 << 10)
 PATIENCE_SECONDS = 30.0
 STEP_SECONDS = 0.05
@@ -182,6 +182,39 @@ class StallTests(TestCase):
             self.assertEqual(len(group.members), 2)
 
         return self.told(story())
+
+    def test_spill(self) -> Deferred[None]:
+        """
+        What a reader that spills has not read waits in a file, with the same
+        bound on memory; when it goes on it reads all of it, and nobody has
+        waited.  (A52)
+        """
+
+        async def story() -> None:
+            daemon, group, reader = await self.scene(slow_reader="spill")
+            assert daemon.pid is not None
+            before, already = residentBytes(daemon.pid), self.received
+            os.kill(reader, signal.SIGSTOP)
+            answers, most = await self.flood(group, daemon.pid, FLOOD_SECONDS / 2)
+            self.assertLess(most - before, QUEUE_BYTES + SLACK_BYTES)
+            await self.until(lambda: self.received - already == len(answers))
+            spilled = await self.spilled(daemon)
+            self.assertGreater(spilled, len(answers) * len(PAYLOAD) - QUEUE_BYTES)
+            os.kill(reader, signal.SIGCONT)
+            while await self.spilled(daemon):
+                await deferLater(reactor, STEP_SECONDS)  # type: ignore[arg-type]
+            self.assertEqual((self.pauses, len(group.members)), ([], 2))
+
+        return self.told(story())
+
+    async def spilled(self, daemon: Daemon) -> int:
+        """
+        How much waits in files.
+        """
+        client = await connect(reactor, daemon.socket)
+        statistics: Any = await client.node.statistics("ipc")
+        await client.stopService()
+        return sum(waiting["spilledBytes"] for waiting in statistics["waiting"])
 
     def test_cut(self) -> Deferred[None]:
         """
