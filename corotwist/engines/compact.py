@@ -6,13 +6,15 @@ Every number is little endian, and nothing is padded.  Each message begins with
 a kind and a version::
 
     offset  size  field
-         0     1  kind: 1 announcement, 2 engine message, 3 flow control
+         0     1  kind: 1 announcement, 2 engine message, 3 flow control,
+                  4 names of services
          1     1  version, 1
-         2     2  announcement: 0; others: service id
+         2     2  announcement and names: 0; others: service id
          4     4  ring id: representative
          8     8  ring id: sequence
         16        announcement: features, 8 bytes; engine message: its own;
-                  flow control: L{FlowStates}
+                  flow control: L{FlowStates}; names:
+                  L{ServiceNames<corotwist.engines.clashes.ServiceNames>}
 
 Later versions only append, so the fields named here can be read from any of
 them.
@@ -45,6 +47,7 @@ class Kind:
     ANNOUNCEMENT: Final = 1
     ENGINE: Final = 2
     FLOW: Final = 3
+    NAMES: Final = 4
 
 
 class Feature(IntFlag):
@@ -86,13 +89,18 @@ class Header:
         return cls(kind, version, service, RingId(sequence, representative))
 
 
+def header(kind: int, service: int, ringId: RingId) -> bytes:
+    """
+    What every message begins with.
+    """
+    return _HEADER.pack(kind, VERSION, service, ringId.representative, ringId.sequence)
+
+
 def engineHeader(service: int, ringId: RingId) -> bytes:
     """
     What goes before an engine's own bytes.
     """
-    return _HEADER.pack(
-        Kind.ENGINE, VERSION, service, ringId.representative, ringId.sequence
-    )
+    return header(Kind.ENGINE, service, ringId)
 
 
 @frozen

@@ -21,6 +21,7 @@ from corotwist.config.database import Database
 from corotwist.config.settings import NodeSettings
 from corotwist.engines import compact
 from corotwist.engines.changes import Changes
+from corotwist.engines.clashes import Clashes, ServiceNames
 from corotwist.engines.compact import (
     Announced,
     Announcement,
@@ -134,7 +135,8 @@ class ServiceManager:
         self._figures = Figures(self)
         self._figures.provide()
         self._announced = Announced()
-        self._announcementSent = False
+        self._announcementSent = self._namesSent = False
+        self._clashes = Clashes()
         self._compact = False
         self._waiting: deque[Callable[[], None]] = deque()
         self._awaiting: list[Deferred[None]] = []
@@ -247,7 +249,8 @@ class ServiceManager:
         if not configuration.transitional:
             self.configuration = configuration
             self._announced.forget()
-            self._announcementSent = False
+            self._clashes.forget()
+            self._announcementSent = self._namesSent = False
         else:
             self.synchronization.configurationChanged(configuration)
         for place in self.roster.places.values():
@@ -321,6 +324,11 @@ class ServiceManager:
         if header.kind == Kind.ANNOUNCEMENT:
             self._announcementDelivered(nodeid, Announcement.decode(header, body))
             return
+        if header.kind == Kind.NAMES:
+            if header.ringId == self.configuration.ringId:
+                names = ServiceNames.decode(header, body).names
+                self._clashes.heard(nodeid, names, self._names())
+            return
         if header.kind == Kind.FLOW:
             self.flow.statesDelivered(nodeid, FlowStates.decode(header, body))
             return
@@ -357,7 +365,18 @@ class ServiceManager:
             self._announcementSent = self.totem.multicast(
                 address(compact.GROUP, body), Guarantee.AGREED
             )
-        return self._announcementSent and self.flow.announce()
+        return self._announcementSent and self._announceNames() and self.flow.announce()
+
+    def _announceNames(self) -> bool:
+        if not self._namesSent:
+            names = ServiceNames(self.configuration.ringId, self._names())
+            self._namesSent = self.totem.multicast(
+                address(compact.GROUP, names.encode()), Guarantee.AGREED
+            )
+        return self._namesSent
+
+    def _names(self) -> tuple[tuple[int, str], ...]:
+        return tuple((n, place.name) for n, place in self.roster.places.items())
 
     def _announcementDelivered(self, nodeid: int, message: Announcement) -> None:
         if message.ringId == self.configuration.ringId:
@@ -578,6 +597,7 @@ class ServiceManager:
             "flow": self.flow.dump(),
             "memory": self.budget.dump(),
             "counters": dict(self._counters),
+            "clashes": self._clashes.status(),
             **self.facilities.status(),
             "engines": self.roster.dump(),
         }

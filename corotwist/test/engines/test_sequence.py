@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from corotwist.engines.clashes import MOST_NAMES, ServiceNames
+from corotwist.engines.compact import HEADER_BYTES, Header
 from corotwist.engines.executive import SERVICES_GROUP, address, header
 from corotwist.engines.sync import Phase
-from corotwist.errors import TryAgain
+from corotwist.errors import TryAgain, WireError
 from corotwist.interfaces import IConverting
 from corotwist.test.engines.orderednet import OrderedNet, Ring
 from corotwist.test.engines.probes import Probe, ProbeNet, makers, probed
+from corotwist.totem.membership import RingId
 
 NODES = (1, 2, 3)
 ENGINES = (1, 2)
@@ -238,3 +241,68 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(bodies, [pack("<I", number) for number in range(40)])
         self.assertGreater(net.nodes[1].totem.refused, 0)
         self.assertGreater(len(ring.order), 40)
+
+
+class ClashTests(SynchronousTestCase):
+    """
+    Nodes that mean different services by one number.
+    """
+
+    def _net(self, *, name: str, number: int) -> ProbeNet:
+        net = ProbeNet(2)
+        net.start(1, 2, 7)
+        net.start(2, 2)
+        stranger = Probe(number, net.calls[2], name)
+        net.makers = makers(net.probes[2, 2], stranger)
+        net.boot(2)
+        net.form(1, 2)
+        net.run()
+        return net
+
+    def _clashes(self, net: ProbeNet, nodeid: int) -> Any:
+        return net.nodes[nodeid].manager.dump()["clashes"]
+
+    def test_number(self) -> None:
+        """
+        Two services under one number are told on both nodes, until the ring is
+        another one. (A59)
+        """
+        net = self._net(name="other", number=7)
+        self.assertEqual(
+            self._clashes(net, 1), ["service 7 is probe7 here and other on node 2"]
+        )
+        self.assertEqual(
+            self._clashes(net, 2), ["service 7 is other here and probe7 on node 1"]
+        )
+        net.form(1)
+        net.run()
+        self.assertEqual(self._clashes(net, 1), [])
+
+    def test_name(self) -> None:
+        """
+        So is one name with two numbers. (A59)
+        """
+        net = self._net(name="probe7", number=8)
+        self.assertEqual(
+            self._clashes(net, 1), ["probe7 is service 7 here and 8 on node 2"]
+        )
+
+    def test_none(self) -> None:
+        """
+        A service that only some nodes have is no clash. (A59, A82)
+        """
+        net = self._net(name="other", number=9)
+        self.assertEqual((self._clashes(net, 1), self._clashes(net, 2)), ([], []))
+
+    def test_encoded(self) -> None:
+        """
+        What was encoded comes out; no prefix within a name does.
+        """
+        names = ServiceNames(RingId(4, 1), ((7, "seven"), (65535, "\xfcml")))
+        body = names.encode()
+        self.assertEqual(ServiceNames.decode(Header.decode(body), body), names)
+        for end in range(HEADER_BYTES + 1, HEADER_BYTES + 8):
+            part = body[:end]
+            self.assertRaises(WireError, ServiceNames.decode, Header.decode(part), part)
+        many = body[:HEADER_BYTES] + pack("<HB", 1, 0) * (MOST_NAMES + 1)
+        self.assertRaises(WireError, ServiceNames.decode, Header.decode(many), many)
