@@ -594,7 +594,12 @@ class ServiceManager:
             "synchronization": self.synchronization.progress(),
             "compact": self._compact,
             "waiting": len(self._waiting),
-            "flow": self.flow.dump(),
+            "flow": {
+                "everywhere": self._announced.everybody(
+                    self.configuration.members, Feature.FLOW
+                ),
+                **self.flow.dump(),
+            },
             "memory": self.budget.dump(),
             "counters": dict(self._counters),
             "clashes": self._clashes.status(),

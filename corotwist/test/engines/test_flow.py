@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from corotwist.engines import compact, flow
-from corotwist.engines.compact import HEADER_BYTES, Feature, FlowStates, Header, Kind
+from corotwist.engines.compact import HEADER_BYTES, FlowStates, Header, Kind
 from corotwist.engines.executive import address
 from corotwist.errors import Busy, Interrupted, NotJoined, ServiceError, TruncatedFrame
 from corotwist.interfaces import IFlowGroup
@@ -225,10 +225,14 @@ class GroupTests(NetTestCase):
 
     def test_announced(self) -> None:
         """
-        Nodes tell each other that they know of flow control.
+        Nodes tell each other that they know of flow control; where one does
+        not, the others say so.
         """
-        everybody = self.node(1).manager._announced.everybody
-        self.assertTrue(everybody((1, 2, 3), Feature.FLOW))
+        self.assertTrue(self.node(1).manager.dump()["flow"]["everywhere"])
+        self.net.boot(4, foreign=True)
+        self.net.form(1, 2, 3, 4)
+        self.net.run()
+        self.assertFalse(self.node(1).manager.dump()["flow"]["everywhere"])
 
 
 class PauseTests(NetTestCase):
