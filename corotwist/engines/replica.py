@@ -199,12 +199,13 @@ class Replica:
         """
         From bytes.
 
-        @raise InvalidParameter: they are something else.
+        @raise ServiceError: they are something else.
         """
         reader = Reader(data)
         replica = cls(*_RANK.unpack(reader.take(_RANK.size)))
         while not reader.ended():
             name, version = reader.name(), reader.number(_VERSION)
+            _checkName(name)
             value = reader.value()
             if value is None:
                 raise InvalidParameter(f"{name!r} has no value")

@@ -399,22 +399,40 @@ class ReplicatedKeysEngine(SynchronizedEngine):
 
     # To another version of us.
 
-    _HANDED: ClassVar[tuple[str, ...]] = (
-        *("_replica", "_pending", "_unsent", "_requests", "_ring", "_agreeing"),
-        *("_between", "_states", "_telling"),
-    )
-
     def handOver(self) -> Any:
-        handed = {name: getattr(self, name) for name in self._HANDED}
-        # Whatever still calls us finds nothing to do.
-        self._unsent, self._pending = deque(), {}
-        return handed
+        """
+        The keys as C{state}, a L{Replica} in bytes; C{ring}, sequence and
+        representative of the one we are in step with, and the nodes C{agreeing}
+        that are, too; the number of C{requests} so far; of those that are not
+        ordered, by number, what is C{pending}: an L{Operation} in bytes, and
+        the L{Deferred} of who waits for it; and the numbers C{unsent}.
+        """
+        pending, self._pending = self._pending, {}
+        unsent, self._unsent = list(self._unsent), deque()
+        return {
+            "state": self._replica.encode(),
+            "ring": (self._ring.sequence, self._ring.representative),
+            "agreeing": sorted(self._agreeing),
+            "requests": self._requests,
+            "pending": {
+                request: (waits.operation.encode(), waits.done)
+                for request, waits in pending.items()
+            },
+            "unsent": unsent,
+        }
 
     def takeOver(self, state: Any, version: int) -> None:
-        for name in self._HANDED:
-            setattr(self, name, state[name])
-        if self._unsent:
-            self._flush()
+        replica = Replica.decode(state["state"])
+        pending = {
+            request: _Pending(Operation.decode(operation), done)
+            for request, (operation, done) in state["pending"].items()
+        }
+        self._replica, self._pending = replica, pending
+        self._ring = RingId(*state["ring"])
+        self._agreeing = set(state["agreeing"])
+        self._requests = state["requests"]
+        self._unsent = deque(state["unsent"])
+        self._flush()
 
 
 def _notQuorate() -> NotQuorate:
