@@ -4,7 +4,15 @@ Options that do not go together, and what is said of files that are partly read.
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from corotwist.test.config.factories import FakeHost, built, conf, environment, warned
+from corotwist.config.formats.corosyncconf import parse
+from corotwist.test.config.factories import (
+    FILE,
+    FakeHost,
+    built,
+    conf,
+    environment,
+    warned,
+)
 
 PROVIDER = "provider: corosync_votequorum\n"
 
@@ -275,6 +283,17 @@ class LogTests(SynchronousTestCase):
 LOGGER = "logging.logger_subsys.subsys"
 
 
+RIGHT = conf(
+    "token: 5000\nconsensus: 9000\njoin: 100\ninterface {\nmcastport: 5405\n}",
+    nodes=2,
+    node="name: one\nquorum_votes: 1",
+    quorum=f"{PROVIDER}two_node: 1\nwait_for_all: 1\nexpected_votes: 2",
+    rest="logging {\nto_logfile: yes\nlogfile: /x\nlogger_subsys {\nsubsys: CPG\n"
+    "debug: on\n}\n}\nuidgid {\nuid: 5\n}\nsystem {\nstate_dir: /x\n}\n"
+    "corotwist {\nnode: 1\n}",
+)
+
+
 class PartlyReadTests(SynchronousTestCase):
     """
     What is said beside syntax errors, and what is not.
@@ -308,6 +327,29 @@ class PartlyReadTests(SynchronousTestCase):
             self.assertEqual(
                 keys(text.replace(line, line.replace(":", ""))), ["syntax"]
             )
+
+    def test_noFollowUps(self) -> None:
+        """
+        Whatever line of a right file is lost, spoilt or opens or closes a
+        section too many: all that is told is what is wrong with lines.
+        """
+        lines = RIGHT.split("\n")
+        self.assertEqual(keys(RIGHT), [])
+        tried = 0
+        for at, line in enumerate(lines):
+            for new in ("what is this", "} x", line + " {", "}", "x {", None):
+                damaged = [
+                    *lines[:at],
+                    *([] if new is None else [new]),
+                    *lines[at + 1 :],
+                ]
+                text = "\n".join(damaged)
+                syntax = parse(text, FILE).problems
+                if syntax:
+                    tried += 1
+                    told = set(built(text).problems)
+                    self.assertEqual(told - {*syntax}, set(), (line, new))
+        self.assertGreater(tried, 200)
 
     def test_unclosed(self) -> None:
         """

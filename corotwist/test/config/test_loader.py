@@ -3,9 +3,12 @@ Several files as one, and files that are written.
 """
 
 import os
+import re
 from pathlib import Path
 
 from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.config import loader
@@ -17,6 +20,11 @@ from corotwist.config.keys import keysOf
 from corotwist.config.merge import merged
 from corotwist.errors import ConfigurationError
 from corotwist.test.config.factories import conf, environment
+
+LINES = (
+    *("a {", "  b{", "\tnode  {\t", "}", "  }", " } ", "", "  ", "# c", "   # d  "),
+    *("a: 1", "a:1", "  a :  1 ", "\ta:\tb c\t", "b:", "b: {", "c: # d"),
+)
 
 
 class MergeTests(SynchronousTestCase):
@@ -198,6 +206,30 @@ class WriteTests(FileTestCase):
             "# a\ntotem{\n\ttoken :  6\n\n\t# b\n\tx:y\n\tjoin: 7\n\t}\n#c\n\n"
             "quorum {\n    two_node: 1\n}\n",
         )
+
+    @given(
+        st.lists(st.sampled_from(LINES), max_size=30), st.sampled_from(("\n", "\r\n"))
+    )
+    @settings(max_examples=60, deadline=None)
+    def test_untouched(self, lines: list[str], ending: str) -> None:
+        """
+        Any file that is understood, and not changed, is written as it was,
+        sign by sign; it ends with a line's end then.  (A40)
+        """
+        depth = 0
+        kept = []
+        for line in lines:
+            depth += line.rstrip().endswith("{") - (line.strip() == "}")
+            if depth < 0:
+                depth = 0
+            else:
+                kept.append(line)
+        text = ending.join([*kept, *["}"] * depth])
+        document = parse(text, "f").document
+        self.assertEqual(parse(text, "f").problems, ())
+        found = write(document, text.encode()).text
+        found, text = (re.sub(r"\r?\n\Z", "", one) for one in (found, text))
+        self.assertEqual(found, text)
 
     def test_unwritable(self) -> None:
         """
