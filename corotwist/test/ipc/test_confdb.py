@@ -2,22 +2,31 @@
 Tests of the object database through clients in the process of a node.
 """
 
+from functools import partial
 from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail, succeed
 
 from corotwist.config.tracking import Change, ChangeKind, ObjectChange
 from corotwist.config.values import binary, string, u8, u32
 from corotwist.errors import (
     AccessDenied,
     BadHandle,
+    ConfigurationError,
     Conflict,
     Exists,
     InvalidParameter,
     NoSpace,
     NotExist,
     NotSupported,
+    Problem,
     TooBig,
 )
+from corotwist.ipc.client import NodeClient
 from corotwist.ipc.confdb import SEARCHES, Search, Track
+from corotwist.ipc.connection import Credentials
+from corotwist.ipc.remote import connectLocal
 from corotwist.test.ipc.test_cmap import CmapTestCase
 
 
@@ -82,7 +91,8 @@ class ObjectTests(ConfdbTestCase):
 
     def test_keys(self) -> None:
         """
-        Keys are created, read, replaced, counted, listed and deleted (E10).
+        Keys are created, read, replaced, counted, listed and deleted
+        (A86, E10).
         """
         confdb, mine = self.confdb, self.mine
         self.got(confdb.createKey(mine, "count", u8(254)))
@@ -267,3 +277,80 @@ class TrackingTests(ConfdbTestCase):
         for wrong in ({}, {"object": self.mine, "name": "x"}):
             asked = self.client.ask(Track, kinds=4, tracker=1, **wrong)
             self.failed(asked, InvalidParameter)
+
+
+@define
+class FakeOperations:
+    """
+    A node with a file that is written, or cannot be.
+    """
+
+    problem: ConfigurationError | None = None
+    changes: list[Any] = field(factory=list)
+
+    def follows(self, name: str) -> bool:
+        return name.startswith("totem.")
+
+    def changed(self, changes: Any) -> None:
+        self.changes.append(dict(changes))
+        if u32(0) in changes.values():
+            raise InvalidParameter("too small")
+
+    def save(self) -> Deferred[str]:
+        if self.problem is not None:
+            return fail(self.problem)
+        return succeed("/etc/x.conf")
+
+
+class FileTests(ConfdbTestCase):
+    """
+    Keys that matter to somebody else.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.operations = FakeOperations()
+        for name in ("confdb", "cmap"):
+            self.manager.engines[name].cluster.operations = self.operations
+
+    def test_write(self) -> None:
+        """
+        The node is asked to write its file; what is wrong with that is told
+        (E10).
+        """
+        self.assertEqual(self.got(self.confdb.write()), "/etc/x.conf")
+        self.operations.problem = ConfigurationError(Problem("x", 1, "y", "no"))
+        self.failed(self.confdb.write(), InvalidParameter)
+
+    def test_strangers(self) -> None:
+        """
+        Only who administers the node has its file written.
+        """
+        other = Credentials(5, 12345, 12345)
+        made = NodeClient(
+            self.clock, partial(connectLocal, self.clock, self.manager, other)
+        )
+        made.startService()
+        self.addCleanup(made.stopService)
+        self.settle()
+        self.failed(made.confdb.write(), AccessDenied)
+
+    def test_followed(self) -> None:
+        """
+        Keys that change what the node does are checked by it, all of a
+        transaction at once; when it refuses, nothing of the transaction is done
+        (A17, E10).
+        """
+        totem = self.got(self.confdb.create(self.root, "totem"))
+        work = self.confdb.transaction()
+        work.createKey(totem, "token", u32(5))
+        work.createKey(totem, "join", u32(6))
+        self.got(work.commit())
+        expected = {"totem.token": u32(5), "totem.join": u32(6)}
+        self.assertEqual(self.operations.changes, [expected])
+        work = self.confdb.transaction()
+        work.createKey(self.mine, "key", u8(1))
+        work.createKey(totem, "hold", u32(0))
+        self.failed(work.commit(), InvalidParameter)
+        self.failed(self.map.get("mine.key"), NotExist)
+        self.failed(self.map.set("totem.token", u32(0)), InvalidParameter)
