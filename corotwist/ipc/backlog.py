@@ -13,7 +13,7 @@ from corotwist.budget import Budget
 from corotwist.config.settings import IpcSettings
 from corotwist.engines.interfaces import SlowReader
 from corotwist.interfaces import IFlowGroup
-from corotwist.ipc.cpg import DispatchQueue
+from corotwist.ipc.dispatch import DispatchQueue
 from corotwist.ipc.spill import Spill, Store
 from corotwist.ipc.wire import DISPATCH_QUEUE_BYTES, DISPATCH_QUEUE_MESSAGES
 

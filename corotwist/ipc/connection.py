@@ -23,7 +23,8 @@ from corotwist.interfaces import IConnection, IFlowGroup
 from corotwist.ipc.backlog import Backlog, Limits, MakeStore
 from corotwist.ipc.channel import Box
 from corotwist.ipc.components import newsBox
-from corotwist.ipc.cpg import DispatchQueue, Subscriber, flowBox, ringBox, viewBoxes
+from corotwist.ipc.cpg import Subscriber, flowBox, ringBox, viewBoxes
+from corotwist.ipc.dispatch import DispatchQueue
 from corotwist.ipc.locators import Locators
 from corotwist.ipc.usage import Usage
 from corotwist.ipc.wire import (

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from corotwist.budget import Budget
 from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES, Member
 from corotwist.ipc.channel import Box
-from corotwist.ipc.cpg import DispatchQueue
+from corotwist.ipc.dispatch import DispatchQueue
 
 # Written and read at once, at least, unless there is no more.
 CHUNK_BYTES: Final = 256 << 10

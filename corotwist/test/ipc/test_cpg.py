@@ -26,7 +26,6 @@ from corotwist.ipc import cpg
 from corotwist.ipc.cpg import (
     LISTED_GROUPS,
     LISTED_MEMBERS,
-    DispatchQueue,
     Groups,
     GroupsLocator,
     Members,
@@ -35,6 +34,7 @@ from corotwist.ipc.cpg import (
     ringBox,
     viewBoxes,
 )
+from corotwist.ipc.dispatch import DispatchQueue
 from corotwist.ipc.wire import (
     BATCH_MESSAGES,
     NOTIFICATION_COST,
