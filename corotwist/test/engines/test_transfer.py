@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from corotwist.engines import proposals, snapshots, transfer
+from corotwist.engines import proposals, replication, snapshots
 from corotwist.engines.lineage import (
     NOTHING,
     Mark,
@@ -25,8 +25,9 @@ from corotwist.engines.lineage import (
     resumption,
     sides,
 )
+from corotwist.engines.replication import Function
 from corotwist.engines.snapshots import Piece
-from corotwist.engines.transfer import Function, ReplicatedEngine
+from corotwist.engines.transfer import ReplicatedEngine
 from corotwist.errors import (
     BadHandle,
     Interrupted,
@@ -400,7 +401,7 @@ class TransferTests(SynchronousTestCase):
         net = self._filled(1)
         net.boot(2)
         net.form(1, 2)
-        while net.ledger(2)._attempts == 0:
+        while net.ledger(2)._replication._attempts == 0:
             net.ledger(1).propose(b"meanwhile")
             net.rotate(1)
         net.run()
@@ -428,7 +429,7 @@ class TransferTests(SynchronousTestCase):
         outcomes += [0] * 10
         net.boot(3)
         net.together(1, 2, 3)
-        self.assertEqual(len(outcomes), 10 - transfer.MOST_ATTEMPTS)
+        self.assertEqual(len(outcomes), 10 - replication.MOST_ATTEMPTS)
         self.assertFalse(net.ledger(3).current)
         self.flushLoggedErrors(ValueError)
 
@@ -438,12 +439,12 @@ class TransferTests(SynchronousTestCase):
         (A83)
         """
         net = self._filled(1, 2)
-        self.patch(net.ledger(1), "_serve", lambda: None)
-        self.patch(net.ledger(1), "_push", lambda: None)
+        self.patch(net.ledger(1)._replication, "_serve", lambda: None)
+        self.patch(net.ledger(1)._replication, "_push", lambda: None)
         net.boot(3)
         net.together(1, 2, 3)
         self.assertFalse(net.ledger(3).current)
-        net.clock.advance(transfer.PATIENCE_NS / 1e9)
+        net.clock.advance(replication.PATIENCE_NS / 1e9)
         net.run()
         self.assertEqual(net.ledger(3).entries, net.ledger(2).entries)
 
