@@ -219,7 +219,8 @@ class WriteTests(FileTestCase):
         depth = 0
         kept = []
         for line in lines:
-            depth += line.rstrip().endswith("{") - (line.strip() == "}")
+            opens = line.rstrip().endswith("{") and ":" not in line
+            depth += opens - (line.strip() == "}")
             if depth < 0:
                 depth = 0
             else:
