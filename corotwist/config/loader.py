@@ -41,19 +41,23 @@ def absolute(source: str) -> str:
     return whole if path == source else f"{engine.name}:{whole}"
 
 
-def read(*sources: str) -> Reading:
+def read(*sources: str, beside: bool = True) -> Reading:
     """
     Read files, and the C{uidgid.d} directories beside them; what later ones
     say overrides what earlier ones said.
 
     @param sources: C{PATH}, or C{FORMAT:PATH}.
+    @param beside: those directories, too?
     """
-    engines = registry.discover()
+    try:
+        engines = registry.discover()
+    except ConfigurationError as error:
+        return Reading(Section("", Place(sources[0])), error.problems)
     mains = [readOne(source, engines) for source in sources]
     paths = [Path(main.document.place.file) for main in mains]
     extras = [
         _readExtra(f"{registry.DEFAULT}:{extra}", engines)
-        for directory in dict.fromkeys(path.parent for path in paths)
+        for directory in dict.fromkeys(path.parent for path in paths if beside)
         for extra in _extraFiles(directory / EXTRA_DIRECTORY)
     ]
     readings = [*mains, *extras]
@@ -99,7 +103,13 @@ def readOne(
     except ConfigurationError as error:
         file = error.problems[0].file
         return Reading(Section("", Place(file)), error.problems)
-    return cast("Reading", engine.read(content, path))
+    try:
+        return cast("Reading", engine.read(content, path))
+    except Exception as error:  # noqa: BLE001 - Somebody else's code, perhaps.
+        text = f"format {engine.name} failed: {type(error).__name__}: {error}"
+        return Reading(
+            Section("", place := Place(path)), (place.problem("file", text),)
+        )
 
 
 def contentOf(path: str) -> bytes:

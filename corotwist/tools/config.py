@@ -248,7 +248,8 @@ def convert(options: ConvertOptions) -> int:
     Read some files, and write one.
     """
     target = options["target"]
-    document = _readable(loader.read(*options["files"])).document
+    reading = _readable(loader.read(*options["files"], beside=False))
+    document = reading.document
     engine, path = registry.choose(target, registry.discover())
     written: Written
     if path == STANDARD_OUTPUT:

@@ -91,8 +91,15 @@ BUILT_IN: Final = (
 def discover() -> dict[str, IConfigurationEngine]:
     """
     The formats by name: our own, and those of Twisted plug-ins.
+
+    @raise ConfigurationError: two of them are the same.
     """
-    return newest([*BUILT_IN, *getPlugins(IConfigurationEngine)])
+    try:
+        return newest([*BUILT_IN, *getPlugins(IConfigurationEngine)])
+    except PluginClash as error:
+        raise ConfigurationError(
+            Problem("plug-ins", 0, "format", str(error))
+        ) from error
 
 
 def newest(found: Iterable[IConfigurationEngine]) -> dict[str, IConfigurationEngine]:

@@ -14,6 +14,7 @@ from zope.interface.verify import verifyObject
 from corotwist.config import loader
 from corotwist.config.build import load
 from corotwist.config.document import Option, Reading, Section
+from corotwist.config.formats import registry
 from corotwist.config.formats.registry import (
     BUILT_IN,
     ConfigurationEngine,
@@ -98,6 +99,7 @@ class ChoiceTests(SynchronousTestCase):
 
 
 PLUGIN = """
+from corotwist.config.formats import registry
 from corotwist.config.formats.registry import ConfigurationEngine
 
 pairs = ConfigurationEngine(
@@ -164,6 +166,37 @@ class ThirdPartyTests(SynchronousTestCase):
         self.assertEqual(
             target.read_text(), "totem.version=2\ntotem.token=5\ntotem.join=60\n"
         )
+
+
+class BrokenTests(SynchronousTestCase):
+    def given(self, *engines: ConfigurationEngine) -> None:
+        """
+        Plug-ins that are found.
+        """
+        self.patch(registry, "getPlugins", lambda interface: engines)
+
+    def test_clash(self) -> None:
+        """
+        Two plug-ins that claim the same are a problem that names both, and not
+        the end of the process.
+        """
+        self.given(other(7), other(7))
+        built = load("a.conf", environment())
+        (problem,) = built.problems
+        self.assertIn("two plug-ins offer version 7", problem.text)
+        self.assertRaises(ConfigurationError, loader.absolute, "a.conf")
+
+    def test_failure(self) -> None:
+        """
+        A format that fails is a problem of the file.
+        """
+        path = Path(self.mktemp())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+        self.given(ConfigurationEngine("bad", 1, (), "", "no.such.module", "x"))
+        (problem,) = load(f"bad:{path}", environment()).problems
+        self.assertEqual(problem.file, str(path))
+        self.assertIn("format bad failed: ", problem.text)
 
 
 def keys(document: Section) -> dict[str, object]:

@@ -232,6 +232,15 @@ class WriteTests(ToolTestCase):
         self.assertEqual((status, err), (0, ""))
         self.assertIn("[totem]\nversion = 2\n", out)
 
+    def test_convertNothingElse(self) -> None:
+        """
+        Users and groups in files beside it stay there.
+        """
+        (self.directory / "uidgid.d").mkdir()
+        self.write("uidgid.d/a", "uidgid {\n  uid: 5\n}\n")
+        self.assertIn("uidgid.config.uid.5", self.run_("show", self.file)[1])
+        self.assertNotIn("uidgid", self.run_("convert", self.file, "json:-")[1])
+
     def test_modeIsKept(self) -> None:
         """
         A file keeps its mode; a new one is for its owner only, as it may hold a
