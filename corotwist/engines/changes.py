@@ -32,24 +32,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from corotwist.components import Component
+from corotwist.engines.comings import Comings
 from corotwist.engines.flow import FlowControl
 from corotwist.engines.interfaces import EngineNews, News
-from corotwist.engines.place import Duty, Place
-from corotwist.engines.precedence import dependents, startOrder
+from corotwist.engines.place import Place
+from corotwist.engines.precedence import dependents
 from corotwist.engines.roster import Roster
-from corotwist.errors import (
-    BadHandle,
-    Busy,
-    ComponentFailed,
-    Exists,
-    NotSupported,
-    ServiceError,
-    TryAgain,
-)
-from corotwist.interfaces import IEngineMaker, IReplaceable, IServiceEngine
+from corotwist.engines.successor import Successor, prepare
+from corotwist.errors import BadHandle, Busy, ComponentFailed, Exists, ServiceError
 
-# For a new engine to initialize itself.
-PREPARATION_SECONDS: Final = 10.0
 # For the services to be in step.
 QUIET_SECONDS: Final = 30.0
 # Before an engine that failed is started again the first time; then twice as
@@ -63,34 +54,11 @@ class Home(Protocol):
     """
 
     roster: Roster
+    comings: Comings
     flow: FlowControl
 
     def synchronizing(self) -> bool: ...
     def whenSynchronized(self) -> Deferred[None]: ...
-    def engineJoined(self, place: Place) -> None:
-        """
-        An engine was loaded, and knows nothing of the ring yet.
-        """
-
-    def engineReplaced(self, old: Place, new: Place) -> None:
-        """
-        A new engine serves in the place of another.
-        """
-
-    def engineDiscarded(self, place: Place) -> None:
-        """
-        An engine has initialized itself and will never serve.
-        """
-
-    def engineLeft(self, place: Place) -> None:
-        """
-        An engine is not there any more.
-        """
-
-    def tellClients(self, news: EngineNews) -> None:
-        """
-        Something happened to an engine.
-        """
 
 
 class Changes:
@@ -102,6 +70,7 @@ class Changes:
     def __init__(self, home: Home) -> None:
         self._log = Logger()
         self._home = home
+        self._comings = home.comings
         self._roster = home.roster
         self._clock = home.roster.clock
         self._doing = ""
@@ -188,7 +157,7 @@ class Changes:
         yield self._turn()
         news: EngineNews = yield change(*arguments)
         self._log.info("{news}", news=str(news))
-        self._home.tellClients(news)
+        self._comings.tellClients(news)
         return news
 
     def _turn(self) -> Deferred[None]:
@@ -226,48 +195,29 @@ class Changes:
         self, name: str, version: int | None
     ) -> Generator[Any, Any, EngineNews]:
         old = self._roster.place(name)
-        component = self._reference(name, version)
-        try:
-            if not old.failed:
-                _mustDiffer(old, component)
-            new = yield self._prepared(component, old)
-            what: News = yield self._switchedOrDiscarded(old, new, component)
-        except Exception:
-            self._roster.components.release(component)
-            raise
-        return EngineNews(name, component.version, what, str(component))
-
-    @inlineCallbacks
-    def _switchedOrDiscarded(
-        self, old: Place, new: Place, component: Component
-    ) -> Generator[Any, Any, News]:
-        settings = self._roster.settings
+        new = yield prepare(self._roster, name, version, old)
         try:
             yield self._quiet()
-            _mustBeWell(new, component)
-            if self._roster.settings is not settings:
-                _changedMeanwhile()
-            if old.failed:
-                self._join(new, component, old)
-                return News.RESTARTED
-            self._switch(old, new, component)
+            new.check()
+            what = self._started(old, new) if old.failed else self._switched(old, new)
         except Exception:
-            self._discard(new)
+            new.discard()
             raise
-        return News.REPLACED
+        return _news(new.component, what)
 
-    def _switch(self, old: Place, new: Place, component: Component) -> None:
+    def _switched(self, old: Place, new: Successor) -> News:
         """
         Between two deliveries, and outside of any round.
         """
         state = old.engine.handOver()
         try:
-            new.engine.takeOver(state, old.engine.version)
+            new.place.engine.takeOver(state, old.engine.version)
         except Exception:
-            new.retire()  # Who knows what it would do at its end.
+            new.place.retire()  # Who knows what it would do at its end.
             self._giveBack(old, state)
             raise
-        self._succeed(old, new, component)
+        self._succeed(old, new)
+        return News.REPLACED
 
     def _giveBack(self, old: Place, state: Any) -> None:
         try:
@@ -276,21 +226,22 @@ class Changes:
             self._log.failure("Service {name} lost its state", name=old.name)
             old.fail()
 
-    def _succeed(self, old: Place, new: Place, component: Component) -> None:
+    def _succeed(self, old: Place, new: Successor) -> None:
         before = self._roster.component(old.name)
         old.retire()
-        new.serve()
-        self._home.engineReplaced(old, new)
-        self._roster.install(new, component)
-        self._roster.components.release(before)
-        self._unloadUnused(before)
+        new.place.serve()
+        self._comings.replaced(old, new.place)
+        self._roster.install(new.place, new.component)
+        self._release(before)
 
-    def _unloadUnused(self, component: Component) -> None:
+    def _started(self, old: Place, new: Successor) -> News:
         """
-        Forget its code, unless somebody else uses it.
+        The old one failed: begin without a past.
         """
-        if not component.references:
-            self._roster.components.unload(component)
+        self._comings.left(old)
+        self._succeed(old, new)
+        self._comings.joined(new.place)
+        return News.RESTARTED
 
     # Loading and unloading.
 
@@ -299,42 +250,18 @@ class Changes:
         if name in self._roster.engines:
             there = self._roster.component(name)
             raise Exists(f"{there} is loaded; replace it to have another version")
-        component = self._reference(name, version)
-        try:
-            new = yield self._prepared(component, None)
-            yield self._joinedOrDiscarded(new, component)
-        except Exception:
-            self._roster.components.release(component)
-            raise
-        return EngineNews(name, component.version, News.LOADED, str(component))
-
-    @inlineCallbacks
-    def _joinedOrDiscarded(
-        self, new: Place, component: Component
-    ) -> Generator[Any, Any, None]:
-        settings = self._roster.settings
+        new = yield prepare(self._roster, name, version, None)
         try:
             yield self._quiet()
-            _mustBeWell(new, component)
-            if self._roster.settings is not settings:
-                _changedMeanwhile()
-            self._join(new, component, None)
+            new.check()
         except Exception:
-            self._discard(new)
+            new.discard()
             raise
-
-    def _join(self, new: Place, component: Component, old: Place | None) -> None:
-        """
-        An engine without a past: it is sent nothing before its first round.
-        """
-        if old is not None:
-            self._home.engineLeft(old)
-            self._succeed(old, new, component)
-        else:
-            new.serve()
-            self._roster.install(new, component)
-            self._roster.started(new)
-        self._home.engineJoined(new)
+        new.place.serve()
+        self._roster.install(new.place, new.component)
+        self._roster.started(new.place)
+        self._comings.joined(new.place)
+        return _news(new.component, News.LOADED)
 
     @inlineCallbacks
     def _unload(self, name: str) -> Generator[Any, Any, EngineNews]:
@@ -349,54 +276,17 @@ class Changes:
             raise BadHandle("the node stops")
         place.retire()
         component = self._roster.remove(place)
-        self._home.engineLeft(place)
+        self._comings.left(place)
+        self._release(component)
+        return _news(component, News.UNLOADED)
+
+    def _release(self, component: Component) -> None:
+        """
+        Forget its code, unless somebody else uses it.
+        """
         self._roster.components.release(component)
-        self._unloadUnused(component)
-        return EngineNews(name, component.version, News.UNLOADED, str(component))
-
-    # A new engine.
-
-    def _reference(self, name: str, version: int | None) -> Component:
-        component = self._roster.components.reference(IEngineMaker, name, version)
-        if not component.provider.wanted(self._roster.settings):
-            self._roster.components.release(component)
-            raise NotSupported(f"the configuration has no use for {component}")
-        return component
-
-    @inlineCallbacks
-    def _prepared(
-        self, component: Component, old: Place | None
-    ) -> Generator[Any, Any, Place]:
-        """
-        Import, construct, configure and initialize; nobody else notices.
-        """
-        new = self._roster.construct(component)
-        new.duty = Duty.PREPARING
-        try:
-            _mustFit(new, component, old)
-            startOrder(
-                [new, *(p for p in self._roster.places.values() if p is not old)]
-            )
-            new.engine.configure(self._roster.settings)
-            starting = self._roster.initialize(new)
-            yield starting.addTimeout(PREPARATION_SECONDS, self._clock)
-        except TooLate:
-            self._discard(new)
-            raise ComponentFailed(
-                f"{component} was not ready within {PREPARATION_SECONDS:g} s"
-            ) from None
-        except Exception:
-            self._discard(new)
-            raise
-        return new
-
-    def _discard(self, place: Place) -> None:
-        """
-        It will never serve.
-        """
-        self._home.engineDiscarded(place)
-        if not place.over:
-            place.discard()
+        if not component.references:
+            self._roster.components.unload(component)
 
     # After a failure.
 
@@ -413,7 +303,7 @@ class Changes:
         )
         # Later: somebody is in the middle of a delivery.
         self._clock.callLater(0, self._home.flow.forget, place.serviceId)
-        self._clock.callLater(0, self._home.tellClients, news)
+        self._clock.callLater(0, self._comings.tellClients, news)
         count = self._restarts.get(place.name, 0)
         if count < self._roster.settings.components.restarts:
             self._restarts[place.name] = count + 1
@@ -439,40 +329,5 @@ class Changes:
         )
 
 
-def _mustDiffer(old: Place, component: Component) -> None:
-    if old.engine.version == component.version:
-        raise Exists(f"{component} serves already")
-    if not IReplaceable.providedBy(old.engine):
-        raise NotSupported(
-            f"engine {old.name!r} version {old.engine.version} cannot hand over"
-        )
-
-
-def _mustFit(new: Place, component: Component, old: Place | None) -> None:
-    """
-    @raise ComponentFailed: it is not what its maker says, or not what is needed.
-    """
-    engine = new.engine
-    if not IServiceEngine.providedBy(engine):
-        raise ComponentFailed(f"{component} is no service engine")
-    if (engine.name, engine.version) != (component.name, component.version):
-        raise ComponentFailed(
-            f"{component} calls itself {engine.name!r} version {engine.version}"
-        )
-    if old is None:
-        return
-    if engine.serviceId != old.serviceId:
-        raise ComponentFailed(
-            f"{component} has service id {engine.serviceId}, not {old.serviceId}"
-        )
-    if not old.failed and not IReplaceable.providedBy(engine):
-        raise NotSupported(f"{component} cannot take over")
-
-
-def _mustBeWell(new: Place, component: Component) -> None:
-    if new.duty is not Duty.PREPARING:
-        raise ComponentFailed(f"{component} raised before it served")
-
-
-def _changedMeanwhile() -> None:
-    raise TryAgain("the configuration changed meanwhile")
+def _news(component: Component, what: News) -> EngineNews:
+    return EngineNews(component.name, component.version, what, str(component))

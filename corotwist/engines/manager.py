@@ -22,6 +22,7 @@ from corotwist.config.settings import NodeSettings
 from corotwist.engines import compact
 from corotwist.engines.changes import Changes
 from corotwist.engines.clashes import Clashes, ServiceNames
+from corotwist.engines.comings import Comings
 from corotwist.engines.compact import (
     Announced,
     Announcement,
@@ -45,7 +46,6 @@ from corotwist.engines.executive import (
 from corotwist.engines.facilities import Facilities
 from corotwist.engines.figures import Figures
 from corotwist.engines.flow import FlowControl
-from corotwist.engines.interfaces import EngineNews
 from corotwist.engines.place import Place
 from corotwist.engines.roster import Roster
 from corotwist.engines.sync import Synchronization
@@ -83,6 +83,7 @@ class ServiceManager:
     All engines of one node.
 
     @ivar roster: the engines, each in its place.
+    @ivar comings: what happens around an engine that comes or goes.
     @ivar changes: replaces, loads and unloads engines.
     @ivar database: the node's configuration and statistics.
     @ivar operations: what operators may ask of the node.
@@ -131,6 +132,8 @@ class ServiceManager:
         self.roster = Roster(clock, settings, makers, self._context)
         self.facilities = Facilities(self, processes)
         self.facilities.holds.observers.append(self.shutdownAhead)
+        self.comings = Comings(self, self._watch)
+        self.roster.discarded = self.comings.discarded
         self.changes = Changes(self)
         self._figures = Figures(self)
         self._figures.provide()
@@ -160,9 +163,6 @@ class ServiceManager:
         Load every wanted engine, and start all: see L{Roster.start}.
         """
         self.roster.load()
-        announcer = self.roster.places.get(ANNOUNCED_WITH)
-        if announcer is not None:
-            announcer.prepare = self._announce
         for place in self.roster.places.values():
             self._watch(place)
         self.roster.onStopped = self.facilities.engineGone
@@ -194,6 +194,8 @@ class ServiceManager:
     def _watch(self, place: Place) -> None:
         place.onFailed = self._engineFailed
         place.onMemoryError = self.facilities.memoryFailed
+        if place.serviceId == ANNOUNCED_WITH:
+            place.prepare = self._announce
 
     def _engineFailed(self, place: Place) -> None:
         self.facilities.engineGone(place.name)
@@ -457,59 +459,6 @@ class ServiceManager:
         self._awaiting.append(deferred)
         return deferred
 
-    # For changes of the engines.
-
-    def engineJoined(self, place: Place) -> None:
-        """
-        Tell it where we are, and have a round for it if it needs one.
-        """
-        self._watch(place)
-        if place.serviceId == ANNOUNCED_WITH:
-            place.prepare = self._announce
-        for connection in self._clients():
-            connection.private[place.name] = place.call(
-                place.engine.privateData, connection
-            )
-        place.waiting = place.synchronized
-        if place.waiting:
-            self.synchronization.begins(place.serviceId, self.totem.nodeid)
-        if self.configuration.members:
-            place.call(place.engine.configurationChanged, self.configuration)
-            if place.waiting:
-                self.totem.reform()
-
-    def engineReplaced(self, old: Place, new: Place) -> None:
-        """
-        What is outside of the engines belongs to the new one.
-        """
-        self._watch(new)
-        new.prepare = old.prepare
-        self.facilities.children.passOn(old.call, new.call)
-
-    def engineDiscarded(self, place: Place) -> None:
-        """
-        It never served.
-        """
-        self.facilities.children.discard(place.call)
-
-    def engineLeft(self, place: Place) -> None:
-        """
-        Nobody keeps anything of it.
-        """
-        self.flow.forget(place.serviceId)
-        for connection in self._clients():
-            connection.private.pop(place.name, None)
-
-    def tellClients(self, news: EngineNews) -> None:
-        """
-        Every local client hears what happened to an engine.
-        """
-        for connection in self._clients():
-            connection.engineChanged(news)
-
-    def _clients(self) -> list[Any]:
-        return [v.connection for v in self.facilities.connections if not v.gone]
-
     # For engines.
 
     def engineNamed(self, name: str) -> Any:
@@ -581,7 +530,7 @@ class ServiceManager:
         Every local client hears that the node is to stop, and what it waits
         for.
         """
-        for connection in self._clients():
+        for connection in self.comings.clients():
             connection.shutdownAhead(reason, holding)
 
     # For people.

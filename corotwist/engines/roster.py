@@ -63,6 +63,8 @@ class Roster:
     @ivar stopped: nothing of it runs any more.
     @ivar onStopped: called with the name of an engine that has stopped; what
         it returns fires when all that it had here has ended.
+    @ivar discarded: called with the place of an engine that was to serve later
+        and never will.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Roster:
         self.places: dict[int, Place] = {}
         self.stopped = False
         self.onStopped: Callable[[str], Deferred[Any]] | None = None
+        self.discarded: Callable[[Place], None] = Place.discard
         self._used: dict[str, Component] = {}
         self._started: list[Place] = []
         self._ending: list[Deferred[None]] = []
@@ -148,6 +151,8 @@ class Roster:
         for component in self._wanted():
             component.references += 1
             self.install(self.construct(component), component)
+        for problem in self.components.problems():
+            self.log.warn("Not a component: {problem}", problem=problem)
         startOrder(self.places.values())
 
     def _wanted(self) -> list[Component]:

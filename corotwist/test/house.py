@@ -50,6 +50,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "engines.roster": (*VALUES, "engines", "components"),
     "engines.changes": (*VALUES, "engines", "components"),
+    "engines.successor": (*VALUES, "engines", "components"),
     "engines.connections": (*VALUES, "handles"),
     "engines.confdb": (*VALUES, *KEYS, "config.tree", "engines"),
     "ipc": (

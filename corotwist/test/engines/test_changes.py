@@ -17,12 +17,13 @@ from zope.interface.verify import verifyObject
 from corotwist.components import Given
 from corotwist.config.settings import ComponentSettings
 from corotwist.engines.base import Engine, SynchronizedEngine
-from corotwist.engines.changes import PREPARATION_SECONDS, QUIET_SECONDS
+from corotwist.engines.changes import QUIET_SECONDS
 from corotwist.engines.children import Children, Program
 from corotwist.engines.cpg import GroupsEngine
 from corotwist.engines.interfaces import EngineNews, Member, News, Reason
 from corotwist.engines.outgoing import WAITING_ENTRIES
 from corotwist.engines.place import FAILURES_TOLERATED
+from corotwist.engines.successor import PREPARATION_SECONDS
 from corotwist.errors import (
     BadHandle,
     Busy,
@@ -979,6 +980,34 @@ class LoadTests(ChangeCase):
         self.net.form(1, 2)
         self.net.run()
         self.assertEqual(self.node.engine("tally").rounds[2:], [(1, 2), "completed"])
+
+    def test_replacedEarly(self) -> None:
+        """
+        An engine that waits for its first round goes on waiting when it is
+        replaced.
+        """
+
+        @implementer(IReplaceable)
+        class First(Tally):
+            def handOver(self) -> Any:
+                return {}
+
+            def takeOver(self, state: Any, version: int) -> None:
+                """
+                There is nothing yet.
+                """
+
+        class Second(First):
+            version = 2
+
+        self.offers(Maker("tally", First), Maker("tally", Second, 2))
+        self.successResultOf(self.change("load", "tally", 1))
+        self.successResultOf(self.change("replace", "tally", 2))
+        tally = self.node.engine("tally")
+        self.assertTrue(tally.cluster.synchronizing())
+        self.net.form(1, 2, 3)
+        self.net.run()
+        self.assertEqual(tally.rounds, [(1,), "completed"])
 
     def test_unload(self) -> None:
         """

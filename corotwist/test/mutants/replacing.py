@@ -80,8 +80,8 @@ REPLACING: Final = (
         (
             Edit(
                 "corotwist.engines.changes",
-                "        old.retire()\n        new.serve()\n",
-                "        new.serve()\n",
+                "        old.retire()\n        new.place.serve()\n",
+                "        new.place.serve()\n",
             ),
             Edit(
                 "corotwist.engines.cpg",
