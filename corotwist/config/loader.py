@@ -107,9 +107,8 @@ def readOne(
         return cast("Reading", engine.read(content, path))
     except Exception as error:  # noqa: BLE001 - Somebody else's code, perhaps.
         text = f"format {engine.name} failed: {type(error).__name__}: {error}"
-        return Reading(
-            Section("", place := Place(path)), (place.problem("file", text),)
-        )
+        place = Place(path)
+        return Reading(Section("", place), (place.problem("file", text),))
 
 
 def contentOf(path: str) -> bytes:
