@@ -181,11 +181,13 @@ class ConfigurationMapEngine(MapKeys, SynchronizedEngine):
 
     def handOver(self) -> Any:
         """
-        C{versions} of the configuration, C{joins} of each node so far, and the
-        C{interest} of clients, whose trackers go on.
+        C{versions} of the configuration, C{joins} of each node so far, and of
+        clients, whose trackers go on, the C{interest} and the C{holdings}.
         """
+        holdings = self.holdings.handOver()
         self._stopWatching()
         return {
+            "holdings": holdings,
             "versions": self._versions,
             "joins": self._published.handOver(),
             "interest": self.interest,
@@ -197,6 +199,7 @@ class ConfigurationMapEngine(MapKeys, SynchronizedEngine):
         self._versions = state["versions"]
         self._published.takeOver(state["joins"])
         self.interest = state["interest"]
+        self.holdings = state["holdings"]
         self.interest.begun = self.refreshLater
         self.refreshLater()
 

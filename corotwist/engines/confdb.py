@@ -14,7 +14,7 @@ from corotwist.config.tracking import ChangeKind
 from corotwist.config.tree import ObjectTree
 from corotwist.config.values import Value
 from corotwist.engines.base import Engine
-from corotwist.engines.holdings import Holdings
+from corotwist.engines.holdings import AllHoldings, Holdings
 from corotwist.engines.keyspace import (
     REPLICATED,
     IObjectDatabase,
@@ -54,12 +54,17 @@ class ObjectDatabaseEngine(Engine):
         super().initialize(cluster, settings)
         self._tree: ObjectTree = cluster.database.tree
         self._keys = cluster.database.map.forClients()
+        self._holdings = AllHoldings()
+
+    def shutdown(self) -> bool:
+        self._holdings.release()
+        return True
 
     def privateData(self, connection: IConnection) -> Holdings:
-        return Holdings()
+        return self._holdings.opened()
 
     def connectionClosed(self, connection: IConnection) -> None:
-        connection.private[self.name].release()
+        self._holdings.closed(connection.private[self.name])
 
     # From local clients: reading.
 
@@ -176,14 +181,13 @@ class ObjectDatabaseEngine(Engine):
 
     def handOver(self) -> Any:
         """
-        Nothing: the tree belongs to the node, and trackers to their clients.
+        The C{holdings} of clients, whose trackers go on.  The tree belongs to
+        the node.
         """
-        return {}
+        return {"holdings": self._holdings.handOver()}
 
     def takeOver(self, state: Any, version: int) -> None:
-        """
-        There is nothing to take.
-        """
+        self._holdings = state["holdings"]
 
 
 def _resolved(operation: Operation, results: Sequence[Result]) -> Operation:

@@ -1,5 +1,5 @@
 """
-What one client has under way at one service.
+What clients have under way at a service.
 """
 
 from typing import Any
@@ -28,3 +28,43 @@ class Holdings:
             tracker.stop()
         self.trackers.clear()
         self.iterations.clear()
+
+
+@define(eq=False)
+class AllHoldings:
+    """
+    Those of all clients of one service; handed over when its engine is.
+    """
+
+    _all: dict[Holdings, None] = field(factory=dict, init=False)
+
+    def opened(self) -> Holdings:
+        """
+        A client connected.
+        """
+        holdings = Holdings()
+        self._all[holdings] = None
+        return holdings
+
+    def closed(self, holdings: Holdings) -> None:
+        """
+        It is gone.
+        """
+        self._all.pop(holdings, None)
+        holdings.release()
+
+    def release(self) -> None:
+        """
+        The service is gone.
+        """
+        for holdings in self._all:
+            holdings.release()
+        self._all.clear()
+
+    def handOver(self) -> "AllHoldings":
+        """
+        Give everything to another one.
+        """
+        given = AllHoldings()
+        given._all, self._all = self._all, {}
+        return given

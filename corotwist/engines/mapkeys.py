@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from corotwist.config.tracking import ChangeKind
 from corotwist.config.values import Value, u8
-from corotwist.engines.holdings import Holdings
+from corotwist.engines.holdings import AllHoldings, Holdings
 from corotwist.engines.keyspace import (
     ANYWAY,
     ICMAP,
@@ -104,19 +104,21 @@ class MapKeys:
             STATS: database.statistics.forClients(),
         }
         self.interest = Interest(self.refreshLater)
+        self.holdings = AllHoldings()
         self._refreshing: Any = None
 
     def closeMaps(self) -> None:
         """
-        Do nothing more by ourselves.
+        Do nothing more by ourselves, and nothing for clients that are ours.
         """
+        self.holdings.release()
         self.cluster.cancel(self._refreshing)
 
     def privateData(self, connection: IConnection) -> Holdings:
-        return Holdings()
+        return self.holdings.opened()
 
     def connectionClosed(self, connection: IConnection) -> None:
-        connection.private[self.name].release()
+        self.holdings.closed(connection.private[self.name])
 
     # From local clients: reading.
 

@@ -17,6 +17,7 @@ from corotwist.errors import (
     Interrupted,
     NotExist,
     NotQuorate,
+    NotSupported,
     ServiceError,
     TryAgain,
 )
@@ -337,3 +338,25 @@ class ReplacingStories(WholeStory):
         self.assertTrue(cluster.wait(client.confdb.children(root)))
         with self.assertRaises(NotExist):
             cluster.wait(client.cmap.get("cluster.three"))
+
+    def test_unloaded(self) -> None:
+        """
+        With the engine that served them, trackers are gone; loaded again, it
+        serves anybody (A10).
+        """
+        cluster = self.whole(quorum=QUORUM)
+        client = cluster.connect(A)
+        seen: list[Any] = []
+        cluster.wait(client.confdb.track("my.", seen.extend, prefix=True))
+        changes = cluster.services(A).manager.changes
+        cluster.wait(changes.unload("confdb"))
+        cluster.wait(client.cmap.set("my.key", u8(1)))
+        cluster.run(seconds=1.0)
+        self.assertEqual(seen, [])
+        with self.assertRaises(NotSupported):
+            cluster.wait(client.confdb.root())
+        cluster.wait(changes.load("confdb"))
+        cluster.wait(client.confdb.track("my.", seen.extend, prefix=True))
+        cluster.wait(client.cmap.set("my.key", u8(2)))
+        cluster.run(seconds=1.0)
+        self.assertEqual([one.new for one in seen], [u8(2)])
