@@ -8,7 +8,8 @@ for so long, from the seed C{COROTWIST_SOAK_SEED} or one that a failure names.
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from threading import Event
 from time import monotonic, time_ns
@@ -26,7 +27,7 @@ from corotwist.test.interop.peers import (
     exchange,
     together,
 )
-from corotwist.tools.lab import Lab, LabFailed, missing, until
+from corotwist.tools.lab import Lab, LabFailed, environment, missing, until
 
 GROUP: Final = "laboratory"
 # From the smallest message to one that real clients cut into parts: small ones
@@ -41,6 +42,20 @@ SOAK_SEED: Final = os.environ.get("COROTWIST_SOAK_SEED")
 SHORT_SOAK: Final = 0.1, 1  # Minutes and seed.
 LOSSY_SECONDS: Final = 3.0
 AFTERSHOCKS: Final = 5  # Changes that a random fault may have later.
+# What our node says when a round of synchronization is over.
+IN_STEP: Final = "Services synchronized"
+# Version 2 of the process groups, and an engine that nobody else has.
+COMPONENTS: Final = """
+from corotwist.engines.base import SynchronizedEngine
+from corotwist.plugin import EngineMaker
+from corotwist.test.engines.newer import NEWER
+
+class Extra(SynchronizedEngine):
+    name = "extra"
+    serviceId = 4096
+
+extra = EngineMaker("extra", 1, Extra)
+"""
 LAB_SECONDS: Final = 120.0  # Of a long form, before there is another layout.
 
 
@@ -60,11 +75,13 @@ class RingCase(SynchronousTestCase):
         transport: str,
         story: Callable[[Lab, dict[int, Peer]], None],
         family: int = 4,
+        *,
+        options: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         """
         Form a ring with a client on each node, and tell a story about it.
         """
-        lab = Lab.build(size, ours, transport, family=family)
+        lab = Lab.build(size, ours, transport, family=family, options=options)
         peers: dict[int, Peer] = {}
         try:
             lab.startAll()
@@ -372,6 +389,53 @@ class FaultTests(RingCase):
         A real node is cut off from our representative, over multicast.
         """
         self.cut(ours=1, away=3, transport="udp")
+
+
+class ComponentTests(RingCase):
+    """
+    Engines of our node are replaced and loaded, in a ring with real nodes.
+    """
+
+    def test_replacedAndLoaded(self) -> None:
+        """
+        Under load the process groups of our node go to version 2 and back, and
+        nobody notices.  A synchronized engine that only we have is loaded: the
+        ring is formed anew of the same nodes, and everybody is still there.
+        (A11, A12)
+        """
+
+        def story(lab: Lab, peers: dict[int, Peer]) -> None:
+            everybody = list(peers.values())
+            plugins = lab.place(2) / "etc" / "plugins"
+            plugins.mkdir(0o755)
+            (plugins / "components.py").write_text(COMPONENTS)
+            settle(everybody)
+            for version in ("2", "1"):
+                burst(everybody)
+                said = self.cfg(lab, "replace", "cpg", version)
+                self.assertEqual(said, f"Engine cpg version {version} is replaced\n")
+                burst(everybody)
+                apart(everybody)
+            rings = lab.log(2).count(IN_STEP)
+            self.cfg(lab, "load", "extra")
+            until(lambda: lab.log(2).count(IN_STEP) > rings, VIEW_SECONDS, "a new ring")
+            burst(everybody)
+            apart(everybody)
+            quorate(lab, 1)
+            self.assertEqual(lab.quorum(1)["Nodes"], "3")
+            for peer in everybody:
+                self.assertEqual(peer.views(peer.origin), [])
+
+        options = {"corotwist": {"plugin_dir": "/etc/corosync/plugins"}}
+        self.tell(3, [2], "udpu", story, options=options)
+
+    def cfg(self, lab: Lab, *arguments: str) -> str:
+        """
+        What our node's own tool says.
+        """
+        path = f"PYTHONPATH={environment()['PYTHONPATH']}"
+        command = (sys.executable, "-m", "corotwist", "cfg", *arguments)
+        return lab.run(2, "env", path, *command)
 
 
 class SoakTests(RingCase):
