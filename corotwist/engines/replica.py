@@ -5,6 +5,7 @@ Pure: the same operations in the same order make the same state everywhere.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from enum import IntEnum
 from struct import Struct
 from typing import Final, Self
@@ -15,7 +16,13 @@ from corotwist.config.names import checkKey
 from corotwist.config.values import Value
 from corotwist.engines.entries import Reader, packName, packValue
 from corotwist.engines.keyspace import ANYWAY, REPLICATED, Condition
-from corotwist.errors import InvalidParameter, NoSpace, NotExist, OversizedFrame
+from corotwist.errors import (
+    InvalidParameter,
+    NoSpace,
+    NotExist,
+    OversizedFrame,
+    ServiceError,
+)
 
 # What all nodes together keep, in all nodes alike.
 MOST_KEYS: Final = 4096
@@ -263,22 +270,27 @@ class States:
         if not more:
             self._complete[nodeid] = bytes(self._pieces.pop(nodeid))
 
-    def best(self) -> tuple[int, bytes] | None:
+    def best(self) -> tuple[int, Replica] | None:
         """
         Whose state goes on: of the highest rank; of several, that of the lowest
-        node.
+        node.  What is no state counts for nothing.
 
         @return: the node and the state; L{None} when nobody told any.
         """
-        ranked = [
-            (*_RANK.unpack_from(state), -nodeid)
-            for nodeid, state in self._complete.items()
-            if len(state) >= _RANK.size
-        ]
-        if not ranked:
+        told: list[tuple[tuple[int, int], int, Replica]] = []
+        for nodeid, state in self._complete.items():
+            with suppress(ServiceError):
+                replica = Replica.decode(state)
+                told.append((replica.rank(), -nodeid, replica))
+        if not told:
             return None
-        nodeid = -max(ranked)[-1]
-        return nodeid, self._complete[nodeid]
+        _, nodeid, replica = max(told, key=_byRank)
+        return -nodeid, replica
+
+
+def _byRank(told: tuple[tuple[int, int], int, Replica]) -> tuple[tuple[int, int], int]:
+    rank, nodeid, _ = told
+    return rank, nodeid
 
 
 def pieces(state: bytes, limit: int) -> Iterator[tuple[bytes, bool]]:

@@ -350,21 +350,10 @@ class ReplicatedKeysEngine(SynchronizedEngine):
         self._states = States()
         self._telling = []
 
-    def _adopt(self, nodeid: int, state: bytes) -> None:
+    def _adopt(self, nodeid: int, replica: Replica) -> None:
         """
         Go on with the state of a member.
         """
-        if state == self._replica.encode():
-            return
-        try:
-            replica = Replica.decode(state)
-        except ServiceError as error:
-            self._log.error(
-                "The keys of node {nodeid} are refused: {error}",
-                nodeid=nodeid,
-                error=error,
-            )
-            return
         changes = list(difference(self._replica.values(), replica.values()))
         if self._replica.revision and changes:
             self._log.warn(
@@ -374,7 +363,8 @@ class ReplicatedKeysEngine(SynchronizedEngine):
                 nodeid=nodeid,
             )
         self._replica = replica
-        self._publish(changes)
+        if changes:
+            self._publish(changes)
 
     def _tellCompleted(self) -> None:
         if self.cluster.ringId() != self._ring:

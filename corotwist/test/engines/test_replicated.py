@@ -2,8 +2,11 @@
 Tests of the keys that all nodes have alike.
 """
 
+from struct import pack
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -327,6 +330,58 @@ class MeetingTests(ReplicatedTestCase):
         self.assertEqual(status["replicated"]["malformed"], 3)
         self.assertEqual(status["replicated"]["failures"], 0)
         self.assertAlike({"cluster.old": u8(1)})
+
+
+class StrangeBytesTests(ReplicatedTestCase):
+    """
+    What a member of the ring should not have sent.
+    """
+
+    @settings(deadline=None)
+    @given(st.integers(0, 4), st.booleans(), st.binary(max_size=60))
+    def test_anything(self, function: int, fits: bool, data: bytes) -> None:
+        """
+        It is refused as a peer's mistake, or means nothing; all members stay
+        alike, also those who come afterwards.
+        """
+        self.setUp()
+        self.boot(1, 2, 3)
+        self.ring(1, 2, 3)
+        ringId = self.engine(1).cluster.ringId()
+        ring = pack("<QI", ringId.sequence, ringId.representative)
+        self.set(1, "cluster.x", u8(1))
+        for nodeid in (1, 2, 3):
+            cluster = self.engine(nodeid).cluster
+            cluster.multicast(function, ring + data if fits else data)
+        self.net.run()
+        self.boot(4)
+        self.ring(1, 2, 3, 4)
+        self.assertAlike(keysOf(self.net.nodes[1]))
+        for node in self.net.nodes.values():
+            status: Any = node.manager.dump()["engines"]
+            self.assertEqual(status["replicated"]["failures"], 0)
+
+    def test_duringSynchronization(self) -> None:
+        """
+        A state that is none does not become anybody's.
+        """
+        self.boot(1, 2, 3)
+        self.ring(1, 2, 3)
+        self.set(1, "cluster.x", u8(1))
+        self.net.run()
+        self.boot(4)
+        self.net.form(1, 2, 3, 4)
+        ringId = self.engine(4).cluster.ringId()
+        ring = pack("<QI", ringId.sequence, ringId.representative)
+        for state in (bytes(3), b"\xff" * 16 + b"\x09junk", b"\xff" * 40):
+            self.engine(4).cluster.multicast(1, ring + b"\0" + state)
+            self.net.run()
+            self.net.form(1, 2, 3, 4)
+        self.net.run()
+        self.assertAlike({"cluster.x": u8(1)})
+        for node in self.net.nodes.values():
+            status: Any = node.manager.dump()["engines"]
+            self.assertEqual(status["replicated"]["failures"], 0)
 
 
 class HandOverTests(ReplicatedTestCase):
