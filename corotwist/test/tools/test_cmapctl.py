@@ -3,6 +3,7 @@ Tests of the tools for keys and objects: what they print, and their statuses.
 """
 
 import json
+import subprocess
 import sys
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
 
+import corotwist
 from corotwist.config.values import Value, ValueType, binary, dbl, string, u8, u32
 from corotwist.engines.keyspace import STATS
 from corotwist.errors import AccessDenied, NotExist
@@ -349,3 +352,51 @@ class TreeTests(CmapTestCase):
         """
         for argv in (("other",), ("get", "x"), ("--what",)):
             self.assertRaises(WrongUse, confdb.parse, argv)
+
+
+class ProcessTests(SynchronousTestCase):
+    """
+    The tools as programs, on a file.
+    """
+
+    def tool(self, *argv: str) -> tuple[int, str, str]:
+        """
+        @return: exit status, standard output, standard error.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "corotwist", *argv],
+            cwd=Path(corotwist.__file__).parents[1],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def test_file(self) -> None:
+        """
+        Without a node a file is read and written, and what would make it wrong
+        is refused (A20, E11).
+        """
+        path = Path(self.mktemp()).absolute()
+        path.write_text("# Ours.\ntotem {\n    version: 2\n    token: 1000\n}\n")
+        file = ("--file", str(path))
+        done = self.tool("cmapctl", *file, "-s", "totem.token", "u32", "2000")
+        self.assertEqual(done, (0, "", ""))
+        self.assertIn("# Ours.\n", path.read_text())
+        status, text, _ = self.tool("confdb", *file, "print", "totem")
+        expected = "totem {\n    token (u32) = 2000\n    version (u32) = 2\n}\n"
+        self.assertEqual((status, text), (0, expected))
+        status, _, complaint = self.tool(
+            "cmapctl", *file, "-s", "totem.tokn", "u8", "1"
+        )
+        self.assertEqual(status, 1)
+        self.assertIn("did you mean token", complaint)
+
+    def test_nobody(self) -> None:
+        """
+        Where no node is, that is said, and the status is 1.
+        """
+        status, _, complaint = self.tool("cmapctl", "--socket", "/nowhere/sock")
+        self.assertEqual(status, 1)
+        self.assertIn("no node at /nowhere/sock", complaint)
