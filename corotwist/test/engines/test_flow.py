@@ -24,6 +24,7 @@ from corotwist.test.engines.orderednet import (
     formed,
     send,
 )
+from corotwist.test.engines.test_changes import GROUP, ChangeCase
 from corotwist.totem.membership import RingId
 
 RED, GREEN = b"red", b"green"
@@ -603,3 +604,40 @@ class WanderTests(SynchronousTestCase):
         """
         for seed in range(40):
             self.wander(seed)
+
+
+class ReplacedTests(ChangeCase):
+    """
+    Another version of the process groups, in the middle of a pause.
+    """
+
+    def test_replaced(self) -> None:
+        """
+        Who waits goes on waiting, and who is behind holds up as before; when it
+        has caught up nothing is missing.  (A51)
+        """
+        self.clients[1].fallBehind()
+        self.net.run()
+        waits = self.send(1, b"waits")
+        others = self.send(2, b"waits too")
+        self.net.run()
+        self.replaced(2)
+        self.net.run()
+        self.assertNoResult(waits)
+        self.assertEqual(self.node.cpg.dump()["paused"], [GROUP.decode()])
+        self.clients[1].catchUp()
+        self.net.run()
+        self.successResultOf(waits)
+        self.successResultOf(others)
+        for client in self.clients.values():
+            self.assertEqual(sorted(client.messages()), [b"waits", b"waits too"])
+            self.assertEqual(client.pauses, [(GROUP, True), (GROUP, False)])
+        self.clients[2].fallBehind()
+        self.net.run()
+        late = self.send(1, b"late")
+        self.replaced(1)
+        self.net.run()
+        self.assertNoResult(late)
+        self.clients[2].catchUp()
+        self.net.run()
+        self.successResultOf(late)
