@@ -17,7 +17,6 @@ from twisted.python.failure import Failure
 from corotwist.components import Components
 from corotwist.config.database import Database
 from corotwist.config.settings import IpcSettings, NodeSettings, TotemSettings
-from corotwist.dumps import writeDump
 from corotwist.engines.manager import ServiceManager
 from corotwist.errors import StorageRefused
 from corotwist.interfaces import (
@@ -253,15 +252,3 @@ class Node(MultiService):
             "ipc": dict(getattr(self.ipc, "statistics", dict)()),
             "services": dict(self.manager.dump()),
         }
-
-    def writeDump(self) -> str:
-        """
-        Write L{dump} into the state directory, over the one before.
-
-        @return: the path of the file.
-        @raise OSError: it cannot be written.
-        """
-        settings = self.settings.totem
-        path = writeDump(settings.stateDirectory, settings.nodeid, self.dump())
-        self._log.info("The state of this node is in {path}", path=path)
-        return path

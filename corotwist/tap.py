@@ -5,6 +5,7 @@ C{twistd corosync}: the command line, and a node made from it.
 import atexit
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -246,6 +247,7 @@ class Daemon(MultiService):
         self._reactor = reactor
         self._private: str | None = None
         self._recorder: Recorder | None = None
+        self._node: Node | None = None
         self._stopping = False
         self._failed = ""
         choice: Choice | None = options["log"]
@@ -297,15 +299,28 @@ class Daemon(MultiService):
         if not choice.observing:
             globalLogPublisher.addObserver(choice.logs)
         self.keeper.start()
+        self._reactor.addSystemEventTrigger("before", "shutdown", self._listen)
+
+    def _listen(self) -> None:
+        """
+        We were asked to stop; who asks again does not want to wait for what
+        holds that.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._reactor.callFromThread(self._hurry))
+
+    def _hurry(self) -> None:
+        if self._node is not None:
+            self._node.manager.prepareStop("a second signal")
 
     def _isBackground(self) -> bool:
         twistd = self._options.parent
         return twistd is not None and "nodaemon" in twistd and not twistd["nodaemon"]
 
     def _startNode(self, settings: NodeSettings) -> None:
-        node = self._makeNode(settings)
+        node = self._node = self._makeNode(settings)
         if self.keeper is not None:
-            self.keeper.state = node.manager.dump
+            self.keeper.state = node.dump
             Crashes(settings.totem.stateDirectory, settings.totem.nodeid).watch()
             LogKeys(node.database, self.keeper.dump, self.keeper.logs.statistics)
         node.started.addErrback(self._notStarted)

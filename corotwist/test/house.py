@@ -29,7 +29,6 @@ STATES: Final = ("operational", "gather", "commit", "recovery")
 # room may always import itself.
 ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "": (),
-    "dumps": (),
     "errors": (),
     "budget": ("errors",),
     "interfaces": ("totem.membership",),
@@ -59,7 +58,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "node": (
         *(*VALUES, "plugin", "components", "logs", "totem", "engines", "ipc"),
-        *("config.database", "dumps", "reloading"),
+        *("config.database", "reloading"),
     ),
     "reloading": (*VALUES, "config"),
     "offline": (*VALUES, "budget", "config", "engines", "ipc"),

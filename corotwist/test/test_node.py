@@ -2,6 +2,7 @@
 One whole node, on a network, a disk and a clock that a test holds.
 """
 
+import json
 import stat
 from collections.abc import Sequence
 from ipaddress import ip_address
@@ -321,6 +322,40 @@ class NodeTests(SynchronousTestCase):
         self.assertIs(node.manager.settings, node.settings)
         self.assertEqual(node.manager.synchronization.patience, PATIENCE_TOKENS * 4.0)
         self.successResultOf(node.stopService())
+
+    def test_dump(self) -> None:
+        """
+        Everything that a node and its engines know of themselves can be shown,
+        as JSON. (A64)
+        """
+        node = self.node()
+        node.startService()
+        self.letPass(1.0)
+        state = json.loads(json.dumps(node.dump()))
+        self.assertEqual((state["node"]["nodeid"], state["node"]["members"]), (1, [1]))
+        self.assertIn("fake", state["services"]["engines"])
+        self.assertIn("misses", state["services"]["schedule"])
+
+    def test_heldShutdown(self) -> None:
+        """
+        A node that is asked to stop waits for what holds that, with everything
+        still there; asked again it does not. (A63)
+        """
+        node = self.node()
+        node.startService()
+        self.letPass(1.0)
+        self.engine.cluster.holdShutdown("a job runs here")
+        self.told.clear()
+        stopped = node.stopService()
+        self.letPass(1.0)
+        self.assertNoResult(stopped)
+        self.assertEqual(self.told, [])
+        node.manager.prepareStop("now")
+        self.letPass(0.1)
+        self.successResultOf(stopped)
+        self.assertEqual(
+            self.told, ["door closed", "service stopped", "network closed"]
+        )
 
     def test_leaves(self) -> None:
         """
