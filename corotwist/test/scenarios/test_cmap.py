@@ -29,7 +29,7 @@ from corotwist.test.scenarios.whole import WholeStory
 
 QUORUM = {"provider": "corosync_votequorum"}
 NODES = (A, B, C, D, E)
-SEEDS = 20 if LONG else 3
+SEEDS = 20 if LONG else 2
 COUNT = "cluster.count"
 
 Keys = dict[str, Value]
