@@ -103,9 +103,9 @@ class Given:
 
 
 @define
-class Installed:
+class BuiltIn:
     """
-    What is built in, and then the plug-ins of installed packages.
+    What this package has.
     """
 
     problems: Sequence[str] = ()
@@ -113,11 +113,35 @@ class Installed:
     def providers(self) -> Iterator[tuple[str, Any]]:
         for thing in (*vars(namedAny(OURS)).values(), *FORMATS, *TRANSPORTS):
             yield "built in", thing
+
+    def forget(self, origin: str) -> None:
+        """
+        It stays.
+        """
+
+
+@define
+class Plugins:
+    """
+    The plug-ins of installed packages.
+    """
+
+    problems: list[str] = field(factory=list, init=False)
+
+    def providers(self) -> Iterator[tuple[str, Any]]:
+        self.problems.clear()
         for dropin in getCache(namedAny(PLUGINS)).values():
             if dropin.moduleName != OURS:
                 for plugin in dropin.plugins:
                     if any(kind in plugin.provided for kind in KINDS):
-                        yield f"plug-in {dropin.moduleName}", plugin.load()
+                        yield from self._loaded(plugin)
+
+    def _loaded(self, plugin: Any) -> Iterator[tuple[str, Any]]:
+        origin = f"plug-in {plugin.dropin.moduleName}"
+        try:
+            yield origin, plugin.load()
+        except Exception as error:  # noqa: BLE001 - It is a stranger's code.
+            self.problems.append(f"{origin}: {type(error).__name__}: {error}")
 
     def forget(self, origin: str) -> None:
         """
@@ -146,7 +170,7 @@ class Components:
 
         @param directories: paths to look at besides.
         """
-        return cls([Installed(), *map(Directory, directories)])
+        return cls([BuiltIn(), Plugins(), *map(Directory, directories)])
 
     @classmethod
     def of(cls, made: "Iterable[Any] | Components") -> "Components":

@@ -5,14 +5,18 @@ released.
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import skipIf
 
 from attrs import frozen
+from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from corotwist import components
 from corotwist.components import Components, Given
 from corotwist.directory import PREFIX, Directory
 from corotwist.errors import BadHandle, Busy, NotExist, PluginClash
@@ -125,6 +129,48 @@ class FindTests(SynchronousTestCase):
         one = EngineMaker("a", 1, "x.y")
         other = EngineMaker("a", 1, "x.z")
         self.assertRaises(PluginClash, Components.of([one, other]).known)
+
+
+class PluginTests(SynchronousTestCase):
+    """
+    Twisted plug-ins of installed packages.
+    """
+
+    def setUp(self) -> None:
+        self.found: dict[str, Any] = {}
+        self.patch(components, "getCache", lambda package: self.found)
+
+    def plugin(self, load: Callable[[], Any]) -> None:
+        """
+        Have a package with one plug-in.
+        """
+        dropin = SimpleNamespace(moduleName="twisted.plugins.tally_plugin")
+        one = SimpleNamespace(provided=[IEngineMaker], dropin=dropin, load=load)
+        dropin.plugins = [one]
+        self.found["tally_plugin"] = dropin
+
+    def test_afterOurs(self) -> None:
+        """
+        They come after what is built in, which they do not hide.  (A7, A9)
+        """
+        self.plugin(lambda: Maker("cpg", 1))
+        installed = Components.installed()
+        self.assertEqual(installed.find(IEngineMaker, "cpg", 1).origin, "built in")
+        self.plugin(lambda: Maker("cpg", 2))
+        self.assertEqual(
+            installed.find(IEngineMaker, "cpg").origin,
+            "plug-in twisted.plugins.tally_plugin",
+        )
+
+    def test_broken(self) -> None:
+        """
+        One that cannot be loaded is told of, and all others are there.
+        """
+        self.plugin(lambda: namedAny("nothing.of.that.name"))
+        installed = Components.installed()
+        self.assertTrue(installed.known(IEngineMaker))
+        (problem,) = installed.problems()
+        self.assertIn("twisted.plugins.tally_plugin: ObjectNotFound", problem)
 
 
 class ReferenceTests(SynchronousTestCase):
