@@ -7,14 +7,15 @@ a kind and a version::
 
     offset  size  field
          0     1  kind: 1 announcement, 2 engine message, 3 flow control,
-                  4 names of services
+                  4 names of services, 5 service message
          1     1  version, 1
          2     2  announcement and names: 0; others: service id
-         4     4  ring id: representative
-         8     8  ring id: sequence
+         4     4  ring id: representative; 0 in a service message
+         8     8  ring id: sequence; 0 in a service message
         16        announcement: features, 8 bytes; engine message: its own;
                   flow control: L{FlowStates}; names:
-                  L{ServiceNames<corotwist.engines.clashes.ServiceNames>}
+                  L{ServiceNames<corotwist.engines.clashes.ServiceNames>};
+                  service message: function, 4 bytes, and its body
 
 Later versions only append, so the fields named here can be read from any of
 them.
@@ -29,7 +30,7 @@ from attrs import define, frozen
 from corotwist.engines.batch import OVERHEAD
 from corotwist.engines.interfaces import LONGEST_GROUP_NAME
 from corotwist.errors import BadCount, TruncatedFrame, UnknownFrame
-from corotwist.totem.membership import RingId
+from corotwist.totem.membership import NO_RING, RingId
 
 GROUP: Final = b"corotwist"
 VERSION: Final = 1
@@ -37,6 +38,7 @@ VERSION: Final = 1
 _HEADER: Final = Struct("<BBHIQ")
 HEADER_BYTES: Final = _HEADER.size
 _FEATURES: Final = Struct("<Q")
+_FUNCTION: Final = Struct("<I")
 
 
 class Kind:
@@ -48,6 +50,7 @@ class Kind:
     ENGINE: Final = 2
     FLOW: Final = 3
     NAMES: Final = 4
+    SERVICE: Final = 5
 
 
 class Feature(IntFlag):
@@ -101,6 +104,26 @@ def engineHeader(service: int, ringId: RingId) -> bytes:
     What goes before an engine's own bytes.
     """
     return header(Kind.ENGINE, service, ringId)
+
+
+def serviceHeader(service: int, function: int) -> bytes:
+    """
+    What goes before the body of a message that real corosync nodes must not
+    see.
+    """
+    return header(Kind.SERVICE, service, NO_RING) + _FUNCTION.pack(function)
+
+
+def splitService(body: bytes) -> tuple[int, bytes]:
+    """
+    The function and the body of a service message.
+
+    @raise TruncatedFrame: there is no function.
+    """
+    if len(body) < HEADER_BYTES + _FUNCTION.size:
+        raise TruncatedFrame("service message without a function")
+    (function,) = _FUNCTION.unpack_from(body, HEADER_BYTES)
+    return function, body[HEADER_BYTES + _FUNCTION.size :]
 
 
 @frozen

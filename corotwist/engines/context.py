@@ -31,6 +31,9 @@ from corotwist.errors import (
 from corotwist.interfaces import ICluster, IConnection, IFlowGroup, ITotem
 from corotwist.totem.membership import NO_RING, Configuration, Guarantee, RingId
 
+# Real corosync nodes look the service of each message up in a table, and do not
+# look whether it is in it: what has a higher number goes where they do not look.
+LAST_SHARED: Final = 63
 # One message in the total order; real corosync nodes abort above it.
 LARGEST_TOTEM_MESSAGE: Final = 1 << 20
 # What one engine may hold for those who wait, beside the whole node's budget.
@@ -109,9 +112,15 @@ class Cluster:
     def multicast(
         self, function: int, body: bytes, guarantee: Guarantee = Guarantee.AGREED
     ) -> None:
-        whole = header(self._serviceId, function, body)
-        self._send(address(SERVICES_GROUP, whole), _kept(guarantee))
+        self._send(self._whole(function, body), _kept(guarantee))
         self._guard.sent[self._guard.counted(function)] += 1
+
+    def _whole(self, function: int, body: bytes) -> bytes:
+        if self._serviceId <= LAST_SHARED:
+            whole = header(self._serviceId, function, body)
+            return address(SERVICES_GROUP, whole)
+        ours = compact.serviceHeader(self._serviceId, function)
+        return address(compact.GROUP, ours + body)
 
     def multicastCompact(
         self, body: bytes, guarantee: Guarantee = Guarantee.AGREED

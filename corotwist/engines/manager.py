@@ -335,8 +335,12 @@ class ServiceManager:
             self.flow.statesDelivered(nodeid, FlowStates.decode(header, body))
             return
         place = self._addressee(header.service)
-        if header.kind != Kind.ENGINE or place is None:
+        if header.kind not in {Kind.ENGINE, Kind.SERVICE} or place is None:
             self._counters["unknownService"] += 1
+        elif header.kind == Kind.SERVICE:
+            function, rest = compact.splitService(body)
+            place.received[place.counted(function)] += 1
+            place.deliver(nodeid, function, rest, "<")
         elif header.ringId == self.configuration.ringId:
             place.received[SHORT_FORM] += 1
             place.call(

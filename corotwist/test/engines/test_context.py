@@ -8,7 +8,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from corotwist.engines.context import LARGEST_TOTEM_MESSAGE
+from corotwist.engines import compact
+from corotwist.engines.context import LARGEST_TOTEM_MESSAGE, LAST_SHARED
 from corotwist.engines.executive import SERVICES_GROUP, address, header
 from corotwist.engines.manager import ServiceManager
 from corotwist.errors import TooBig
@@ -171,3 +172,23 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(self.cluster.members(), (1,))
         self.assertEqual(self.cluster.nodeid, 1)
         self.assertFalse(self.cluster.synchronizing())
+
+    def test_higherNumber(self) -> None:
+        """
+        What a service says whose number real corosync nodes have no place for
+        travels where they do not look, and arrives all the same.
+        """
+        net = probed(1, serviceIds=(LAST_SHARED, LAST_SHARED + 1))
+        ring = net.form(1)
+        net.run()
+        for service in (LAST_SHARED, LAST_SHARED + 1):
+            net.probes[1, service].cluster.multicast(3, b"body")
+        net.run()
+        shared, own = (message for _, message in ring.order[-2:])
+        self.assertEqual(
+            shared, address(SERVICES_GROUP, header(LAST_SHARED, 3, b"body"))
+        )
+        self.assertTrue(own.startswith(address(compact.GROUP, b"")))
+        for service in (LAST_SHARED, LAST_SHARED + 1):
+            probe = net.probes[1, service]
+            self.assertIn((service, "message", 1, 3, b"body"), probe.calls)
