@@ -339,6 +339,24 @@ class ReplacingStories(WholeStory):
         with self.assertRaises(NotExist):
             cluster.wait(client.cmap.get("cluster.three"))
 
+    def test_votes(self) -> None:
+        """
+        Who shows votes goes on when another version counts them (A10).
+        """
+        cluster = self.whole(
+            quorum={**QUORUM, "wait_for_all": 1},
+            configure=first,
+            engines=[second("votequorum")],
+        )
+        cluster.wait(cluster.replace(A, "votequorum", 2))
+        client = cluster.connect(A)
+        seen: list[Any] = []
+        name = "runtime.votequorum.wait_for_all_status"
+        cluster.wait(client.cmap.track(name, seen.extend))
+        cluster.kill(B, C)
+        cluster.run(seconds=10.0)
+        self.assertEqual([one.new for one in seen], [u8(1)])
+
     def test_unloaded(self) -> None:
         """
         With the engine that served them, trackers are gone; loaded again, it
