@@ -428,7 +428,7 @@ class Child:
 
 class Children:
     """
-    All children of a node, by engine and name.
+    All children of a node, in the order of their first starts.
     """
 
     def __init__(self, clock: IReactorTime, processes: Any) -> None:
@@ -438,44 +438,54 @@ class Children:
         """
         self._clock = clock
         self._processes = processes
-        self._children: dict[tuple[str, str], Child] = {}
+        self._children: list[Child] = []
 
     def spawn(self, who: str, program: Program, call: Callable[..., Any]) -> Child:
         """
         Start a child.
 
-        @raise Exists: the engine has one of this name.
+        @raise Exists: the engine has one of this name, which is not about to
+            end.
         @raise NoSpace: there are too many.
         @raise NotSupported: this node starts no processes.
         """
         if self._processes is None:
             raise NotSupported("this node starts no processes")
-        other = self._children.get((who, program.name))
-        if other is not None and not other.over:
-            raise Exists(f"{who} has a child {program.name!r}")
-        if len(self._children) >= MOST_CHILDREN:
-            self._forgetEnded()
+        for other in self.of(who):
+            stays = not other.over and other.state is not State.STOPPING
+            if stays and other.program.name == program.name:
+                raise Exists(f"{who} has a child {program.name!r}")
+        self._forgetEnded(who, program.name)
         if len(self._children) >= MOST_CHILDREN:
             raise NoSpace(f"{MOST_CHILDREN} children are there already")
         child = Child(who, program, self._clock, self._processes, call)
-        self._children[who, program.name] = child
+        self._children.append(child)
         child.start()
         return child
 
-    def _forgetEnded(self) -> None:
-        self._children = {k: c for k, c in self._children.items() if not c.over}
+    def _forgetEnded(self, who: str, name: str) -> None:
+        """
+        One that has a successor; all of them, when the place is needed.
+        """
+        full = len(self._children) >= MOST_CHILDREN
+        self._children = [
+            child
+            for child in self._children
+            if not child.over
+            or not (full or (child.who, child.program.name) == (who, name))
+        ]
 
     def of(self, who: str) -> Iterator[Child]:
         """
-        Those of one engine, in the order of their first starts.
+        Those of one engine.
         """
-        return iter([c for c in self._children.values() if c.who == who])
+        return iter([child for child in self._children if child.who == who])
 
     def passOn(self, old: Callable[..., Any], new: Callable[..., Any]) -> None:
         """
         Another version of their engine takes over.
         """
-        for child in self._children.values():
+        for child in self._children:
             if child.call == old:
                 child.call = new
 
@@ -483,7 +493,7 @@ class Children:
         """
         Stop those of a version of an engine that never served.
         """
-        for child in self._children.values():
+        for child in self._children:
             if child.call == call:
                 child.stop()
 
@@ -495,20 +505,11 @@ class Children:
         """
         return DeferredList([child.stop() for child in reversed([*self.of(who)])])
 
-    def stopAll(self) -> Deferred[Any]:
-        """
-        Stop every child.
-
-        @return: fires when all have ended.
-        """
-        children = reversed([*self._children.values()])
-        return DeferredList([child.stop() for child in children])
-
     def status(self) -> dict[str, Any]:
         """
         For people.
         """
         return {
-            f"{who}/{name}": child.status()
-            for (who, name), child in self._children.items()
+            f"{child.who}/{child.program.name}": child.status()
+            for child in self._children
         }

@@ -235,6 +235,21 @@ class ChildrenTests(SynchronousTestCase):
         self.clock.advance(0)
         self._spawn("three")
 
+    def test_successor(self) -> None:
+        """
+        One that is about to end has a successor already, of its name; it is
+        the one that is shown. (A76)
+        """
+        first = self._spawn()
+        self.machine.last.onSignal = lambda name: None
+        stopped = first.stop()
+        second = self._spawn()
+        self.assertEqual(self.children.status()["probe/job"]["pid"], second.pid)
+        self.clock.pump([5.0, 0])
+        self.successResultOf(stopped)
+        self.assertEqual(second.state, State.RUNNING)
+        self.assertEqual([*self.children.of("probe")], [first, second])
+
     def test_noProcesses(self) -> None:
         """
         Where there are no processes an engine is told so.

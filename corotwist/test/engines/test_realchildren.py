@@ -23,7 +23,7 @@ class RealChildrenTests(TestCase):
 
     def setUp(self) -> None:
         self.children = Children(reactor, reactor)  # type: ignore[arg-type]
-        self.addCleanup(self.children.stopAll)
+        self.addCleanup(self.children.stop, "test")
 
     def _spawn(self, script: str, **options: Any) -> Child:
         command = ("/bin/sh", "-c", script)
