@@ -154,8 +154,9 @@ class MapKeys:
         prefix: bool = False,
     ) -> Following:
         keys = self._map(mapName)
-        # What is computed is compared with what it was when somebody asked.
-        keys.refresh()
+        if not self.interest.counts[mapName]:
+            # What is computed is compared with what it was when somebody asked.
+            keys.refresh()
         track = keys.track(name, kinds, told, prefix=prefix)
         self.interest.add(mapName, 1)
         return Following(self.interest, mapName, track)
