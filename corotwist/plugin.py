@@ -6,7 +6,7 @@ L{EngineMaker} in it; nothing here or in the daemon has to change.  So does a
 file in a directory of components, where the maker names the classes themselves.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 from attrs import frozen
@@ -14,7 +14,6 @@ from twisted.plugin import IPlugin, getPlugins
 from twisted.python.reflect import namedAny
 from zope.interface import implementer
 
-from corotwist.errors import PluginClash
 from corotwist.interfaces import IEngineMaker, ITransportMaker
 
 
@@ -83,22 +82,3 @@ def discover() -> list[IEngineMaker]:
     Every maker that Twisted's plug-in system finds, in the order of names.
     """
     return sorted(getPlugins(IEngineMaker), key=lambda maker: maker.name)
-
-
-def newest(makers: Iterable[IEngineMaker]) -> dict[str, IEngineMaker]:
-    """
-    One maker for each name: the one with the highest version.
-
-    @raise PluginClash: when two makers have the same name and version.
-    """
-    chosen: dict[str, IEngineMaker] = {}
-    for maker in makers:
-        other = chosen.get(maker.name)
-        if other is not None and other.version == maker.version:
-            raise PluginClash(
-                f"two plug-ins offer version {maker.version} "
-                f"of engine {maker.name!r}: {other!r} and {maker!r}"
-            )
-        if other is None or other.version < maker.version:
-            chosen[maker.name] = maker
-    return chosen

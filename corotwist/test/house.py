@@ -36,7 +36,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "logs": ("errors", "config.settings", ""),  # Where our sources are.
     "logs.keeper": ("logs", "errors", "interfaces", "config.settings"),
     "logs.keys": ("logs", "config"),
-    "plugin": ("interfaces", "errors"),
+    "plugin": ("interfaces",),
     "directory": ("errors",),
     "components": ("interfaces", "errors", "plugin", "directory", "config.formats"),
     "config": ("errors", "interfaces", "plugin", "handles", "logs.levels", "logs.tags"),

@@ -14,9 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from corotwist.config.settings import QuorumSettings
-from corotwist.errors import PluginClash
 from corotwist.interfaces import IEngineMaker, IServiceEngine
-from corotwist.plugin import EngineMaker, discover, newest
+from corotwist.plugin import discover
 from corotwist.test.engines.orderednet import nodeSettings
 
 
@@ -81,28 +80,3 @@ class DiscoveryTests(SynchronousTestCase):
             text=True,
         )
         self.assertEqual(found.stdout.strip(), "[]")
-
-
-class ChoiceTests(SynchronousTestCase):
-    """
-    Which of several makers is taken.
-    """
-
-    def maker(self, name: str, version: int) -> EngineMaker:
-        return EngineMaker(name, version, "corotwist.engines.cpg.GroupsEngine")
-
-    def test_newest(self) -> None:
-        """
-        The highest version of each name.
-        """
-        makers = [
-            self.maker(*pair) for pair in (("a", 1), ("b", 1), ("a", 3), ("a", 2))
-        ]
-        chosen = newest(makers)
-        self.assertEqual({n: m.version for n, m in chosen.items()}, {"a": 3, "b": 1})
-
-    def test_clash(self) -> None:
-        """
-        The same version of a name twice is an error.
-        """
-        self.assertRaises(PluginClash, newest, [self.maker("a", 1), self.maker("a", 1)])
