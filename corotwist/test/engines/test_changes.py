@@ -339,6 +339,34 @@ class ReplaceTests(ChangeCase):
         self.net.run()
         self.same(*(b"%d" % n + b"x" * 50 for n in range(4)))
 
+    def test_fromADelivery(self) -> None:
+        """
+        Whoever asks in the middle of a delivery to several clients has it done
+        after it.  (A11)
+        """
+        asked: list[Deferred[EngineNews]] = []
+
+        class Asking(Listener):
+            def messagesDelivered(self, *what: Any) -> None:
+                super().messagesDelivered(*what)
+                asked.append(test.node.manager.changes.replace("cpg", 2))
+
+        test = self
+        other = Asking(50)
+        self.node.cpg.join(other, GROUP)
+        self.net.run()
+        self.send(2, b"now")
+        self.net.rotate()
+        self.assertEqual(self.node.cpg.version, 1)
+        self.same(b"now")
+        self.turn()
+        self.assertEqual(self.successResultOf(asked[0]).version, 2)
+        self.send(1, b"later").addErrback(self.fail)
+        self.net.run()
+        self.same(b"now", b"later")
+        self.assertEqual(other.messages(), [b"now", b"later"])
+        self.failureResultOf(asked[1])
+
     def test_closing(self) -> None:
         """
         A client that went shortly before leaves its group through the new
