@@ -9,6 +9,7 @@ from corotwist.test.fuzz import (
     keys,
     rings,
     services,
+    states,
     texts,
 )
 from corotwist.test.fuzz.target import Target
@@ -18,5 +19,5 @@ def targets() -> dict[str, Target]:
     """
     All of them, by name; worlds and seeds are made when they are asked for.
     """
-    rooms = (bytetargets, rings, services, clients, texts, formats, keys)
+    rooms = (bytetargets, rings, services, clients, texts, formats, keys, states)
     return {target.name: target for room in rooms for target in room.targets()}
