@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from corotwist.engines.cpg import GroupsEngine
 from corotwist.engines.interfaces import EngineNews, GroupView, News
@@ -19,6 +20,7 @@ from corotwist.errors import (
     NotExist,
     NotSupported,
 )
+from corotwist.interfaces import IReplaceable
 from corotwist.ipc.client import NodeClient
 from corotwist.ipc.connection import Credentials
 from corotwist.ipc.cpg import GroupsLocator
@@ -49,6 +51,39 @@ class NewerLocator(GroupsLocator):
     @Poke.responder
     def _poke(self) -> dict[str, int]:
         return {"replaced": self._groups.replaced}  # type: ignore[attr-defined]
+
+
+@implementer(IReplaceable)
+class Remembering(NewerLocator):
+    """
+    One of version 3, with a memory.
+    """
+
+    memory = ""
+
+    @Poke.responder
+    def _poke(self) -> dict[str, int]:
+        self.memory += "poked "
+        return {"replaced": len(self.memory.split())}
+
+    def handOver(self) -> Any:
+        return {"memory": self.memory}
+
+    def takeOver(self, state: Any, version: int) -> None:
+        self.memory = f"{state['memory']} version{version} "
+
+
+class RememberingToo(Remembering):
+    """
+    Another class, for version 4.
+    """
+
+
+def numbered(number: int) -> Any:
+    class Numbered(NewerGroups):
+        version = number
+
+    return Numbered
 
 
 FIRST = EngineMaker("cpg", 1, GroupsEngine, GroupsLocator)
@@ -170,6 +205,22 @@ class LocatorTests(ComponentsCase):
         self.assertEqual(answer, {"replaced": 1})
         self.result(self.client.components.replace("cpg", 1))
         self.failureResultOf(self.client.ask(Poke), NotSupported)
+
+    def test_memory(self) -> None:
+        """
+        When both locators can hand over, the new one knows what the old one
+        knew.  (A11)
+        """
+        offer(
+            self.node,
+            EngineMaker("cpg", 4, numbered(4), Remembering),
+            EngineMaker("cpg", 5, numbered(5), RememberingToo),
+        )
+        self.result(self.client.components.replace("cpg", 4))
+        self.assertEqual(self.result(self.client.ask(Poke)), {"replaced": 1})
+        self.assertEqual(self.result(self.client.ask(Poke)), {"replaced": 2})
+        self.result(self.client.components.replace("cpg", 5))
+        self.assertEqual(self.result(self.client.ask(Poke)), {"replaced": 4})
 
     def test_goesOn(self) -> None:
         """
