@@ -8,15 +8,18 @@ from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.protocols import amp
 
 from corotwist.config.settings import ComponentSettings, NodeSettings
 from corotwist.config.values import string
 from corotwist.engines import manager as managers
 from corotwist.engines.compact import Feature
+from corotwist.engines.cpg import GroupsEngine
 from corotwist.engines.interfaces import EngineNews, News
 from corotwist.engines.place import FAILURES_TOLERATED
-from corotwist.errors import ComponentFailed, Exists, ServiceError
+from corotwist.errors import ComponentFailed, Exists, NotSupported, ServiceError
 from corotwist.interfaces import IEngineMaker
+from corotwist.ipc.cpg import GroupsLocator
 from corotwist.plugin import EngineMaker, discover
 from corotwist.simulator import Cluster, Faults
 from corotwist.simulator.clients import Client
@@ -39,6 +42,24 @@ def first(settings: NodeSettings) -> NodeSettings:
     """
     engines = tuple((m.name, 1) for m in discover() if m.wanted(settings))
     return evolve(settings, components=ComponentSettings(engines=engines))
+
+
+class Poke(amp.Command):
+    """
+    What only one version understands.
+    """
+
+    commandName = b"cpg.poke"
+
+
+class Poked(GroupsEngine):
+    version = 4
+
+
+class PokedLocator(GroupsLocator):
+    @Poke.responder
+    def _poke(self) -> dict[str, int]:
+        return {}
 
 
 def second(name: str) -> IEngineMaker:
@@ -274,6 +295,22 @@ class ReplacingStories(Story):
         self.assertFalse(manager.synchronizing())
         self.chat(cluster, 0.05, Random(5))
         cluster.settle()
+
+    def test_commands(self) -> None:
+        """
+        A client on a connection reaches the commands of the version that
+        serves, of whichever it used before.  (A8, A11)
+        """
+        own = EngineMaker("cpg", 4, Poked, PokedLocator)
+        cluster = self.meet(others=(own,))
+        client = cluster.connect(A)
+        for _ in range(2):
+            self.assertRaises(NotSupported, cluster.wait, client.ask(Poke))
+            self.replaced(cluster, A, 4)
+            self.assertEqual(cluster.wait(client.ask(Poke)), {})
+            self.assertEqual(cluster.wait(client.groups.groups()), (GROUP,))
+            self.replaced(cluster, A, 1)
+        self.same(cluster)
 
     def test_everyEngine(self) -> None:
         """
