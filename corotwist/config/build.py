@@ -25,6 +25,7 @@ from corotwist.config.places import (
     stateDirectory,
 )
 from corotwist.config.ringoptions import LEAST_HOLD, LEAST_TIME
+from corotwist.config.serviceparts import serviceSettings
 from corotwist.config.settings import (
     Address,
     ComponentSettings,
@@ -195,12 +196,15 @@ class Builder:
         quorum = self._quorum(own, entries)
         ipc = self._ipc()
         log = logSettings(self.checked)
+        services = serviceSettings(self.checked)
         if own is None or self.checked.problems:
             return None
         totem = self._totem(own, entries, key, derived)
         version = self._top.number("totem.config_version")
         components, engines = self._components(), self._engines()
-        return NodeSettings(totem, ipc, quorum, log, version, components, engines)
+        return NodeSettings(
+            totem, ipc, quorum, log, version, components, engines, services
+        )
 
     # Totem.
 

@@ -120,7 +120,7 @@ class _Walk:
         L{None} for an entry that does not say whom it is about.
         """
         match path:
-            case "nodelist.node" | "totem.interface.member":
+            case "nodelist.node" | "totem.interface.member" | "service":
                 return f"{plain}.{self._count(plain)}"
             case "totem.interface":
                 position = str(self._count(plain))

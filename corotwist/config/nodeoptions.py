@@ -175,6 +175,9 @@ _OURS: Final = (
         512 << 20,
         "what waits from and for all clients together at most",
     ),
+    Row("service.name", Text(), None, "the engine that the section is for"),
+    idle("service.ver", Whole(0, U32), None, "of corosync 1; see `corotwist.engines`"),
+    Row("service.*", Text(), None, "whatever that engine understands"),
     Row(
         "corotwist.plugin_dir",
         Directories(),

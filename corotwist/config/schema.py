@@ -26,6 +26,7 @@ REPEATED: Final = frozenset(
         "logging.logging_daemon",
         "uidgid",
         "nozzle",
+        "service",
     )
 )
 

@@ -200,6 +200,27 @@ class ComponentSettings:
     restarts: int = 0
 
 
+@frozen
+class ServiceSettings:
+    """
+    What the file says to one service engine, in a C{service} section.
+
+    @ivar options: names and texts, in the order of the file; what they mean is
+        for the engine to judge, in its C{configure}.
+    @ivar place: of the section, for problems: file and line.
+    """
+
+    name: str
+    options: tuple[tuple[str, str], ...] = ()
+    place: tuple[str, int] = ("configuration", 0)
+
+    def get(self, option: str, default: str = "") -> str:
+        """
+        The text of an option.
+        """
+        return dict(self.options).get(option, default)
+
+
 class MemoryPolicy(Enum):
     """
     What a node does when a service could not get memory.
@@ -231,6 +252,7 @@ class NodeSettings:
     One whole node.
 
     @ivar configVersion: C{totem.config_version}, 0 when absent.
+    @ivar services: what it says to single engines.
     @ivar keys: what the file says, by corosync's key names, typed.
     @ivar sources: the files, in the order in which they were read.
     """
@@ -242,5 +264,13 @@ class NodeSettings:
     configVersion: int = 0
     components: ComponentSettings = ComponentSettings()
     engines: EngineSettings = EngineSettings()
+    services: tuple[ServiceSettings, ...] = ()
     keys: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
     sources: tuple[str, ...] = ()
+
+    def service(self, name: str) -> ServiceSettings:
+        """
+        What the file says to the engine of that name; maybe nothing.
+        """
+        found = (service for service in self.services if service.name == name)
+        return next(found, ServiceSettings(name))

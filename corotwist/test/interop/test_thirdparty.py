@@ -40,6 +40,7 @@ NODES = (1, 2, 3)
 TOKEN_MS = 400
 SECONDS = 120
 POLL_SECONDS = 0.1
+OPTIONS = "service {\n    name: counter\n    most: 2\n}\n"
 
 
 class Environment:
@@ -89,6 +90,15 @@ class Environment:
         return ran
 
 
+class CounterPlan(Plan):
+    """
+    Configurations that say something to the engine.
+    """
+
+    def configuration(self, nodeid: int) -> str:
+        return super().configuration(nodeid) + OPTIONS
+
+
 class ThirdPartyTests(TestCase):
     timeout = SECONDS
 
@@ -101,8 +111,8 @@ class ThirdPartyTests(TestCase):
     def test_counter(self) -> Deferred[None]:
         """
         The package installs into a clean environment; daemons there find its
-        engine; a program counts on one node and reads on another; a node that
-        joins later gets the counters (A7, A43, A66, A83).
+        engine, and it its options; a program counts on one node and reads on
+        another; a node that joins later gets the counters (A7, A43, A66, A83).
         """
         return Deferred.fromCoroutine(self.story())
 
@@ -120,6 +130,8 @@ class ThirdPartyTests(TestCase):
         await self.boot(3)
         self.assertEqual(await self.counter(3, "value", "jobs"), "6")
         self.assertIn("NotExist", await self.counter(3, "value", "none"))
+        self.assertEqual(await self.counter(1, "add", "people"), "1")
+        self.assertIn("2 counters already", await self.counter(2, "add", "more"))
         await self.kill(1)
         self.assertEqual(await self.counter(3, "add", "jobs"), "7")
         await self.boot(1)
@@ -128,7 +140,7 @@ class ThirdPartyTests(TestCase):
     def start(self) -> None:
         writeKey(self.directory / "authkey", SystemRandom().randbytes(DEFAULT_BYTES))
         port = freePort([addressOf(node) for node in NODES], Random())
-        plan = Plan(self.directory, NODES, port, TOKEN_MS)
+        plan = CounterPlan(self.directory, NODES, port, TOKEN_MS)
         self.daemons = {
             node: Daemon(plan, node, self.environment.python) for node in NODES
         }

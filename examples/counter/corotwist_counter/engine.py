@@ -11,9 +11,11 @@ from twisted.internet.defer import Deferred, fail
 
 from corotwist.engines.transfer import ReplicatedEngine
 from corotwist.errors import (
+    ConfigurationError,
     InvalidParameter,
     NameTooLong,
     NotExist,
+    Problem,
     TooBig,
     TruncatedFrame,
     TryAgain,
@@ -43,6 +45,19 @@ class CounterEngine(ReplicatedEngine):
         super().__init__()
         self._values: dict[str, int] = {}
         self._watchers: list[Watcher] = []
+        self._most = MOST_COUNTERS
+
+    def configure(self, settings: Any) -> None:
+        """
+        C{service { name: counter  most: 100 }}; the same on every node.
+        """
+        service = settings.service(self.name)
+        text = service.get("most", str(MOST_COUNTERS))
+        if not text.isdecimal() or not 0 < int(text) <= MOST_COUNTERS:
+            wrong = f"{text!r} is no number from 1 to {MOST_COUNTERS}"
+            file, line = service.place
+            raise ConfigurationError(Problem(file, line, "service.most", wrong))
+        self._most = int(text)
 
     # For local clients: ask; what happens, happens when it comes back.
 
@@ -92,8 +107,8 @@ class CounterEngine(ReplicatedEngine):
         (amount,) = _AMOUNT.unpack_from(command)
         name = command[_AMOUNT.size :].decode()
         value = self._values.get(name, 0) + amount
-        if name not in self._values and len(self._values) >= MOST_COUNTERS:
-            raise TooBig(f"{MOST_COUNTERS} counters already")
+        if name not in self._values and len(self._values) >= self._most:
+            raise TooBig(f"{self._most} counters already")
         if not _LOWEST <= value <= _HIGHEST:
             raise TooBig("the value would not have 64 bits")
         self._values[name] = value
