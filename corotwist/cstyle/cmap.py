@@ -22,6 +22,7 @@ from corotwist.engines import entries as packed
 from corotwist.engines.keyspace import ICMAP, STATS
 from corotwist.errors import BadHandle, InvalidParameter, ServiceError
 from corotwist.ipc import cmap as commands
+from corotwist.ipc.wire import NOTIFICATION_COST
 
 CMAP_KEYNAME_MAXLEN: Final = KEY_MAX
 CMAP_KEYNAME_MINLEN: Final = KEY_MIN
@@ -168,7 +169,7 @@ class CmapHandle(ServiceHandle):
             super().received(name, box)
 
     def _changed(self, tracker: int, changes: bytes, *, more: bool) -> None:
-        found = packed.changes(changes)
+        found = [c for c in packed.changes(changes) if isinstance(c, Change)]
         known = self._trackers.get(tracker)
         if known is None:
             self.expect(None)
@@ -176,8 +177,8 @@ class CmapHandle(ServiceHandle):
         for place, change in enumerate(found):
             arguments = (*_told(change), known.userData)
             # The notification is dealt with when the last of them is.
-            cost = {} if place == len(found) - 1 else {"cost": 0}
-            self.expect(known.notify, self, tracker, *arguments, **cost)
+            cost = NOTIFICATION_COST if place == len(found) - 1 else 0
+            self.expect(known.notify, self, tracker, *arguments, cost=cost)
 
 
 def _told(change: Change) -> tuple[int, str, CmapNotifyValue, CmapNotifyValue]:
