@@ -83,3 +83,20 @@ class SolitudeTests(SynchronousTestCase):
         self.cluster.run(3.0)
         self.assertIs(node.state, In.OPERATIONAL)
         self.assertEqual(len(node.members), 3)
+
+    def test_reenabled(self) -> None:
+        """
+        And at once when somebody says that it can receive again, without any
+        traffic that shows it. (A102)
+        """
+        self.deaf()
+        node = self.cluster.nodes[3]
+        for _ in range(3):
+            self.cluster.runUntil(lambda: len(node.members) == 3, 60.0)
+            self.cluster.runUntil(lambda: node.members == (3,), 60.0)
+        self.cluster.run(6.0)  # The load is over.
+        self.cluster.forget()
+        self.assertEqual(node.members, (3,))
+        self.assertGreater(node.solitude, 1.0)
+        self.cluster.running(3).service.reenable()
+        self.assertTrue(self.cluster.runUntil(lambda: len(node.members) == 3, 1.0))

@@ -52,6 +52,21 @@ class SolitudeTests(SynchronousTestCase):
         solitude.begin(later, 1.0)
         self.assertEqual(solitude.until, later + 1.0)
 
+    def test_ended(self) -> None:
+        """
+        Somebody may know that it is over; the next one is short again, and
+        nothing happens when there was none. (A102)
+        """
+        solitude = Solitude()
+        solitude.begin(0.0, 1.0)
+        solitude.begin(2.0, 1.0)
+        solitude.end(2.5)
+        self.assertEqual(solitude.until, 2.5)
+        solitude.begin(3.0, 1.0)
+        self.assertEqual(solitude.until, 4.0)
+        solitude.end(9.0)
+        self.assertEqual(solitude.until, 4.0)
+
     def test_hears(self) -> None:
         """
         It ends when so many frames were heard and none missed between them.
