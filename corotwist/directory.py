@@ -116,13 +116,16 @@ def _mustBeOurs(path: Path) -> None:
         raise AccessDenied(f"{path}: others than its owner can write it")
 
 
-def _sources(path: Path) -> list[Path]:
+def _parts(path: Path) -> list[Path]:
+    """
+    A file, or a package with all its directories and files of Python.
+    """
     if path.is_file():
         return [path]
-    files = sorted(path.rglob("*.py"))
-    if len(files) > MOST_PACKAGE_FILES:
+    inside = [p for p in path.rglob("*") if p.is_dir() or p.suffix == ".py"]
+    if len(inside) > MOST_PACKAGE_FILES:
         raise OSError(0, f"a package of more than {MOST_PACKAGE_FILES} files")
-    return files
+    return [path, *sorted(inside)]
 
 
 def _digest(path: Path) -> str:
@@ -130,11 +133,12 @@ def _digest(path: Path) -> str:
     Of everything that the module is made of.
     """
     digest = sha256()
-    for file in _sources(path):
-        _mustBeOurs(file)
-        content = file.read_bytes()
-        digest.update(f"{file.relative_to(path.parent)} {len(content)}\n".encode())
-        digest.update(content)
+    for part in _parts(path):
+        _mustBeOurs(part)
+        if part.is_file():
+            content = part.read_bytes()
+            name = part.relative_to(path.parent)
+            digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()
 
 

@@ -317,6 +317,21 @@ class DirectoryTests(SynchronousTestCase):
         self.path.chmod(0o777)
         self.assertRaises(NotExist, self.version)
 
+    def test_writablePackage(self) -> None:
+        """
+        That holds for every directory of a package.
+        """
+        package = self.path / "counting"
+        inner = package / "inner"
+        inner.mkdir(parents=True)
+        package.chmod(0o755)
+        (package / "__init__.py").write_text(VERSION.format(version=1))
+        inner.chmod(0o777)
+        self.assertRaises(NotExist, self.version)
+        self.assertIn("inner: others than its owner", self.components.problems()[0])
+        inner.chmod(0o755)
+        self.assertEqual(self.version(), 1)
+
     @skipIf(os.geteuid(), "only root gives files away")
     def test_foreign(self) -> None:
         """
