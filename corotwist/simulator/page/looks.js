@@ -27,7 +27,7 @@ const FAULTS = {
   store: ["#777", ""], partition: ["#c8102e", ""], cut: ["#c8102e", ""],
   heal: ["#00734f", "links whole"], faults: ["#b07800", ""], bridge: ["#c8102e", ""],
   clog: ["#b07800", ""], clock: ["#555", "clock"], attack: ["#c8102e", "attack"],
-  interface: ["#c8102e", "interface"], refuse: ["#c8102e", "sending"], files: ["#c8102e", "files"],
+  interface: ["#c8102e", "interface"], refuse: ["#c8102e", "sending"], files: ["#c8102e", "files"], replace: ["#555", "replaced"],
 };
 const UNKNOWN = "#5b3a8e";
 const GUTTER = 62, AXIS = 20, BAR = 16;
