@@ -55,6 +55,8 @@ GROUP = b"load"
 # Messages of each node on their way before it sends more.
 AHEAD = 5
 PAUSE = 0.01
+# So long that a busy machine does not lose the token.
+TOKEN_MS = 2000
 
 
 @define
@@ -244,7 +246,14 @@ class RealTests(TestCase):
         addresses = [addressOf(n) for n in (1, 2, 3)]
         port = freePort(addresses, Random(os.getpid()))
         options = (("plugin_dir", str(self.plugins)),)
-        plan = Plan(self.directory, (1, 2, 3), port, cluster="replace", options=options)
+        plan = Plan(
+            self.directory,
+            (1, 2, 3),
+            port,
+            tokenMs=TOKEN_MS,
+            cluster="replace",
+            options=options,
+        )
         keyed = self.directory / "authkey"
         keyed.write_bytes(bytes(range(128)))
         keyed.chmod(0o600)
