@@ -340,6 +340,23 @@ class GateTests(SynchronousTestCase):
         self.net.run()
         self.assertEqual(went, [0, 1, 2])
 
+    def test_noOvertaking(self) -> None:
+        """
+        While somebody waits, who comes waits behind, also when there is room
+        again.
+        """
+        self.engine.flowControl = True
+        self._fill(0)
+        first = self._ask()
+        assert first is not None
+        self._fill(1 << 20)
+        second = self._ask()
+        assert second is not None
+        self.assertNoResult(first)
+        self.net.run()
+        self.successResultOf(first)
+        self.successResultOf(second)
+
     def test_bounded(self) -> None:
         """
         Only so many wait; who lost interest does not.

@@ -345,6 +345,34 @@ class TransferTests(SynchronousTestCase):
         total = len(net.ledger(2).snapshot())
         self.assertLess(len(sent), (total - have) / 16 + 2)
 
+    def test_piecesMissed(self) -> None:
+        """
+        A newcomer that missed pieces while the ring changed twice in a row gets
+        them again from the one that had sent them. (A83)
+        """
+        net = self._filled(1)
+        net.boot(2)
+        net.form(1, 2)
+        while net.ledger(2).progress()["bytesDone"] < 50:
+            net.rotate(1)
+        net.visit(1)
+        net.receive(1, 99)
+        net.form(1, 2, together=[(1,), (2,)])
+        net.run()
+        self.assertEqual(net.ledger(2).entries, net.ledger(1).entries)
+        self.assertTrue(net.ledger(2).current)
+
+    def test_otherPieces(self) -> None:
+        """
+        A piece that begins in what is here already brings only the rest.
+        (A83)
+        """
+        incoming = snapshots.Incoming(NOTHING)
+        incoming.add(Piece(NOTHING, 9, 0, 0, b"abcd"))
+        incoming.add(Piece(NOTHING, 9, 2, 0, b"cdef"))
+        incoming.add(Piece(NOTHING, 9, 7, 0, b"hi"))
+        self.assertEqual(bytes(incoming.data), b"abcdef")
+
     def test_lastHolderDies(self) -> None:
         """
         When nobody is left who has the state, those who were to get it go on
@@ -563,6 +591,21 @@ class MergeTests(SynchronousTestCase):
         net.run()
         net.together(1, 2, 3)
         self.assertEqual([net.ledger(n).restores for n in (1, 2, 3)], [0, 0, 0])
+
+    def test_partedInTheMiddle(self) -> None:
+        """
+        Sides that part and meet in one step may have applied different
+        commands of their last ring, as many on each: that is noticed. (A83)
+        """
+        net = ledgers(1, 2, 3)
+        for nodeid in (1, 3):
+            net.ledger(nodeid).propose(b"of %d" % nodeid)
+            net.visit(nodeid)
+        net.form(1, 2, 3, together=[(1, 2), (3,)])
+        self.assertEqual(net.ledger(1).entries, [b"of 1"])
+        self.assertEqual(net.ledger(3).entries, [b"of 3"])
+        net.run()
+        self.assertEqual(net.entries(), [[b"of 1"]] * 3)
 
     def test_ownPolicy(self) -> None:
         """
