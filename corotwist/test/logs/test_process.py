@@ -139,7 +139,7 @@ class DaemonTests(SynchronousTestCase):
         self.waitFor("SIGUSR2")
         (path,) = dumps(self.directory / "state")
         dump = read(path.read_bytes().splitlines())
-        self.assertIn("engines", dump.state)
+        self.assertIn("cpg", dump.state["services"]["engines"])
         self.assertIn("Services synchronized", str(dump.events))
         shown = self.tool("blackbox", "--json", "-p", "info")
         self.assertEqual(shown.returncode, 0, shown.stderr)
