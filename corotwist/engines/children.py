@@ -291,8 +291,9 @@ class Child:
                 path=program.directory,
                 childFDs={_STDIN: "w", _STDOUT: "r", _STDERR: "r"},
             )
-        except OSError as error:
-            self._processEnded(f"cannot be started: {error.strerror or error}", False)
+        except Exception as error:  # noqa: BLE001 - A reactor refuses what is no program.
+            why = getattr(error, "strerror", None) or error
+            self._processEnded(f"cannot be started: {why}", False)
             return
         if process.transport is not None:
             process.transport.closeStdin()
@@ -329,6 +330,8 @@ class Child:
         )
         if self.onEnd is not None:
             self.call(self.onEnd, reason)
+        if self.over:
+            return  # Whoever heard it has stopped us.
         if self.state is State.STOPPING or not self._wanted(good):
             self._finish(State.ENDED)
         else:

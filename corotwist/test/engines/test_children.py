@@ -13,6 +13,7 @@ from zope.interface import provider, verify
 from corotwist.engines import children
 from corotwist.engines.children import Child, Children, Program, Respawn, State
 from corotwist.engines.manager import ServiceManager
+from corotwist.engines.place import FAILURES_TOLERATED
 from corotwist.errors import Exists, InvalidParameter, NoSpace, NotSupported
 from corotwist.simulator.programs import Programs, SimulatedProcess
 from corotwist.test.engines.orderednet import MemoryTotem, nodeSettings
@@ -167,6 +168,33 @@ class ChildrenTests(SynchronousTestCase):
             child.reason, "cannot be started: Resource temporarily unavailable"
         )
         self.assertEqual(child.state, State.PAUSING)
+
+    def test_refusedByTheReactor(self) -> None:
+        """
+        Nor does a program that no system could run, and it can be stopped.
+        (A76)
+        """
+
+        def spawnProcess(*_: Any, **others: Any) -> None:
+            raise TypeError("Arguments contain a non-string value")
+
+        self.patch(self.machine, "spawnProcess", spawnProcess)
+        child = self._spawn()
+        self.assertIn("non-string value", child.reason)
+        self.successResultOf(child.stop())
+        self.assertEqual(child.state, State.ENDED)
+
+    def test_stopAtItsEnd(self) -> None:
+        """
+        One whose owner stops it when he hears that it ended is not started
+        again. (A76)
+        """
+        child = self._spawn()
+        child.onEnd = lambda reason: child.stop()
+        self.machine.last.exit(1)
+        self.clock.advance(60)
+        self.assertEqual(self._starts(), 1)
+        self.assertEqual(child.state, State.ENDED)
 
     def test_stop(self) -> None:
         """
@@ -379,6 +407,20 @@ class EngineTests(SynchronousTestCase):
         self.manager.roster.places[1].fail()
         self.clock.advance(0)
         self.assertEqual(child.state, State.ENDED)
+
+    def test_lastStraw(self) -> None:
+        """
+        An engine that is taken out of service because of what it raises when a
+        child ends does not get the child back. (A75, A76)
+        """
+        child = self.probe.cluster.spawn(_program())
+        child.onEnd = lambda reason: 1 / 0
+        self.manager.roster.places[1].failures = FAILURES_TOLERATED - 1
+        self.machine.last.exit(1)
+        self.clock.advance(60)
+        self.assertEqual(child.state, State.ENDED)
+        self.assertEqual(len(self.machine.programs.started), 1)
+        self.flushLoggedErrors(ZeroDivisionError)
 
     def test_trouble(self) -> None:
         """
