@@ -22,6 +22,7 @@ from corotwist.engines import entries as packed
 from corotwist.engines.keyspace import ICMAP, STATS
 from corotwist.errors import BadHandle, InvalidParameter, ServiceError
 from corotwist.ipc import cmap as commands
+from corotwist.ipc.underway import PREFIX
 from corotwist.ipc.wire import NOTIFICATION_COST
 
 CMAP_KEYNAME_MAXLEN: Final = KEY_MAX
@@ -29,7 +30,7 @@ CMAP_KEYNAME_MINLEN: Final = KEY_MIN
 CMAP_TRACK_DELETE: Final = ChangeKind.DELETE
 CMAP_TRACK_MODIFY: Final = ChangeKind.MODIFY
 CMAP_TRACK_ADD: Final = ChangeKind.ADD
-CMAP_TRACK_PREFIX: Final = commands.PREFIX
+CMAP_TRACK_PREFIX: Final = PREFIX
 CMAP_VALUETYPE_INT8: Final = ValueType.INT8
 CMAP_VALUETYPE_UINT8: Final = ValueType.UINT8
 CMAP_VALUETYPE_INT16: Final = ValueType.INT16

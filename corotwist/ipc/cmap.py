@@ -3,33 +3,23 @@ The configuration map for local clients: the commands, the answers, the
 notifications.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 
-from corotwist.config.tracking import ChangeKind
 from corotwist.config.values import Value
 from corotwist.engines.entries import (
     Reader,
-    chunks,
-    packChange,
     packEntry,
     typedValue,
 )
 from corotwist.engines.keyspace import ANYWAY, Condition, IConfigurationMap
-from corotwist.errors import Exists, InvalidParameter, NoSpace, NotExist
-from corotwist.ipc.channel import Box
-from corotwist.ipc.wire import ERRORS, PART_BYTES, Unsigned
+from corotwist.errors import InvalidParameter
+from corotwist.ipc.underway import UnderWay
+from corotwist.ipc.wire import ERRORS, Unsigned
 
-# Of one client at a time.
-ITERATIONS: Final = 16
-TRACKERS: Final = 1024
-# In the kinds of a tracker: of all names that begin so.
-PREFIX: Final = 8
-
-_KINDS: Final = ChangeKind.ADD | ChangeKind.MODIFY | ChangeKind.DELETE
 _DIGITS: Final = 20
 
 
@@ -193,7 +183,6 @@ class Changed(amp.Command):
 
 
 Answer = dict[str, Any]
-Told = Sequence[Any]
 
 
 def packCondition(condition: Condition) -> Answer:
@@ -215,20 +204,6 @@ def _condition(expected: bytes | None = None, version: int | None = None) -> Con
     return Condition(expected is not None, value, version)
 
 
-def changeBoxes(command: type[amp.Command], tracker: int, told: Told) -> Iterator[Box]:
-    """
-    Changes as notifications.
-    """
-    pieces = list(chunks(map(packChange, told), PART_BYTES))
-    for number, piece in enumerate(pieces, 1):
-        yield {
-            amp.COMMAND: command.commandName,
-            b"tracker": b"%d" % tracker,
-            b"changes": piece,
-            b"more": b"True" if number < len(pieces) else b"False",
-        }
-
-
 class ConfigurationMapLocator(amp.CommandLocator):
     """
     What one client may ask of the configuration map.
@@ -237,11 +212,7 @@ class ConfigurationMapLocator(amp.CommandLocator):
     def __init__(self, keys: IConfigurationMap, connection: Any) -> None:
         super().__init__()
         self._keys = keys
-        self._connection = connection
-
-    @property
-    def _holdings(self) -> Any:
-        return self._connection.private["cmap"]
+        self._underWay = UnderWay(connection, "cmap", Changed)
 
     # Keys.
 
@@ -282,77 +253,34 @@ class ConfigurationMapLocator(amp.CommandLocator):
 
     @Iterate.responder
     def _iterate(self, map: str, prefix: str, iteration: int) -> Answer:  # noqa: A002
-        under = self._holdings.iterations
-        if iteration in under:
-            raise Exists(f"iteration {iteration} is under way")
-        if len(under) >= ITERATIONS:
-            raise NoSpace(f"{ITERATIONS} iterations are under way")
-        entries = self._keys.items(map, prefix)
-        under[iteration] = Pieces(packEntry(*entry) for entry in entries)
-        return self._next(iteration)
+        entries = (packEntry(*entry) for entry in self._keys.items(map, prefix))
+        return _list(self._underWay.begin(iteration, entries))
 
     @Next.responder
     def _next(self, iteration: int) -> Answer:
-        under = self._holdings.iterations
-        if iteration not in under:
-            raise NotExist(f"no iteration {iteration}")
-        entries, more = under[iteration].take()
-        if not more:
-            del under[iteration]
-        return {"entries": entries, "more": more}
+        return _list(self._underWay.next(iteration))
 
     @End.responder
     def _end(self, iteration: int) -> Answer:
-        if self._holdings.iterations.pop(iteration, None) is None:
-            raise NotExist(f"no iteration {iteration}")
+        self._underWay.end(iteration)
         return {}
 
     # Tracking.
 
     @Track.responder
     def _track(self, map: str, name: str, kinds: int, tracker: int) -> Answer:  # noqa: A002
-        trackers = self._holdings.trackers
-        if tracker in trackers:
-            raise Exists(f"tracker {tracker} is in use")
-        if len(trackers) >= TRACKERS:
-            raise NoSpace(f"{TRACKERS} trackers are in use")
-        if not kinds & _KINDS or kinds & ~(_KINDS | PREFIX):
-            raise InvalidParameter("kinds are 1, 2 and 4, and 8 for a prefix")
-
-        def told(changes: Told) -> None:
-            for box in changeBoxes(Changed, tracker, changes):
-                self._connection.notify(box)
-
-        trackers[tracker] = self._keys.track(
-            map, name, ChangeKind(kinds & _KINDS), told, prefix=bool(kinds & PREFIX)
-        )
+        self._underWay.follow(tracker, kinds, partial(self._keys.track, map), name)
         return {}
 
     @Untrack.responder
     def _untrack(self, tracker: int) -> Answer:
-        following = self._holdings.trackers.pop(tracker, None)
-        if following is None:
-            raise NotExist(f"no tracker {tracker}")
-        following.stop()
+        self._underWay.unfollow(tracker)
         return {}
 
 
-class Pieces:
-    """
-    Something long, as much of it at a time as fits into one answer.
-    """
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._chunks = chunks(pieces, PART_BYTES)
-        self._next = next(self._chunks, b"")
-
-    def take(self) -> tuple[bytes, bool]:
-        """
-        The next ones, and whether there are more.
-        """
-        taken, following = self._next, next(self._chunks, None)
-        self._next = following or b""
-        return taken, following is not None
+def _list(found: tuple[bytes, bool]) -> Answer:
+    entries, more = found
+    return {"entries": entries, "more": more}
 
 
 def _valued(value: Value) -> Answer:

@@ -5,30 +5,21 @@ notifications.
 
 from collections.abc import Callable, Iterable
 from os import geteuid
-from typing import Any, Final
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 
-from corotwist.config.tracking import ChangeKind
 from corotwist.engines.entries import packEntry
 from corotwist.engines.keyspace import IObjectDatabase
 from corotwist.engines.operations import operations, packHandles, packResults
 from corotwist.errors import (
     AccessDenied,
-    Exists,
     InvalidParameter,
-    NoSpace,
-    NotExist,
 )
-from corotwist.ipc.cmap import PREFIX, TRACKERS, Name, Pieces, changeBoxes
+from corotwist.ipc.cmap import Name
+from corotwist.ipc.underway import UnderWay
 from corotwist.ipc.wire import ERRORS, Unsigned
-
-# Of one client at a time.
-SEARCHES: Final = 16
-
-_KINDS: Final = ChangeKind.ADD | ChangeKind.MODIFY | ChangeKind.DELETE
-
 
 # From the client.
 
@@ -195,10 +186,7 @@ class ObjectDatabaseLocator(amp.CommandLocator):
         self._database = database
         self._connection = connection
         self._ours = ours
-
-    @property
-    def _holdings(self) -> Any:
-        return self._connection.private["confdb"]
+        self._underWay = UnderWay(connection, "confdb", Changed)
 
     # Objects and keys.
 
@@ -241,28 +229,15 @@ class ObjectDatabaseLocator(amp.CommandLocator):
         return self._begin(search, (packEntry(*entry) for entry in found))
 
     def _begin(self, search: int, pieces: Iterable[bytes]) -> Answer:
-        under = self._holdings.iterations
-        if search in under:
-            raise Exists(f"search {search} is under way")
-        if len(under) >= SEARCHES:
-            raise NoSpace(f"{SEARCHES} searches are under way")
-        under[search] = Pieces(pieces)
-        return self._next(search)
+        return _list(self._underWay.begin(search, pieces))
 
     @Next.responder
     def _next(self, search: int) -> Answer:
-        under = self._holdings.iterations
-        if search not in under:
-            raise NotExist(f"no search {search}")
-        found, more = under[search].take()
-        if not more:
-            del under[search]
-        return {"found": found, "more": more}
+        return _list(self._underWay.next(search))
 
     @End.responder
     def _end(self, search: int) -> Answer:
-        if self._holdings.iterations.pop(search, None) is None:
-            raise NotExist(f"no search {search}")
+        self._underWay.end(search)
         return {}
 
     # Files.
@@ -284,33 +259,18 @@ class ObjectDatabaseLocator(amp.CommandLocator):
         object: int | None = None,  # noqa: A002
         name: str | None = None,
     ) -> Answer:
-        trackers = self._holdings.trackers
-        if tracker in trackers:
-            raise Exists(f"tracker {tracker} is in use")
-        if len(trackers) >= TRACKERS:
-            raise NoSpace(f"{TRACKERS} trackers are in use")
-        if not kinds & _KINDS or kinds & ~(_KINDS | PREFIX):
-            raise InvalidParameter("kinds are 1, 2 and 4, and 8 for a prefix")
         target = name if object is None else object
         if target is None or (object is not None and name is not None):
             raise InvalidParameter("follow an object, or a key by its name")
-
-        def told(changes: Iterable[Any]) -> None:
-            for box in changeBoxes(Changed, tracker, tuple(changes)):
-                self._connection.notify(box)
-
-        trackers[tracker] = self._database.track(
-            target,
-            ChangeKind(kinds & _KINDS),
-            told,
-            prefix=bool(kinds & PREFIX),
-        )
+        self._underWay.follow(tracker, kinds, self._database.track, target)
         return {}
 
     @Untrack.responder
     def _untrack(self, tracker: int) -> Answer:
-        following = self._holdings.trackers.pop(tracker, None)
-        if following is None:
-            raise NotExist(f"no tracker {tracker}")
-        following.stop()
+        self._underWay.unfollow(tracker)
         return {}
+
+
+def _list(found: tuple[bytes, bool]) -> Answer:
+    entries, more = found
+    return {"found": entries, "more": more}

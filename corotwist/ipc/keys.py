@@ -18,8 +18,6 @@ from corotwist.engines.entries import Entry
 from corotwist.engines.keyspace import ICMAP, STATS, Condition
 from corotwist.errors import Disconnected, NoSpace, ServiceError
 from corotwist.ipc.cmap import (
-    PREFIX,
-    TRACKERS,
     Adjust,
     Changed,
     Delete,
@@ -31,6 +29,7 @@ from corotwist.ipc.cmap import (
     Untrack,
     packCondition,
 )
+from corotwist.ipc.underway import PREFIX, TRACKERS
 
 Ask = Callable[..., Deferred[dict[str, Any]]]
 Told = Callable[[Sequence[Any]], object]

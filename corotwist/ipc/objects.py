@@ -21,7 +21,6 @@ from corotwist.engines.operations import (
     results,
 )
 from corotwist.errors import InvalidParameter, NoSpace, TooBig
-from corotwist.ipc.cmap import PREFIX
 from corotwist.ipc.confdb import (
     Changed,
     Get,
@@ -35,6 +34,7 @@ from corotwist.ipc.confdb import (
     Write,
 )
 from corotwist.ipc.keys import Ask, Interrupted, Told, Tracker, Trackers
+from corotwist.ipc.underway import PREFIX
 from corotwist.ipc.wire import PART_BYTES
 
 _STALE: Final = "the transaction was committed already"

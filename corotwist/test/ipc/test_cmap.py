@@ -23,14 +23,8 @@ from corotwist.errors import (
     NotSupported,
 )
 from corotwist.ipc.client import NodeClient, embed
-from corotwist.ipc.cmap import (
-    ITERATIONS,
-    TRACKERS,
-    Adjust,
-    Iterate,
-    Set,
-    Track,
-)
+from corotwist.ipc.cmap import Adjust, Iterate, Set, Track
+from corotwist.ipc.underway import ITERATIONS, TRACKERS
 from corotwist.plugin import discover
 from corotwist.test.engines.orderednet import nodeSettings
 from corotwist.test.ipc.fakes import NODEID, LoneTotem

@@ -24,9 +24,10 @@ from corotwist.errors import (
     TooBig,
 )
 from corotwist.ipc.client import NodeClient
-from corotwist.ipc.confdb import SEARCHES, Search, Track
+from corotwist.ipc.confdb import Search, Track
 from corotwist.ipc.connection import Credentials
 from corotwist.ipc.remote import connectLocal
+from corotwist.ipc.underway import ITERATIONS
 from corotwist.test.ipc.test_cmap import CmapTestCase
 
 
@@ -156,10 +157,10 @@ class ListTests(ConfdbTestCase):
         for _ in range(9000):
             tree.create(self.mine, "part")
         arguments = {"object": self.mine, "name": "part"}
-        for number in range(SEARCHES):
+        for number in range(ITERATIONS):
             asked = self.client.ask(Search, search=number, **arguments)
             self.assertTrue(self.got(asked)["more"])
-        asked = self.client.ask(Search, search=SEARCHES, **arguments)
+        asked = self.client.ask(Search, search=ITERATIONS, **arguments)
         self.failed(asked, NoSpace)
 
 
