@@ -230,11 +230,11 @@ class Place:
         return self.call(self._sending.goOn, self.engine.synchronize) is not False
 
     def completed(self) -> None:
-        self._sending.stop()
+        self.call(self._sending.stop)
         self.call(self.engine.synchronizationCompleted)
 
     def aborted(self) -> None:
-        self._sending.stop()
+        self.call(self._sending.stop)
         self.call(self.engine.synchronizationAborted)
 
     def status(self) -> dict[str, Any]:

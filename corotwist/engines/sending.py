@@ -38,7 +38,7 @@ class Sending:
         try:
             return self._goOn(synchronize)
         except TryAgain:
-            self._steps = None
+            self._steps = self._waits = None
             return False
         except Exception:
             self.stop()

@@ -5,7 +5,7 @@ Tests of the ways in which an engine says that it has sent everything.
 from collections.abc import Generator
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.engines.sync import Phase
@@ -105,6 +105,53 @@ class SendingTests(SynchronousTestCase):
         sent[0].callback(None)
         net.run()
         self.assertEqual(net.phase(1), Phase.DONE)
+
+    def test_deferredWithoutRoom(self) -> None:
+        """
+        A Deferred that fails with the full queue's error is made anew. (A78)
+        """
+        begun: list[int] = []
+
+        def synchronize(probe: Probe) -> Deferred[None]:
+            begun.append(1)
+            return succeed(None) if len(begun) == 3 else fail(TryAgain("no room"))
+
+        net = self._synchronizeWith(synchronize)
+        net.run()
+        self.assertEqual(len(begun), 3)
+        self.assertEqual(net.phase(1), Phase.DONE)
+
+    def test_stubborn(self) -> None:
+        """
+        A generator that does not want to end, and a Deferred that cannot be
+        cancelled, are the trouble of their engine: the others hear that the
+        round is aborted. (A75, A80)
+        """
+
+        def generator(probe: Probe) -> Generator[None, None, None]:
+            try:
+                yield
+            except GeneratorExit:
+                yield
+
+        def deferred(probe: Probe) -> Deferred[None]:
+            return Deferred(refuse)
+
+        def refuse(waits: Deferred[None]) -> None:
+            raise RuntimeError("not now")
+
+        for synchronize in (generator, deferred):
+            self.patch(Probe, "synchronize", synchronize)
+            net = probed(1, serviceIds=(1, 2))
+            net.form(1)
+            while net.phase(1) is not Phase.PROCESSING:
+                net.visit(1)
+                net.receive(1)
+            net.form(1)
+            self.assertEqual(net.phase(1), Phase.LISTING)
+            for number in (1, 2):
+                self.assertIn((number, "aborted"), net.calls[1])
+        self.flushLoggedErrors()
 
     def test_deferredAborted(self) -> None:
         """
