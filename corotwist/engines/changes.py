@@ -272,6 +272,7 @@ class Changes:
         yield self._quiet()
         if not place.over:
             yield self._roster.stopEngine(place)
+        yield self._turn()  # It may have ended in the middle of a delivery.
         if self._roster.stopping:
             raise BadHandle("the node stops")
         place.retire()

@@ -1068,6 +1068,33 @@ class LoadTests(ChangeCase):
         self.failureResultOf(self.change("unload", "tally"), NotExist)
         self.successResultOf(self.change("load", "tally"))
 
+    def test_unloadInTheMiddle(self) -> None:
+        """
+        An engine that is ready to go when it hears of a change of the ring
+        goes after all others have heard of it.  (A12, A63)
+        """
+
+        class Lingering(Tally):
+            def shutdown(self) -> Any:
+                self.gone: Deferred[None] = Deferred()
+                return self.gone
+
+            def configurationChanged(self, configuration: Any) -> None:
+                if hasattr(self, "gone") and not self.gone.called:
+                    self.gone.callback(None)
+
+        self.offers(Maker("tally", Lingering), UPPER)
+        self.successResultOf(self.change("load", "tally"))
+        unloading = self.change("unload", "tally")
+        self.assertNoResult(unloading)
+        self.net.form(1, 2, 3)
+        self.turn()
+        self.assertEqual(self.successResultOf(unloading).what, News.UNLOADED)
+        self.net.run()
+        self.send(1, b"as before")
+        self.net.run()
+        self.same(b"as before")
+
     def test_twice(self) -> None:
         """
         What is loaded is not loaded again.
