@@ -162,9 +162,10 @@ class Reloader:
         self._reading = True
         built = maybeDeferred(self._read)
         built.addTimeout(READING_SECONDS, self._clock)
-        return built.addCallbacks(
+        planned = built.addCallbacks(
             self._planned, self._unread, callbackKeywords={"force": force}
-        ).addCallback(self._proposed)
+        )
+        return planned.addCallback(self._proposed).addBoth(self._readEnded)
 
     def _planned(self, built: Built, *, force: bool) -> Plan:
         plan = planReload(self.settings, self._keys(), built, force=force)
@@ -177,9 +178,15 @@ class Reloader:
         return Plan(self.settings, problems=(Problem(file, 0, "reload", text),))
 
     def _proposed(self, plan: Plan) -> Proposal:
-        self._reading = False
         self._proposal = Proposal(plan)
         return self._proposal
+
+    def _readEnded(self, result: Any) -> Any:
+        """
+        Whatever came of it.
+        """
+        self._reading = False
+        return result
 
     def apply(self, proposal: Proposal) -> None:
         assert proposal is self._proposal, "the one that was proposed last"

@@ -262,6 +262,15 @@ class ReloaderTests(SynchronousTestCase):
         self.assertIn("MemoryError", report["problems"][0])
         self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
 
+    def test_planningFails(self) -> None:
+        """
+        Nor is the node busy for ever with what it cannot make a plan of.
+        """
+        self.reloader = self.make(self.reloader.settings, lambda: None)
+        self.failureResultOf(self.reloader.reload(), AttributeError)
+        self.reloader.changed({"totem.join": u32(60)})
+        self.assertEqual(self.key("totem.join"), u32(60))
+
     def test_noFile(self) -> None:
         """
         A node without a file has nothing to read again.
