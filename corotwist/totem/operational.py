@@ -138,3 +138,5 @@ class Operational(OnRing):
                 timing.heartbeatFailuresAllowed * timing.tokenRetransmit
                 + timing.maxNetworkDelay,
             )
+        else:
+            ring.disarm(HEARTBEAT)

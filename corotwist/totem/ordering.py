@@ -246,6 +246,8 @@ def watchToken(ring: Ring) -> None:
     ring.arm(TOKEN_RETRANSMIT, timing.tokenRetransmit)
     if timing.tokenWarning:
         ring.arm(TOKEN_WARNING, timing.token * timing.tokenWarning)
+    else:
+        ring.disarm(TOKEN_WARNING)
 
 
 def sendTokenAgain(ring: Ring) -> None:

@@ -33,7 +33,7 @@ from corotwist.totem.fragments import NOTHING
 from corotwist.totem.gather import MOST_WAITS
 from corotwist.totem.joining import FRESH_SEQUENCES, HIGHEST_SEQUENCE
 from corotwist.totem.membership import Guarantee, RingId
-from corotwist.totem.ordering import SETTLING, TOKEN_LOSS
+from corotwist.totem.ordering import HEARTBEAT, SETTLING, TOKEN_LOSS, TOKEN_WARNING
 from corotwist.totem.ring import Ring
 from corotwist.totem.sequence import MASK
 from corotwist.totem.states import Because, In
@@ -488,6 +488,22 @@ class TokenTests(SynchronousTestCase):
         ring.retime(evolve(TIMING, token=3.0))
         ring.advance(harness.now + TIMING.token)
         self.assertEqual(ring.state, In.GATHER)
+
+    def test_watchesEnd(self) -> None:
+        """
+        Heartbeats and warnings that are turned off while the ring runs are
+        missed by nobody. (A28)
+        """
+        harness = formed(2)
+        before = harness.rings[1].ringId
+        watching = evolve(TIMING, heartbeatFailuresAllowed=3)
+        for timing in (watching, evolve(TIMING, tokenWarning=0.0)):
+            for ring in harness.rings.values():
+                ring.retime(timing)
+            harness.run(1.0)
+        for ring in harness.rings.values():
+            self.assertFalse(ring.armed(HEARTBEAT) or ring.armed(TOKEN_WARNING))
+            self.assertEqual(ring.ringId, before)
 
     def test_retimedTogether(self) -> None:
         """
