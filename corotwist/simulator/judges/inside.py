@@ -16,8 +16,10 @@ from attrs import define, field, frozen
 
 from corotwist.engines.assembly import OPEN_BYTES, OPEN_MESSAGES
 from corotwist.engines.context import LARGEST_TOTEM_MESSAGE
-from corotwist.engines.cpg import IN_FLIGHT_BYTES, MOST_GROUPS, GroupsEngine
+from corotwist.engines.cpg import GroupsEngine
 from corotwist.engines.executive import MOST_SERVICES
+from corotwist.engines.groupslocal import MOST_GROUPS
+from corotwist.engines.groupssending import IN_FLIGHT_BYTES
 from corotwist.engines.interfaces import (
     LARGEST_BATCH_BYTES,
     LARGEST_MESSAGE_BYTES,
@@ -217,27 +219,31 @@ def _groupsBounds() -> tuple[Bound, ...]:
     return (
         Bound(
             "entries of a client",
-            lambda g: max((len(c.queue) for c in g._clients.values()), default=0),
+            lambda g: max((len(c.queue) for c in g._local.clients.values()), default=0),
             WAITING_ENTRIES,
         ),
         Bound(
             "bytes of a client",
-            lambda g: max((c.waitingBytes for c in g._clients.values()), default=0),
+            lambda g: max(
+                (c.waitingBytes for c in g._local.clients.values()), default=0
+            ),
             WAITING_BYTES + WAITING_ENTRIES * ENTRY_BYTES,
         ),
         Bound(
             "groups of a client",
-            lambda g: max((len(c.memberships) for c in g._clients.values()), default=0),
+            lambda g: max(
+                (len(c.memberships) for c in g._local.clients.values()), default=0
+            ),
             MOST_GROUPS,
         ),
         Bound(
             "bytes in flight",
-            lambda g: g._inFlight,
+            lambda g: g._sending.inFlight,
             IN_FLIGHT_BYTES + LARGEST_BATCH_BYTES + LARGEST_TOTEM_MESSAGE,
         ),
         Bound(
             "bytes to send again",
-            lambda g: sum(len(b.data) for b in g._again),
+            lambda g: sum(len(b.data) for b in g._sending.again),
             IN_FLIGHT_BYTES + LARGEST_BATCH_BYTES + LARGEST_TOTEM_MESSAGE,
         ),
         Bound(
@@ -262,7 +268,7 @@ def _groupsBounds() -> tuple[Bound, ...]:
             lambda g: g._table.largestNode(),
             MOST_MEMBERSHIPS,
         ),
-        Bound("own memberships", lambda g: g._memberships, MOST_MEMBERSHIPS),
+        Bound("own memberships", lambda g: g._local.count, MOST_MEMBERSHIPS),
         Bound(
             "messages in pieces without a sender",
             lambda g: sum(

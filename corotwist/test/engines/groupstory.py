@@ -480,8 +480,8 @@ class Story:
             other is not client
             and other.node is client.node
             and other.pid == client.pid
-            and group in other.node.cpg._locals
-            and other.pid in other.node.cpg._locals[group]
+            and group in other.node.cpg._local.members
+            and other.pid in other.node.cpg._local.members[group]
             and other.states[group] is not State.OUT
             for other in self.clients
         )
@@ -641,7 +641,7 @@ class Story:
             dump = node.cpg.dump()
             for name in ("waitingEntries", "sendingAgain", "inFlightBytes"):
                 assert dump[name] == 0, f"{node.nodeid}: {name} {dump[name]}"
-            assert node.cpg._ahead == 0
+            assert node.cpg._sending._ahead == 0
         for client in self.clients:
             if client.open:
                 for group, state in client.states.items():

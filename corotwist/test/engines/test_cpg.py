@@ -9,7 +9,14 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from corotwist.engines import batch, cpg, outgoing
+from corotwist.engines import (
+    batch,
+    cpg,
+    groupslocal,
+    groupssending,
+    groupssync,
+    outgoing,
+)
 from corotwist.engines.compact import CompactMcast, Piece
 from corotwist.engines.executive import (
     SERVICES_GROUP,
@@ -594,7 +601,7 @@ class RingTests(NetCase):
         A node with more processes than one joinlist holds sends several, and
         goes on where the full queue stopped it.
         """
-        self.patch(cpg, "LISTED_PROCESSES", 3)
+        self.patch(groupssync, "LISTED_PROCESSES", 3)
         for pid in range(200, 211):
             self.node(1).cpg.join(Listener(pid), G)
         self.net.run()
@@ -682,7 +689,7 @@ class SendingTests(NetCase):
         """
         A batch over the limit is cut between messages.
         """
-        self.patch(cpg, "LARGEST_BATCH_BYTES", 100)
+        self.patch(groupssending, "LARGEST_BATCH_BYTES", 100)
         self.send(1, *[b"x" * 30] * 7)
         self.net.run()
         self.assertEqual(self._forms(), (4, 0))
@@ -721,7 +728,7 @@ class SendingTests(NetCase):
         Only so much is in the ring's queue; the rest follows as ours comes
         back.
         """
-        self.patch(cpg, "IN_FLIGHT_BYTES", 100)
+        self.patch(groupssending, "IN_FLIGHT_BYTES", 100)
         accepted = [self.send(1, b"x" * 60) for _ in range(4)]
         self.assertEqual(len(self.node(1).totem.queue), 2)
         self.assertNoResult(accepted[2])
@@ -734,7 +741,7 @@ class SendingTests(NetCase):
         D39: one client that floods does not keep another waiting; batches of
         one client stay in order.
         """
-        self.patch(cpg, "IN_FLIGHT_BYTES", 1)
+        self.patch(groupssending, "IN_FLIGHT_BYTES", 1)
         quiet = self.joined(1, 900)
         self.clients[2].events.clear()
         for number in range(10):
@@ -773,7 +780,7 @@ class SendingTests(NetCase):
         """
         A client is in a bounded number of groups.
         """
-        self.patch(cpg, "MOST_GROUPS", 2)
+        self.patch(groupslocal, "MOST_GROUPS", 2)
         groups, client = self.node(1).cpg, self.clients[1]
         groups.join(client, b"second")
         self.assertRaises(TryAgain, groups.join, client, b"third")
@@ -795,7 +802,7 @@ class SendingTests(NetCase):
         What was sent before a leave is delivered before it, in both forms and
         while much is on its way.
         """
-        self.patch(cpg, "IN_FLIGHT_BYTES", 100)
+        self.patch(groupssending, "IN_FLIGHT_BYTES", 100)
         for number in range(5):
             self.send(1, b"%d" % number + b"x" * 60)
         self.node(1).cpg.leave(self.clients[1], G)
@@ -808,7 +815,7 @@ class SendingTests(NetCase):
         An accepted message is delivered although its client has gone since;
         one that waits is not.
         """
-        self.patch(cpg, "IN_FLIGHT_BYTES", 1)
+        self.patch(groupssending, "IN_FLIGHT_BYTES", 1)
         accepted, waiting = self.send(1, b"accepted"), self.send(1, b"waiting")
         self.successResultOf(accepted)
         self.node(1).cpg.closed(self.clients[1])
@@ -982,8 +989,9 @@ class PieceTests(NetCase):
     """
 
     def setUp(self) -> None:
-        self.patch(cpg, "ATOMIC_MESSAGE_BYTES", 100)
-        self.patch(cpg, "LARGEST_BATCH_BYTES", 100)
+        for module in (cpg, groupssending):
+            self.patch(module, "ATOMIC_MESSAGE_BYTES", 100)
+        self.patch(groupssending, "LARGEST_BATCH_BYTES", 100)
         super().setUp()
         self.large = bytes(range(250)) + b"end"
 
@@ -1077,14 +1085,14 @@ class PieceTests(NetCase):
         interrupts; after that the message is on its way, and complete.
         """
         self._mixed()
-        self.patch(cpg, "IN_FLIGHT_BYTES", 1)
+        self.patch(groupssending, "IN_FLIGHT_BYTES", 1)
         accepted = self.send(1, self.large)
         self.assertNoResult(accepted)
         self.net.form(1, 2, 3)
         self.net.run()
         self.failureResultOf(accepted, Interrupted)
         self.assertEqual(self.clients[2].messages(), [])
-        self.patch(cpg, "IN_FLIGHT_BYTES", 1 << 20)
+        self.patch(groupssending, "IN_FLIGHT_BYTES", 1 << 20)
         accepted = self.send(1, self.large)
         self.net.rotate(1)
         self.net.form(1, 2, 3)
@@ -1096,7 +1104,7 @@ class PieceTests(NetCase):
         """
         Who joins between the pieces does not get the message, on no node.
         """
-        self.patch(cpg, "IN_FLIGHT_BYTES", 1)
+        self.patch(groupssending, "IN_FLIGHT_BYTES", 1)
         self.send(1, self.large)
         self.net.rotate(1)
         late = Listener(1)
@@ -1110,7 +1118,7 @@ class PieceTests(NetCase):
         """
         I13: the pieces of a sender that goes are forgotten.
         """
-        self.patch(cpg, "IN_FLIGHT_BYTES", 1)
+        self.patch(groupssending, "IN_FLIGHT_BYTES", 1)
         waiting = self.send(1, self.large)
         self.net.rotate(1)
         self.assertGreater(self.node(2).cpg.dump()["assemblyBytes"], 0)
@@ -1138,8 +1146,9 @@ class PieceTests(NetCase):
         D19, D30: with the real limits messages of 1 MiB and around, and of 3
         MiB, arrive in rings of both kinds.
         """
-        self.patch(cpg, "ATOMIC_MESSAGE_BYTES", (1 << 20) - 1024)
-        self.patch(cpg, "LARGEST_BATCH_BYTES", (1 << 20) - 1024)
+        for module in (cpg, groupssending):
+            self.patch(module, "ATOMIC_MESSAGE_BYTES", (1 << 20) - 1024)
+        self.patch(groupssending, "LARGEST_BATCH_BYTES", (1 << 20) - 1024)
         sizes = [(1 << 20) + delta for delta in (-1025, -1024, -1023, 0)] + [3 << 20]
         for _ in range(2):
             for size in sizes:
@@ -1170,7 +1179,7 @@ class ForgeryTests(NetCase):
         for _ in range(20):
             engine.compactDelivered(1, forged)
         place = self.node(1).manager.dump()["engines"]["cpg"]
-        self.assertEqual((place["failures"], engine._ahead), (0, 0))
+        self.assertEqual((place["failures"], engine._sending._ahead), (0, 0))
         self.net.form(1, 2, 3)
         self.net.run()
         self.successResultOf(self.send(1, b"real"))

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from corotwist.engines import cpg
+from corotwist.engines import cpg, groupssending, groupssync
 from corotwist.test.engines.groupstory import (
     GROUPS,
     Client,
@@ -170,10 +170,11 @@ class StoryTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.patch(cpg, "ATOMIC_MESSAGE_BYTES", ATOMIC)
-        self.patch(cpg, "LARGEST_BATCH_BYTES", ATOMIC)
-        self.patch(cpg, "IN_FLIGHT_BYTES", 600)
-        self.patch(cpg, "LISTED_PROCESSES", 2)
+        for module in (cpg, groupssending):
+            self.patch(module, "ATOMIC_MESSAGE_BYTES", ATOMIC)
+        self.patch(groupssending, "LARGEST_BATCH_BYTES", ATOMIC)
+        self.patch(groupssending, "IN_FLIGHT_BYTES", 600)
+        self.patch(groupssync, "LISTED_PROCESSES", 2)
 
     def _tell(self, machine: Any) -> None:
         run_state_machine_as_test(
@@ -194,7 +195,7 @@ class StoryTests(SynchronousTestCase):
         while they are on their way.
         """
         for seed in range(SEEDS):
-            self.patch(cpg, "IN_FLIGHT_BYTES", (600, 150, 1)[seed % 3])
+            self.patch(groupssending, "IN_FLIGHT_BYTES", (600, 150, 1)[seed % 3])
             wanderer = Wanderer(Story(OrderedNet(count=4)), Random(seed), ATOMIC)
             try:
                 wanderer.wander(NODES[:3], 300)

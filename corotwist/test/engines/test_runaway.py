@@ -156,7 +156,7 @@ class RunawayTests(NetCase):
         self.say(1, *[ProcJoin(G, pid, Reason.JOIN) for pid in range(MOST)])
         self.node(1).cpg.join(late, G)
         self.net.run()
-        self.assertEqual((late.views(), self.node(1).cpg._memberships), ([], 1))
+        self.assertEqual((late.views(), self.node(1).cpg._local.count), ([], 1))
         self.assertRaises(TryAgain, self.node(1).cpg.join, late, G)
         self.say(1, ProcLeave(G, 0, Reason.LEAVE))
         self.net.run()

@@ -18,7 +18,7 @@ from corotwist.config.settings import IpcSettings
 from corotwist.engines.assembly import OPEN_BYTES, OPEN_MESSAGES
 from corotwist.engines.batch import pack
 from corotwist.engines.context import ENGINE_BYTES
-from corotwist.engines.cpg import IN_FLIGHT_BYTES
+from corotwist.engines.groupssending import IN_FLIGHT_BYTES
 from corotwist.engines.interfaces import Member, SlowReader
 from corotwist.engines.outgoing import WAITING_BYTES, WAITING_ENTRIES
 from corotwist.errors import TryAgain

@@ -15,12 +15,12 @@ PAUSING: Final = (
     _pausing(
         "lets senders wait for ever",
         "engines.cpg",
-        "        if not paused:\n            for member in list(members.values()):\n",
-        "        if False:\n            for member in list(members.values()):\n",
+        "        if not paused:\n",
+        "        if False:\n",
     ),
     _pausing(
         "lets nobody wait for a slow reader",
-        "engines.cpg",
+        "engines.groupssending",
         "        if flow is None or not flow.paused:\n",
         "        if True:\n",
     ),

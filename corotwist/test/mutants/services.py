@@ -135,34 +135,34 @@ GROUPS: Final = (
     ),
     _services(
         "sends while synchronizing",
-        "engines.cpg",
-        "        if self.cluster.synchronizing():\n            self._askForRoom()\n"
+        "engines.groupssending",
+        "        if self._cluster.synchronizing():\n            self.askForRoom()\n"
         "            raise _Blocked\n",
         "",
     ),
     _services(
         "leaves before its own messages",
-        "engines.cpg",
+        "engines.groupssending",
         "        if member.ahead:\n            raise _Parked\n",
         "",
     ),
     _services(
         "sends before what a ring change sent back",
-        "engines.cpg",
-        "        if overtaking or self._inFlight >= IN_FLIGHT_BYTES:",
-        "        if self._inFlight >= IN_FLIGHT_BYTES:",
+        "engines.groupssending",
+        "        if overtaking or self.inFlight >= IN_FLIGHT_BYTES:",
+        "        if self.inFlight >= IN_FLIGHT_BYTES:",
     ),
     _services(
         "sends nothing again",
-        "engines.cpg",
+        "engines.groupssending",
         "            self._sendOnceMore(member, message, serial)\n",
         "            pass\n",
     ),
     _services(
         "puts what was missed twice behind what was missed once",
-        "engines.cpg",
-        "        insort(self._again, missed, key=_serial)\n",
-        "        self._again.append(missed)\n",
+        "engines.groupssending",
+        "        insort(self.again, missed, key=_serial)\n",
+        "        self.again.append(missed)\n",
     ),
     _services(
         "delivers messages of strangers",
@@ -172,22 +172,22 @@ GROUPS: Final = (
     ),
     _services(
         "delivers before the own join",
-        "engines.cpg",
+        "engines.groupslocal",
         "tuple([m for m in members.values() if m.inside])",
         "tuple([m for m in members.values() if m.subscriber is not None])",
     ),
     _services(
         "delivers to nobody who leaves",
-        "engines.cpg",
+        "engines.groupslocal",
         "tuple([m for m in members.values() if m.inside])",
         "tuple([m for m in members.values() if m.inside"
         " and m.state is not Membership.LEAVING])",
     ),
     _services(
         "goes on with a long message on another ring",
-        "engines.cpg",
+        "engines.groupssending",
         "        if entry.interrupted or (entry.sent and entry.ringId"
-        " != self.cluster.ringId()):",
+        " != self._cluster.ringId()):",
         "        if False:",
     ),
     _services(
@@ -217,15 +217,15 @@ GROUPS: Final = (
     ),
     _services(
         "forgets the rest of a batch that does not fit",
-        "engines.cpg",
+        "engines.groupssending",
         "        entry.offset = end\n        entry.remaining -= count\n",
         "        entry.offset = end\n        entry.remaining = 0\n",
     ),
     _services(
         "forgets nobody who closed",
-        "engines.cpg",
-        "                leaves.append(Leave(member, Reason.PROCDOWN))\n",
-        "                pass\n",
+        "engines.groupslocal",
+        "            leaves.append(Leave(member, Reason.PROCDOWN))\n",
+        "            pass\n",
     ),
     _services(
         "lets clients queue without end",

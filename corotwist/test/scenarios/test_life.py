@@ -184,7 +184,7 @@ class ClientStories(WholeStory):
             len(door._channels),
             len(door._clients),
             len(door._secrets),
-            len(cluster.services(A).manager.engines["cpg"]._clients),
+            len(cluster.services(A).manager.engines["cpg"]._local.clients),
             sum(type(thing).__module__ in OURS for thing in gc.get_objects()),
         ]
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from corotwist.engines import batch, cpg
+from corotwist.engines import batch, groupssync
 from corotwist.engines.cpg import GroupsEngine
 from corotwist.engines.interfaces import (
     Change,
@@ -518,7 +518,7 @@ class AwakeTests(SynchronousTestCase):
         """
         C10: members whose nodes are gone stay in the view.
         """
-        self.patch(cpg, "reconcile", lambda *arguments: [])
+        self.patch(groupssync, "reconcile", lambda *arguments: [])
         self.assertEqual(self.caught(), "C10")
 
     def test_everybodyLost(self) -> None:

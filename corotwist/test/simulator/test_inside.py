@@ -178,7 +178,7 @@ class InsideTests(SynchronousTestCase):
         manager._waiting.extend([lambda: None] * 5000)
         groups: Any = self.cluster.services(1).groups
         assert isinstance(groups, GroupsEngine)
-        groups._inFlight = 1 << 30
+        groups._sending.inFlight = 1 << 30
         self.assertFound("I8", "I8", "I8", "I8")
 
     def test_storm(self) -> None:
