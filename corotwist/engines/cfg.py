@@ -29,6 +29,8 @@ from corotwist.totem.membership import Configuration, Guarantee
 
 # For every node to read its files and report.
 REPORTING_NS: Final = 30_000_000_000
+# After so long anybody ends a reload that whoever asked did not end.
+ABANDONED_NS: Final = 2 * REPORTING_NS
 
 # Clients of ours that may wait for the end of a reload.
 MOST_ASKED: Final = 16
@@ -47,6 +49,7 @@ class Round:
 
     @ivar proposal: what we would do, when we know it.
     @ivar reports: what each node would do.
+    @ivar patience: our timer, in case that whoever asked is not there any more.
     """
 
     reload: Id
@@ -54,6 +57,7 @@ class Round:
     proposal: Any = None
     reports: dict[int, Report] = field(factory=dict)
     refused: bool = False
+    patience: Any = None
 
 
 @define(eq=False)
@@ -210,7 +214,7 @@ class OperatorEngine(Engine):
             return  # It is over.
         elif message.kind is Kind.REPORT:
             self._reportDelivered(self._round, nodeid, message)
-        elif nodeid == message.reload[0]:
+        else:
             self._end(self._round, message.text.decode(errors="replace"))
 
     def compactMissed(self, body: bytes) -> None:
@@ -224,6 +228,9 @@ class OperatorEngine(Engine):
             return
         self._log.info("Node {nodeid} has all nodes reload", nodeid=nodeid)
         running = self._round = Round(message.reload, message.wish)
+        running.patience = self.cluster.callAfter(
+            ABANDONED_NS, lambda: self._sayEnd(running)
+        )
         force = Wish.FORCE in message.wish
         self.cluster.operations.propose(force=force).addBoth(self._proposed, running)
 
@@ -250,7 +257,7 @@ class OperatorEngine(Engine):
     def _reportDelivered(
         self, running: Round, nodeid: int, message: ReloadMessage
     ) -> None:
-        running.reports[nodeid] = message.told()
+        running.reports[nodeid] = {**message.told(), "refused": message.refused}
         running.refused = running.refused or message.refused
         if running.reports.keys() >= {*self.cluster.members()}:
             self._decide(running)
@@ -259,7 +266,7 @@ class OperatorEngine(Engine):
         """
         Every member is here now, and has heard the same.
         """
-        self._round = None
+        self._over(running)
         dryRun = Wish.DRY_RUN in running.wish
         told = _concluded(running.reports, dryRun=dryRun)
         if running.refused or dryRun:
@@ -276,25 +283,36 @@ class OperatorEngine(Engine):
 
     def _patienceEnded(self, reload: Id) -> None:
         """
-        Somebody does not report: tell everybody, at one place in the order.
+        The reload that a client of ours asked for takes too long.
         """
         running = self._round
         if running is None or running.reload != reload:
             self._fail(reload, TryAgain("the ring does not deliver"))
-            return
+        else:
+            self._sayEnd(running)
+
+    def _sayEnd(self, running: Round) -> None:
+        """
+        Somebody does not report: tell everybody, at one place in the order.
+        """
         missing = sorted({*self.cluster.members()} - running.reports.keys())
         why = f"nodes {', '.join(map(str, missing))} do not report"
-        self._send(ReloadMessage.end(reload, why), lambda: running is self._round)
+        end = ReloadMessage.end(running.reload, why)
+        self._send(end, lambda: running is self._round)
 
     def _end(self, running: Round, why: str) -> None:
         """
         Nothing changes, anywhere.
         """
-        self._round = None
+        self._over(running)
         self._abandon(running, why)
         dryRun = Wish.DRY_RUN in running.wish
         told = _concluded(running.reports, dryRun=dryRun)
         self._answer(running.reload, {**told, "status": REFUSED, "reason": why})
+
+    def _over(self, running: Round) -> None:
+        self._round = None
+        self.cluster.cancel(running.patience)
 
     def _abandon(self, running: Round, why: str) -> None:
         if running.proposal is not None:
@@ -305,7 +323,8 @@ class OperatorEngine(Engine):
         Of all reloads that are on their way, ours and others'.
         """
         if self._round is not None:
-            running, self._round = self._round, None
+            running = self._round
+            self._over(running)
             self._abandon(running, why)
         for reload, asked in tuple(self._asked.items()):
             if asked.patience is not None:

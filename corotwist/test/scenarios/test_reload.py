@@ -2,14 +2,16 @@
 Stories about configurations that change while a cluster runs.
 """
 
+import json
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from corotwist.config.tracking import ChangeKind
 from corotwist.config.values import u8, u32
-from corotwist.engines.cfg import MOST_ASKED, REPORTING_NS
+from corotwist.engines.cfg import MOST_ASKED, REPORTING_NS, OperatorEngine
 from corotwist.errors import (
     AccessDenied,
     Busy,
@@ -304,6 +306,45 @@ class ReloadStories(WholeStory):
         self.assertEqual(self.most(), [17] * 3)
         del engine._proposalDelivered
         self.assertEqual(self.trio.wait(self.reload())["status"], "applied")
+
+    def test_askerUnloaded(self) -> None:
+        """
+        Nor does anybody wait for ever for a service that was unloaded on the
+        node where the reload was asked for, without a change of the ring.
+        """
+        self.trio.edit(self.text(max_messages=5))
+        self.slow(A, READING_SECONDS - 1)
+        failed = self.failing(self.reload(A))
+        self.trio.run(0.2)
+        self.trio.wait(self.trio.connect(A).components.unload("cfg"))
+        self.assertEqual(failed, [TryAgain])
+        self.trio.run(2 * REPORTING_NS / 1e9)
+        self.trio.wait(self.trio.connect(A).components.load("cfg"))
+        report = self.trio.wait(self.reload(B), within=READING_SECONDS)
+        self.assertEqual(report["status"], "applied")
+        self.assertEqual(self.most(), [5] * 3)
+
+    def test_liar(self) -> None:
+        """
+        Whether a node refuses is said once: who asked is told what was done.
+        """
+        self.trio.edit(self.text(max_messages=5))
+        engine = self.trio.engine(C, "cfg")
+        for refuses, status in ((False, "applied"), (True, "refused")):
+            engine._report = self._lying(engine, refuses)
+            report = self.trio.wait(self.reload())
+            self.assertEqual(report["status"], status)
+            self.trio.run(0.1)
+            self.assertEqual(self.most(), [5] * 3)
+            self.trio.edit(self.text(max_messages=6))
+
+    def _lying(self, engine: Any, flags: int) -> Any:
+        def report(running: Any, message: Any) -> None:
+            told = {**message.told(), "refused": not flags}
+            lie = evolve(message, flags=flags, text=json.dumps(told).encode())
+            OperatorEngine._report(engine, running, lie)
+
+        return report
 
     def test_twoAtOnce(self) -> None:
         """
