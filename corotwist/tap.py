@@ -34,6 +34,7 @@ from corotwist.logs.choice import Choice, choose
 from corotwist.logs.keeper import Crashes, Keeper
 from corotwist.logs.keys import LogKeys
 from corotwist.node import Node, makeStorage
+from corotwist.options import Options as OurOptions
 from corotwist.recording import RecordedStorage, Recorder
 from corotwist.tools.keygen import loadKey
 from corotwist.totem.frame import deriveKey
@@ -95,7 +96,7 @@ def alone(directory: str, port: int) -> NodeSettings:
     return fromReading(parse(text, "built in"), around).usable()
 
 
-class Options(usage.Options):
+class Options(OurOptions):
     """
     What C{twistd corosync} understands.
     """
@@ -124,8 +125,7 @@ class Options(usage.Options):
 
     def opt_config(self, source: str) -> None:
         """
-        A configuration file, PATH or FORMAT:PATH.  May be given several times:
-        later files override earlier ones.
+        A file, PATH or FORMAT:PATH; of several, later ones override.
         """
         try:
             self["config"].append(absolute(source))

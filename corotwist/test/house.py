@@ -37,6 +37,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "logs.keeper": ("logs", "errors", "interfaces", "config.settings"),
     "logs.keys": ("logs", "config"),
     "plugin": ("interfaces",),
+    "options": ("",),
     "directory": ("errors",),
     "components": ("interfaces", "errors", "plugin", "directory", "config.formats"),
     "config": ("errors", "interfaces", "plugin", "handles", "logs.levels", "logs.tags"),
@@ -69,11 +70,11 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "cstyle": (*VALUES, "config", "engines.interfaces", "engines", "ipc"),
     "tools": (
         *(*VALUES, "", "plugin", "config", "totem", "engines", "ipc", "node"),
-        *("simulator", "logs", "handles", "offline"),
+        *("simulator", "logs", "handles", "offline", "options"),
     ),
     "tap": (
         *(*VALUES, "", "plugin", "logs", "config", "node", "recording"),
-        *("tools.keygen", "totem.frame"),  # To read a key file.
+        *("options", "tools.keygen", "totem.frame"),  # To read a key file.
     ),
     "__main__": ("tools.main",),
 }

@@ -17,10 +17,11 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.task import deferLater, react
 from twisted.internet.utils import getProcessOutputAndValue
-from twisted.python.usage import Options, UsageError
+from twisted.python.usage import UsageError
 
 import corotwist
 from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES
+from corotwist.options import Options
 from corotwist.tools import corebench, dbbench
 from corotwist.tools.daemons import (
     MOST_NODES,

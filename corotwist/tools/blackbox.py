@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
-from twisted.python.usage import Options, UsageError
+from twisted.python.usage import UsageError
 
 from corotwist.config.places import socketPath, stateDirectory
 from corotwist.errors import CorotwistError
@@ -21,6 +21,7 @@ from corotwist.ipc.client import connect
 from corotwist.logs.flight import Dump, Filter, NotFlight, parseMoment, read, shown
 from corotwist.logs.levels import Priority, parseTraces
 from corotwist.logs.recorder import dumps
+from corotwist.options import Options
 
 WRONG_USE: Final = 2
 FAILED: Final = 1
@@ -61,14 +62,6 @@ class BlackboxOptions(Options):
         Only of this subsystem, CPG or TOTEM; may be given several times.
         """
         self["subsystems"].append(name.upper())
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """
-        As Twisted does, but the file may also come first.
-        """
-        if options and not options[0].startswith("-"):
-            options = [*options[1:], options[0]]
-        super().parseOptions(options)
 
     def parseArgs(self, file: str | None = None) -> None:  # type: ignore[override]
         """

@@ -12,12 +12,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import react
 from twisted.python.failure import Failure
-from twisted.python.usage import Options, UsageError
+from twisted.python.usage import UsageError
 
 from corotwist.config.places import socketPath
 from corotwist.errors import CorotwistError
 from corotwist.ipc.client import NodeClient, connect
+from corotwist.options import Options
 from corotwist.tools import cfglog, cfgreload, components
+from corotwist.tools.main import unknown
 
 FAILED: Final = 1
 WRONG_USE: Final = 2
@@ -85,11 +87,14 @@ def run(argv: Sequence[str]) -> int:
     @return: the exit status: 2 for wrong use, 1 when the node cannot be had or
         refuses; else what the sub-command says.
     """
-    if not argv or argv[0] not in COMMANDS:
-        helping = bool(argv) and argv[0] in {"-h", "--help"}
-        (sys.stdout if helping else sys.stderr).write(usage())
-        return 0 if helping else WRONG_USE
-    name, *rest = argv
+    name, *rest = argv or [""]
+    if name in {"-h", "--help", "help"}:
+        sys.stdout.write(usage())
+        return 0
+    if name not in COMMANDS:
+        problem = f"corotwist cfg: {unknown(name, COMMANDS)}\n\n" if name else ""
+        sys.stderr.write(problem + usage())
+        return WRONG_USE
     command = COMMANDS[name]
     options = _completed(command.options, name)()
     try:

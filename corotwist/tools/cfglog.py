@@ -4,13 +4,11 @@ C{corotwist cfg log}: what a running node logs.
 
 import json
 import sys
-from collections.abc import Sequence
 from typing import Final
-
-from twisted.python.usage import Options
 
 from corotwist.config.values import string
 from corotwist.ipc.client import NodeClient
+from corotwist.options import Options
 
 PREFIX: Final = "logging."
 # An option of ours, and what the configuration calls it.
@@ -40,14 +38,6 @@ class LogOptions(Options):
         [name.replace("_", "-"), None, None, meaning]
         for name, meaning in CHANGEABLE.items()
     ]
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """
-        As Twisted does, but the subsystem may also come first.
-        """
-        if options and not options[0].startswith("-"):
-            options = [*options[1:], options[0]]
-        super().parseOptions(options)
 
     def parseArgs(self, subsystem: str = "") -> None:  # type: ignore[override]
         """

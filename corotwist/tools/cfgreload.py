@@ -6,9 +6,8 @@ import json
 import sys
 from typing import Any, Final
 
-from twisted.python.usage import Options
-
 from corotwist.ipc.client import NodeClient
+from corotwist.options import Options
 
 # Exit statuses; 2 is wrong use.
 APPLIED: Final = 0

@@ -7,11 +7,12 @@ import sys
 from typing import Final
 
 from attrs import asdict
-from twisted.python.usage import Options, UsageError
+from twisted.python.usage import UsageError
 
 from corotwist.engines.interfaces import EngineNews
 from corotwist.ipc.client import NodeClient
 from corotwist.ipc.components import ComponentInfo, ComponentList
+from corotwist.options import Options
 
 DONE: Final = 0
 # Some files of the configured directories could not be used.

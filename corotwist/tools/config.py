@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from twisted.python.usage import Options, UsageError
+from twisted.python.usage import UsageError
 
 from corotwist.config import loader
 from corotwist.config.build import Built, Environment, load
@@ -22,6 +22,7 @@ from corotwist.config.row import Row
 from corotwist.config.schema import Schema
 from corotwist.config.values import Value, ValueType
 from corotwist.errors import ConfigurationError, CorotwistError, Problem
+from corotwist.options import Options
 from corotwist.tools.keygen import loadKey
 from corotwist.totem.frame import deriveKey
 
@@ -32,6 +33,7 @@ STANDARD_OUTPUT: Final = "-"
 
 
 class _JsonOptions(Options):
+    synopsis = "[options]"
     optFlags = [["json", "j", "print JSON"]]
 
 
@@ -39,25 +41,19 @@ class _OneFileOptions(_JsonOptions):
     optParameters = [["config", "c", DEFAULT_FILE, "PATH or FORMAT:PATH"]]
 
 
-def _files(arguments: Sequence[str]) -> Sequence[str]:
-    for argument in arguments:
-        if argument.startswith("--"):
-            raise UsageError(f"{argument} has to come before the files")
-    return arguments
-
-
 class CheckOptions(_JsonOptions):
     """
     What a node would say to these files.
     """
 
+    synopsis = "[options] FILE..."
     optParameters = [["node", None, None, "Which entry of the node list we are."]]
 
     def parseArgs(self, *files: str) -> None:
         """
         Later files override earlier ones.
         """
-        self["files"] = _files(files) or (DEFAULT_FILE,)
+        self["files"] = files or (DEFAULT_FILE,)
 
 
 class ShowOptions(_JsonOptions):
@@ -65,11 +61,13 @@ class ShowOptions(_JsonOptions):
     The keys that a node would have of these files.
     """
 
+    synopsis = "[options] FILE..."
+
     def parseArgs(self, *files: str) -> None:
         """
         Later files override earlier ones.
         """
-        self["files"] = _files(files) or (DEFAULT_FILE,)
+        self["files"] = files or (DEFAULT_FILE,)
 
 
 class ConvertOptions(Options):
@@ -77,11 +75,13 @@ class ConvertOptions(Options):
     One document of some files, in the format of the last.
     """
 
+    synopsis = "FILE... TARGET"
+
     def parseArgs(self, *files: str) -> None:
         """
         The last is written.
         """
-        *self["files"], self["target"] = _files(files) or ("",)
+        *self["files"], self["target"] = files or ("",)
         if not self["files"]:
             raise UsageError("convert takes a file to read and a file to write")
 
@@ -90,6 +90,8 @@ class GetOptions(_OneFileOptions):
     """
     One key.
     """
+
+    synopsis = "[options] KEY"
 
     def parseArgs(self, key: str) -> None:  # type: ignore[override]
         """
@@ -102,6 +104,8 @@ class SetOptions(_OneFileOptions):
     """
     A key, and what it is to be.
     """
+
+    synopsis = "[options] KEY TYPE VALUE"
 
     def parseArgs(self, key: str, label: str, value: str) -> None:  # type: ignore[override]
         """
@@ -121,7 +125,6 @@ class ConfigOptions(Options):
     What C{corotwist config} understands.
     """
 
-    synopsis = "Usage: corotwist config COMMAND [options]"
     longdesc = (
         "Files are PATH, whose end tells the format, or FORMAT:PATH; convert"
         f" writes to standard output as FORMAT:{STANDARD_OUTPUT}."
@@ -135,6 +138,13 @@ class ConfigOptions(Options):
         ["delete", None, DeleteOptions, "KEY: change the file"],
         ["formats", None, _JsonOptions, "list the formats"],
     ]
+
+    def getSynopsis(self) -> str:
+        """
+        Of all commands, or the beginning of that of one.
+        """
+        start = "Usage: corotwist config"
+        return start if self.subCommand else f"{start} COMMAND [options]"
 
     def postOptions(self) -> None:
         """
@@ -155,7 +165,8 @@ def run(argv: Sequence[str]) -> int:
     try:
         options.parseOptions(list(argv))
     except UsageError as error:
-        print(f"corotwist config: {error}\n{options}", file=sys.stderr)
+        chosen = getattr(options, "subOptions", options)
+        print(f"corotwist config: {error}\n{chosen}", file=sys.stderr)
         return WRONG_USE
     except SystemExit as end:  # From --help.
         return int(end.code or 0)

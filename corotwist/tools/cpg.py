@@ -16,7 +16,7 @@ from twisted.internet.stdio import StandardIO
 from twisted.internet.task import react
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
-from twisted.python.usage import Options, UsageError
+from twisted.python.usage import UsageError
 
 from corotwist.config.places import socketPath
 from corotwist.engines.interfaces import Change, GroupView, Member
@@ -24,6 +24,7 @@ from corotwist.errors import CorotwistError
 from corotwist.ipc.client import NodeClient, connect
 from corotwist.ipc.events import Gap
 from corotwist.ipc.group import ProcessGroup
+from corotwist.options import Options
 
 WRONG_USE: Final = 2
 FAILED: Final = 1
@@ -57,14 +58,6 @@ class CpgOptions(Options):
         Send this when joined; may be given several times.
         """
         self["send"].append(os.fsencode(text))
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """
-        As Twisted does, but the group may also come first.
-        """
-        if options and not options[0].startswith("-"):
-            options = [*options[1:], options[0]]
-        super().parseOptions(options)
 
     def parseArgs(self, group: str) -> None:  # type: ignore[override]
         """

@@ -17,6 +17,7 @@ from twisted.python import usage
 
 from corotwist.engines import executive
 from corotwist.errors import ForgedFrame, TruncatedFrame, Unreadable, WireError
+from corotwist.options import Options
 from corotwist.tools import capture
 from corotwist.totem import frame as sealed
 from corotwist.totem import wire
@@ -52,7 +53,7 @@ _SAME_BYTES: Final = 24
 _SEALER_AT: Final = slice(4, 8)
 
 
-class DecodeOptions(usage.Options):
+class DecodeOptions(Options):
     """
     What C{corotwist decode} understands.
     """

@@ -24,6 +24,7 @@ from corotwist.engines.interfaces import GroupView, Member, Reason
 from corotwist.errors import Disconnected
 from corotwist.ipc.client import NodeClient
 from corotwist.ipc.remote import connectSocket
+from corotwist.options import Options
 from corotwist.tools.agreement import (
     Journal,
     Seen,
@@ -96,7 +97,7 @@ def _between(
     return parse
 
 
-class DemoOptions(usage.Options):
+class DemoOptions(Options):
     """
     What C{corotwist demo} understands.
     """

@@ -12,6 +12,7 @@ from typing import Final
 from twisted.python import usage
 
 from corotwist.errors import ConfigurationError, Problem
+from corotwist.options import Options
 from corotwist.totem.frame import (
     LARGEST_KEY_FILE,
     SMALLEST_KEY_FILE,
@@ -36,7 +37,7 @@ def _keyBytes(text: str) -> int:
     raise usage.UsageError(f"--bytes is {SMALLEST_KEY_FILE} to {LARGEST_KEY_FILE}")
 
 
-class KeygenOptions(usage.Options):
+class KeygenOptions(Options):
     """
     What C{corotwist keygen} understands.
     """

@@ -29,12 +29,13 @@ from attrs import Factory, define, field
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import deferLater, react
 from twisted.python.failure import Failure
-from twisted.python.usage import Options, UsageError
+from twisted.python.usage import UsageError
 
 from corotwist.engines.interfaces import GroupView, Member
 from corotwist.errors import CorotwistError, TimedOut
 from corotwist.ipc.client import NodeClient, connect
 from corotwist.ipc.group import ProcessGroup
+from corotwist.options import Options
 
 HEADER: Final = Struct("<IIQqII")
 MAGIC: Final = 0x43504C44

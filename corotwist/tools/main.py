@@ -4,7 +4,7 @@ C{corotwist}: one command, and what it can do.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Final
@@ -58,22 +58,22 @@ def run(argv: Sequence[str]) -> int:
     if name in {"-h", "--help", "help"}:
         sys.stdout.write(usage())
         return 0
-    if name in {"-V", "--version"}:
+    if name in {"-V", "--version"} or (name in COMMANDS and rest == ["--version"]):
         sys.stdout.write(f"corotwist {corotwist.__version__}\n")
         return 0
     if name not in COMMANDS:
-        sys.stderr.write(f"corotwist: {unknown(name)}\n\n{usage()}")
+        sys.stderr.write(f"corotwist: {unknown(name, COMMANDS)}\n\n{usage()}")
         return WRONG_USE
     command = import_module(f"corotwist.tools.{name}")
     status: int = command.run(rest)
     return status
 
 
-def unknown(name: str) -> str:
+def unknown(name: str, commands: Collection[str]) -> str:
     """
     A sentence about a command that is none.
     """
-    close = get_close_matches(name, COMMANDS, 1)
+    close = get_close_matches(name, commands, 1)
     hint = f"; did you mean {close[0]}?" if close else ""
     return f"no command {name!r}{hint}"
 

@@ -14,9 +14,10 @@ from time import perf_counter
 from typing import IO, Any, Final
 
 from attrs import define
-from twisted.python.usage import Options, UsageError
+from twisted.python.usage import UsageError
 
 from corotwist.errors import CorotwistError
+from corotwist.options import Options
 from corotwist.simulator.diagram import page
 from corotwist.simulator.swarm.draw import MOST_SIZE, draw
 from corotwist.simulator.swarm.plan import Plan

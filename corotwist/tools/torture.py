@@ -16,6 +16,7 @@ from typing import Final
 
 from twisted.python import usage
 
+from corotwist.options import Options
 from corotwist.tools.lab import LARGEST, LabFailed, missing
 from corotwist.tools.tortureground import Ground, Loopback, Namespaces
 from corotwist.tools.tortureplan import FAULTS, storms
@@ -32,7 +33,7 @@ EXTRA_SECONDS: Final = 600.0
 SEEDS: Final = 1_000_000
 
 
-class TortureOptions(usage.Options):
+class TortureOptions(Options):
     """
     What C{corotwist torture} understands.
     """

@@ -163,7 +163,7 @@ class ReadTests(ToolTestCase):
             ("get",),
             ("set", "totem.token", "5"),
             ("convert", self.file),
-            ("check", self.file, "--json"),
+            ("check", self.file, "--jsno"),
         ):
             status, out, err = self.run_(*arguments)
             self.assertEqual((status, out), (2, ""), arguments)
