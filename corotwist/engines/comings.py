@@ -71,6 +71,7 @@ class Comings:
         An engine has initialized itself and will never serve.
         """
         self._home.facilities.children.discard(place.call)
+        self._home.flow.discarded(place)
         if not place.over:
             place.discard()
 

@@ -157,10 +157,7 @@ class Cluster:
         self._home.whenRoom(lambda: self._guard.call(callback))
 
     def flowCreate(self, name: bytes, changed: Callable[[bool], None]) -> IFlowGroup:
-        def guarded(paused: bool) -> None:
-            self._guard.call(lambda: changed(paused))
-
-        return self._home.flow.create(self._serviceId, name, guarded)
+        return self._home.flow.create(self._serviceId, name, changed, self._guard)
 
     def members(self) -> tuple[int, ...]:
         return self._home.configuration.members

@@ -11,7 +11,7 @@ nobody up, and one that comes hears of everything before it sends.
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol
 
-from attrs import define
+from attrs import define, field
 from zope.interface import implementer
 
 from corotwist.engines import compact
@@ -28,6 +28,16 @@ LONGEST_NAME: Final = 255
 MOST_HELD: Final = 4096
 # In one message: it is a small one whatever the length of the names.
 STATES_PER_MESSAGE: Final = 64
+
+
+class Guard(Protocol):
+    """
+    The place of an engine.
+    """
+
+    @property
+    def over(self) -> bool: ...
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any: ...
 
 
 class Home(Protocol):
@@ -47,13 +57,22 @@ class FlowGroup:
 
     @ivar count: receivers here that are behind.
     @ivar paused: as the engine was told last.
+    @ivar told: the engine, and while another version of it gets ready to take
+        over, both.
     """
 
     key: Key
-    changed: Callable[[bool], None]
     _control: "FlowControl"
     count: int = 0
     paused: bool = False
+    told: dict[Guard, Callable[[bool], None]] = field(factory=dict)
+
+    def tell(self) -> None:
+        """
+        It is paused, or not any more.
+        """
+        for guard, changed in list(self.told.items()):
+            guard.call(changed, self.paused)
 
     def increment(self) -> None:
         self.count += 1
@@ -91,21 +110,36 @@ class FlowControl:
     # For engines.
 
     def create(
-        self, service: int, name: bytes, changed: Callable[[bool], None]
+        self,
+        service: int,
+        name: bytes,
+        changed: Callable[[bool], None],
+        guard: Guard,
     ) -> FlowGroup:
         """
         See L{ICluster.flowCreate<corotwist.interfaces.ICluster>}.
+
+        @param guard: the place of the engine that makes it.
         """
         if len(name) > LONGEST_NAME:
             raise NameTooLong(f"{len(name)} bytes, at most {LONGEST_NAME}")
         key = (service, name)
         group = self._groups.get(key)
-        if group is not None:  # Another engine takes over, with who is behind.
-            group.changed = changed
-            return group
-        group = self._groups[key] = FlowGroup(key, changed, self)
-        group.paused = self._settled and key in self._elsewhere
+        if group is None:
+            group = self._groups[key] = FlowGroup(key, self)
+            group.paused = self._settled and key in self._elsewhere
+        # Another engine may take over, with who is behind.
+        group.told = {g: told for g, told in group.told.items() if not g.over}
+        group.told[guard] = changed
         return group
+
+    def discarded(self, guard: Guard) -> None:
+        """
+        An engine will not serve; what it made and no other has is gone.
+        """
+        for group in list(self._groups.values()):
+            if group.told.pop(guard, None) is not None and not group.told:
+                self.destroyed(group)
 
     def forget(self, service: int) -> None:
         """
@@ -142,7 +176,7 @@ class FlowControl:
         if self._settled and paused is not group.paused:
             group.paused = paused
             self._counters["pauses"] += paused
-            group.changed(paused)
+            group.tell()
 
     # To the other nodes.
 

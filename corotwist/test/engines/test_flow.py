@@ -14,9 +14,18 @@ from zope.interface.verify import verifyObject
 
 from corotwist.engines import compact, flow
 from corotwist.engines.compact import HEADER_BYTES, FlowStates, Header, Kind
+from corotwist.engines.cpg import GroupsEngine
 from corotwist.engines.executive import address
-from corotwist.errors import Busy, Interrupted, NotJoined, ServiceError, TruncatedFrame
+from corotwist.errors import (
+    Busy,
+    ComponentFailed,
+    Interrupted,
+    NotJoined,
+    ServiceError,
+    TruncatedFrame,
+)
 from corotwist.interfaces import IFlowGroup
+from corotwist.test.engines.newer import groups
 from corotwist.test.engines.orderednet import (
     Listener,
     Node,
@@ -641,3 +650,33 @@ class ReplacedTests(ChangeCase):
         self.clients[2].catchUp()
         self.net.run()
         self.successResultOf(late)
+
+    def test_newOneFails(self) -> None:
+        """
+        A version that makes the groups when it initializes itself, and then
+        fails, leaves the one that serves all it had: that hears who waits, and
+        goes on.  (A11, A51)
+        """
+
+        class Early(GroupsEngine):
+            version = 5
+
+            def initialize(self, cluster: Any, settings: Any) -> None:
+                super().initialize(cluster, settings)
+                cluster.flowCreate(GROUP, lambda paused: None)
+                cluster.flowCreate(b"of its own", lambda paused: None)
+                raise OSError(98, "address in use")
+
+        self.offers(groups(5, Early))
+        before = self.node.manager.flow.dump()["groups"]
+        self.failureResultOf(self.change("replace", "cpg", 5), ComponentFailed)
+        self.flushLoggedErrors(OSError)
+        self.assertEqual(self.node.manager.flow.dump()["groups"], before)
+        self.clients[2].fallBehind()
+        self.net.run()
+        waits = self.send(1, b"waits")
+        self.net.run()
+        self.assertNoResult(waits)
+        self.clients[2].catchUp()
+        self.net.run()
+        self.successResultOf(waits)
