@@ -7,8 +7,9 @@ from typing import Any, Final, Protocol
 
 from attrs import define
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
-from corotwist.errors import NoSpace, TryAgain
+from corotwist.errors import BadHandle, NoSpace, TryAgain
 
 # Of all engines of a node.
 MOST_WORK: Final = 1024
@@ -48,7 +49,7 @@ class Work:
         The token is here.
         """
         if self._guard.over:
-            self._visits.forget(self)
+            self.abandon("the service is not there any more")
         elif self._guard.call(self._stepped) is True:
             self._visits.forget(self)
             done, self.done = self.done, None
@@ -64,14 +65,20 @@ class Work:
         except TryAgain:
             return False
         except Exception:
-            self._failed()
+            self._fail(Failure())
             raise
 
-    def _failed(self) -> None:
+    def abandon(self, why: str) -> None:
+        """
+        Nothing will come of it.
+        """
+        self._fail(Failure(BadHandle(why)))
+
+    def _fail(self, failure: Failure) -> None:
         self._visits.forget(self)
         done, self.done = self.done, None
         if done is not None:
-            done.errback()
+            done.errback(failure)
 
 
 class Visits:
@@ -102,7 +109,8 @@ class Visits:
         """
         As L{each}.
 
-        @return: fires when C{step} has said L{True}; fails with what it raised.
+        @return: fires when C{step} has said L{True}; fails with what it raised,
+            and with L{BadHandle} when the engine or the node is no more.
             Cancelling it ends the work.
         """
         work = self.each(step, guard)
@@ -131,4 +139,5 @@ class Visits:
         """
         There will be no more visits.
         """
-        self._work.clear()
+        for work in list(self._work):
+            work.abandon("the node stops")

@@ -517,6 +517,20 @@ class TokenTests(SynchronousTestCase):
         self.net.visit(1)
         self.assertEqual(self.visits, 0)
 
+    def test_outOfService(self) -> None:
+        """
+        Work of an engine that is out of service comes to no end, and whoever
+        waits for it hears so; likewise when the node stops.
+        """
+        waits = self.cluster.schedule(self._visit)
+        self.node.manager.roster.places[1].fail()
+        self.net.visit(1)
+        self.failureResultOf(waits, BadHandle)
+        other = self.net.probes[1, 2].cluster.schedule(self._visit)
+        self.node.manager.stop()
+        self.failureResultOf(other, BadHandle)
+        self.assertEqual(self.visits, 0)
+
     def test_bounded(self) -> None:
         """
         There is only so much of it; engines that are out of service leave
