@@ -5,6 +5,8 @@ What a node does around an engine that comes or goes while it runs.
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from twisted.logger import Logger
+
 from corotwist.engines.facilities import Facilities
 from corotwist.engines.flow import FlowControl
 from corotwist.engines.interfaces import EngineNews
@@ -35,6 +37,7 @@ class Comings:
         """
         @param watch: sees to it that the failures of an engine are noticed.
         """
+        self._log = Logger()
         self._home = home
         self._watch = watch
 
@@ -88,7 +91,10 @@ class Comings:
         Every local client hears what happened to an engine.
         """
         for connection in self.clients():
-            connection.engineChanged(news)
+            try:
+                connection.engineChanged(news)
+            except Exception:  # noqa: BLE001 - The others hear it anyway.
+                self._log.failure("A client was not told: {news}", news=str(news))
 
     def clients(self) -> list[Any]:
         """

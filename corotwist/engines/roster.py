@@ -24,6 +24,8 @@ from corotwist.errors import (
 )
 from corotwist.interfaces import IEngineMaker, IReconfigurable
 
+# Service ids have 16 bits in messages.
+SERVICE_IDS: Final = range(1 << 16)
 # An engine that is busy is asked again to stop, so often and for so long.
 SHUTDOWN_RETRY_SECONDS: Final = 0.01
 SHUTDOWN_SECONDS: Final = 0.5
@@ -176,9 +178,14 @@ class Roster:
         """
         Import and construct an engine.
 
-        @raise PluginClash: another one has its number.
+        @raise PluginClash: another one has its number, or it is none.
         """
         engine = component.provider.load()
+        if engine.serviceId not in SERVICE_IDS:
+            raise PluginClash(
+                f"engine {component.name!r} has service id {engine.serviceId}, "
+                "which is no number of 16 bits"
+            )
         other = self.places.get(engine.serviceId)
         if other is not None and other.name != component.name:
             raise PluginClash(

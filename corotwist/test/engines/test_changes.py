@@ -996,6 +996,46 @@ class LoadTests(ChangeCase):
         heard = [node.engine("tally").heard for node in self.net.nodes.values()]
         self.assertEqual(heard, [[b"in step"]] * 3)
 
+    def test_locatorFails(self) -> None:
+        """
+        What goes wrong when one client is told is no matter of the others, nor
+        of whoever asked for the change.  (A75)
+        """
+
+        class Unlucky(Visitor):
+            def engineChanged(self, news: EngineNews) -> None:
+                raise RuntimeError("a locator of the new version")
+
+        self.offers(TALLY)
+        visitors = [Unlucky(), Visitor()]
+        for visitor in visitors:
+            self.node.manager.connectionOpened(visitor)
+        news = self.successResultOf(self.change("load", "tally"))
+        self.assertEqual(visitors[1].news, [news])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_number(self) -> None:
+        """
+        An engine whose number does not go into messages is not loaded: nobody
+        could synchronize with it.
+        """
+
+        class Far(Tally):
+            serviceId = 1 << 16
+
+        class Below(Tally):
+            serviceId = -1
+
+        for wrong in (Far, Below):
+            (source,) = self.node.manager.roster.components.sources
+            assert isinstance(source, Given)
+            source.made = [*SHIPPED, Maker("tally", wrong)]
+            failure = self.failureResultOf(self.change("load", "tally"))
+            self.assertIn("16 bits", str(failure.value))
+        self.flushLoggedErrors(PluginClash)
+        self.net.form(1, 2, 3)
+        self.net.run()
+
     def test_loadAlone(self) -> None:
         """
         Nodes without the engine are not disturbed by it.  (A12)
