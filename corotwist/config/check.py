@@ -228,6 +228,10 @@ class _Checker:
         if not self.names:
             return
         text = f"no such {what}{self.schema.suggestion(name)}"
+        if name in self.schema.sections:
+            text = "is a section: options belong into it"
+        elif what == "section" and self.schema.row(name) is not None:
+            text = "is an option: a value belongs here"
         if self.strict:
             self.checked.wrong(place, name, text)
         else:

@@ -57,8 +57,11 @@ def parse(content: bytes, file: str) -> Reading:
             return _unread(root, place, where[1])
         place = Place(file, text.count("\n") + 1)
         return _unread(root, place, str(error).removesuffix(_AT_END))
-    except (RecursionError, ValueError) as error:
-        return _unread(root, Place(file), f"cannot be read: {error}")
+    except RecursionError:
+        return _unread(root, Place(file), f"more than {DEEPEST} levels")
+    except ValueError:
+        # Python says no more, nor where.
+        return _unread(root, Place(file), "a number or a time that cannot be")
     index = _Index(text, file)
     builder = _Builder(index.places)
     builder.tableRead(root, found, ())

@@ -73,6 +73,19 @@ class NameTests(SynchronousTestCase):
             ["f:1:1: nodlist: no such section; did you mean nodelist?"],
         )
 
+    def test_otherKind(self) -> None:
+        """
+        A value where a section belongs, or a section where a value does, is
+        told as that.
+        """
+        self.assertEqual(
+            told("totem {\ninterface: 1\ntoken {\n}\n}"),
+            [
+                "f:2:1: totem.interface: is a section: options belong into it",
+                "f:3:1: totem.token: is an option: a value belongs here",
+            ],
+        )
+
     def test_nothingSimilar(self) -> None:
         """
         A name like no other gets no advice.

@@ -97,6 +97,20 @@ class ParseTests(SynchronousTestCase):
         (problem,) = parse(b"a = 1\nb = '\xff'", "f").problems
         self.assertEqual(str(problem), "f:2:1: syntax: not UTF-8")
 
+    def test_beyondPython(self) -> None:
+        """
+        What Python's own reader gives up is told in our words.
+        """
+        for text, problem in (
+            (f"a = {'[' * 9000}{']' * 9000}", "f: syntax: more than 16 levels"),
+            (
+                f"[totem]\ntoken = {'9' * 5000}",
+                "f: syntax: a number or a time that cannot be",
+            ),
+        ):
+            (found,) = parse(text.encode(), "f").problems
+            self.assertEqual(str(found), problem)
+
     def test_depth(self) -> None:
         """
         Nobody nests without end, or gets at our stack.
