@@ -4,6 +4,7 @@ The node at the other end: of two connections, or of a few calls.
 
 from collections.abc import Callable
 from errno import EACCES
+from os import strerror
 from sys import maxsize
 from typing import Any, Final, Protocol
 
@@ -268,7 +269,8 @@ class SocketRemote:
 def _unreachable(path: str, error: ConnectError) -> ServiceError:
     if error.osError == EACCES:
         return AccessDenied(f"we may not open {path}")
-    return Disconnected(f"no node at {path}: {error}")
+    reason = error if error.osError is None else strerror(error.osError)
+    return Disconnected(f"no node at {path}: {reason}; is it running?")
 
 
 def connectSocket(reactor: Any, path: str, receiver: Receiver) -> Deferred[Any]:
