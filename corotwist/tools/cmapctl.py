@@ -74,8 +74,12 @@ def _main(reactor: IReactorCore, wishes: Wishes) -> Deferred[None]:
 
 
 def _told(failure: Failure) -> None:
+    error = failure.value
     failure.trap(CorotwistError, WrongUse, OSError)
-    sys.stderr.write(f"corotwist cmapctl: {failure.value}\n")
+    if isinstance(error, OSError) and error.filename is not None:
+        sys.stderr.write(f"corotwist cmapctl: {error.filename}: {error.strerror}\n")
+    else:
+        sys.stderr.write(f"corotwist cmapctl: {error}\n")
     raise SystemExit(FAILED)
 
 
@@ -250,8 +254,8 @@ class Work:
 
     async def _export(self, target: str) -> int:
         document = documentOf(await self.client.cmap.items())
-        if target == STDIN:
-            engine = registry.discover()[registry.DEFAULT]
+        engine, path = registry.choose(target, registry.discover())
+        if path == STDIN:
             sys.stdout.write(engine.write(document).text)
         else:
             loader.write(target, document)

@@ -19,6 +19,7 @@ from corotwist.config.values import Value
 from corotwist.errors import CorotwistError
 from corotwist.ipc.client import NodeClient
 from corotwist.ipc.objects import Found
+from corotwist.tools.cfgreload import told
 from corotwist.tools.cmapctl import opened
 from corotwist.tools.keyprinter import asJson, shown, shownBytes
 from corotwist.tools.keywishes import WrongUse, typed
@@ -204,9 +205,12 @@ class Work:
 
     async def _find(self, path: str, name: str) -> int:
         confdb = self.client.confdb
-        found = await confdb.find((await self._at(path)).handle, name)
-        for handle in found:
-            self._line((await confdb.look(handle)).path)
+        handles = await confdb.find((await self._at(path)).handle, name)
+        found = [(await confdb.look(handle)).path for handle in handles]
+        if self.wish.json:
+            self._line(json.dumps({"schema": 1, "objects": found}))
+        else:
+            self.output.writelines(f"{path}\n" for path in found)
         return 0 if found else FAILED
 
     async def _get(self, path: str, key: str) -> int:
@@ -227,7 +231,9 @@ class Work:
     async def _create(self, path: str, name: str) -> int:
         confdb = self.client.confdb
         handle = await confdb.create((await self._at(path)).handle, name)
-        self._line((await confdb.look(handle)).path)
+        made = (await confdb.look(handle)).path
+        shown = json.dumps({"schema": 1, "object": made})
+        self._line(shown if self.wish.json else made)
         return 0
 
     async def _delete(self, path: str, key: str) -> int:
@@ -241,15 +247,19 @@ class Work:
     # Files.
 
     async def _write(self) -> int:
-        self._line(await self.client.confdb.write())
+        file = await self.client.confdb.write()
+        shown = json.dumps({"schema": 1, "file": file})
+        self._line(shown if self.wish.json else file)
         return 0
 
     async def _reload(self) -> int:
         report = await self.client.confdb.reload()
-        self._line(json.dumps(report, indent=2, sort_keys=True))
-        return (
-            FAILED if report.get("refused") or report.get("status") == "refused" else 0
-        )
+        shown = json.dumps(report, indent=2, sort_keys=True)
+        # Of files there is one short report, with no nodes in it.
+        asJson = self.wish.json or self.wish.files
+        self._line(shown if asJson else told(report))
+        refused = report.get("refused") or report.get("status") == "refused"
+        return FAILED if refused else 0
 
     # How many arguments each takes at least and at most.
     COMMANDS: ClassVar[Mapping[str, tuple[int, int, Callable[..., Awaitable[int]]]]] = {

@@ -269,6 +269,8 @@ class ExportTests(ToolTestCase):
         self.assertIn("token: 5000", text)
         self.assertIn("ring0_addr: 10.0.0.1", text)
         self.assertNotIn("runtime", text)
+        status, text = self.run_("--export", "json:-")
+        self.assertEqual((status, json.loads(text)["totem"]["token"]), (0, 5000))
         path = self.mktemp() + ".json"
         self.assertEqual(self.run_("--export", path)[0], 0)
         self.assertEqual(json.loads(Path(path).read_text())["totem"]["token"], 5000)
@@ -345,6 +347,13 @@ class TreeTests(CmapTestCase):
         _, text = self.run_("--json", "print", "mine")
         found = json.loads(text)["object"]
         self.assertEqual(found["keys"], {"key": {"type": "u8", "value": 5}})
+        for argv, shown in (
+            (("create", "mine", "part"), {"object": "mine.part"}),
+            (("find", "mine", "part"), {"objects": ["mine.part"]}),
+            (("get", "mine", "key"), {"key": "key", "type": "u8", "value": 5}),
+        ):
+            status, text = self.run_("--json", *argv)
+            self.assertEqual((status, json.loads(text)), (0, {"schema": 1, **shown}))
 
     def test_wrong(self) -> None:
         """
