@@ -15,9 +15,10 @@ from twisted.python.failure import Failure
 
 from corotwist.config.settings import IpcSettings
 from corotwist.ipc import client
+from corotwist.ipc.admission import SECRET_BYTES
 from corotwist.ipc.client import NodeClient
 from corotwist.ipc.connection import Credentials
-from corotwist.ipc.server import SECRET_BYTES, IpcServer
+from corotwist.ipc.server import IpcServer
 from corotwist.simulator.chance import source
 from corotwist.simulator.clock import Clock
 from corotwist.simulator.judges.groups import FIRST_APPLICATION

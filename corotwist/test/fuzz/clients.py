@@ -19,7 +19,8 @@ from corotwist.engines.manager import ServiceManager
 from corotwist.ipc import cpg, status, wire
 from corotwist.ipc.channel import BoxReader, encode
 from corotwist.ipc.client import connect
-from corotwist.ipc.server import IpcServer, ServerChannel
+from corotwist.ipc.server import IpcServer
+from corotwist.ipc.serverchannel import ServerChannel
 from corotwist.ipc.wire import DISPATCH_QUEUE_BYTES
 from corotwist.plugin import EngineMaker
 from corotwist.test.engines.orderednet import nodeSettings

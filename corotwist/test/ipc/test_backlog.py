@@ -23,10 +23,11 @@ from corotwist.engines.interfaces import Member, SlowReader
 from corotwist.engines.outgoing import WAITING_BYTES, WAITING_ENTRIES
 from corotwist.errors import TryAgain
 from corotwist.interfaces import IFlowGroup
+from corotwist.ipc.admission import CLIENTS
 from corotwist.ipc.backlog import HIGH_SHARE, LOW_SHARE, NOTICE_SECONDS, Limits
 from corotwist.ipc.channel import Box
 from corotwist.ipc.connection import Connection, Credentials
-from corotwist.ipc.server import CLIENTS, FILES_KEPT
+from corotwist.ipc.server import FILES_KEPT
 from corotwist.ipc.spill import UNWRITTEN_BYTES
 from corotwist.ipc.wire import (
     DISPATCH_QUEUE_BYTES,

@@ -37,6 +37,7 @@ from corotwist.errors import (
 from corotwist.ipc import client, path
 from corotwist.ipc.channel import encode
 from corotwist.ipc.client import NodeClient, connect, embed
+from corotwist.ipc.connection import Credentials
 from corotwist.ipc.cpg import Join
 from corotwist.ipc.events import Gap, Message
 from corotwist.ipc.group import ProcessGroup
@@ -956,8 +957,8 @@ class SocketClientTests(ClientTests):
         self.reactor.settle()
         self.failureResultOf(attempt, AccessDenied)
         self.reactor.forbidden = False
-        self.server._settings = IpcSettings(self.path)
-        self.server._credentials = lambda end: endCredentials(end).__class__(1, 99, 99)
+        self.server._admission.settings = IpcSettings(self.path)
+        self.server._admission._credentials = lambda end: Credentials(1, 99, 99)
         attempt = connect(self.reactor, self.path)
         self.reactor.settle()
         self.failureResultOf(attempt, AccessDenied)

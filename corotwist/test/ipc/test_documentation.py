@@ -64,7 +64,7 @@ class ExchangeTests(ServerTestCase):
         said = exchange()
         self.assertEqual(len(said), 11)
         self.assertEqual(NODEID, 7)
-        self.server._makeSecret = lambda: b"0123456789abcdef"
+        self.server._admission._makeSecret = lambda: b"0123456789abcdef"
         clients: dict[str, RawClient] = {}
         for channel, direction, data in said:
             if channel not in clients:

@@ -116,5 +116,7 @@ class FuzzTests(ServerTestCase):
             self.assertTrue(stranger.lost)
         self.assertEqual(self.manager.connections, [])
         self.assertEqual(self.flushLoggedErrors(), [])
-        self.assertEqual((self.server._channels, self.server._secrets), ({}, {}))
+        self.assertEqual(
+            (self.server._channels, self.server._admission._secrets), ({}, {})
+        )
         self.reactor.ends.clear()

@@ -18,17 +18,16 @@ from corotwist.config.settings import IpcSettings
 from corotwist.engines.batch import pack
 from corotwist.engines.interfaces import Member
 from corotwist.interfaces import IReconfigurable
-from corotwist.ipc import path, server
+from corotwist.ipc import admission, path, server
 from corotwist.ipc.channel import encode
 from corotwist.ipc.connection import Credentials
 from corotwist.ipc.server import (
-    CLOSING_SECONDS,
-    COMMANDS_PER_TURN,
     FILES_KEPT,
     PAIRING_SECONDS,
     UNPAIRED_CHANNELS,
     IpcServer,
 )
+from corotwist.ipc.serverchannel import CLOSING_SECONDS, COMMANDS_PER_TURN
 from corotwist.ipc.wire import DISPATCH_QUEUE_BYTES, DISPATCH_WINDOW_BYTES
 from corotwist.test.engines.orderednet import nodeSettings
 from corotwist.test.ipc.fakes import NODEID, FakeManager
@@ -144,7 +143,7 @@ class HelloTests(ServerTestCase):
         """
         Real secrets have 16 bytes of chance, and differ.
         """
-        secrets = {server._randomSecret() for _ in range(10)}
+        secrets = {admission.randomSecret() for _ in range(10)}
         self.assertEqual([len(secret) for secret in secrets], [16] * 10)
 
     def test_secretOnce(self) -> None:
@@ -231,7 +230,7 @@ class HelloTests(ServerTestCase):
         """
         So is the number of clients; a new one is told to come again later.
         """
-        self.patch(server, "CLIENTS", 2)
+        self.patch(admission, "CLIENTS", 2)
         self.pair(1)
         first, _ = self.pair(2)
         third, _ = self.connect(3)
@@ -313,7 +312,7 @@ class AccessTests(ServerTestCase):
         Root, ourselves, the users listed and members of the groups listed are
         let in; nobody else is.  (A53)
         """
-        self.patch(server, "geteuid", lambda: 77)
+        self.patch(admission, "geteuid", lambda: 77)
         self.assertTrue(self.admitted(0, 99, set()))
         self.assertTrue(self.admitted(77, 99, set()))
         self.assertTrue(self.admitted(1000, 99, set()))
@@ -609,7 +608,9 @@ class ClientTests(ServerTestCase):
             self.reactor.ends.clear()
         self.assertEqual(self.manager.connections, [])
         self.assertEqual(self.server.statistics()["connected"], 0)
-        self.assertEqual((self.server._channels, self.server._secrets), ({}, {}))
+        self.assertEqual(
+            (self.server._channels, self.server._admission._secrets), ({}, {})
+        )
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
 

@@ -183,7 +183,7 @@ class ClientStories(WholeStory):
         return [
             len(door._channels),
             len(door._clients),
-            len(door._secrets),
+            len(door._admission._secrets),
             len(cluster.services(A).manager.engines["cpg"]._local.clients),
             sum(type(thing).__module__ in OURS for thing in gc.get_objects()),
         ]

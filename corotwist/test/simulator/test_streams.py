@@ -239,7 +239,7 @@ class ApplicationsTests(SynchronousTestCase):
         cluster.run(0.1)
         self.assertTrue(paths.counts["accepted"] >= 300)
         door = server(cluster, 1)
-        self.assertEqual((len(door._channels), len(door._secrets)), (0, 0))
+        self.assertEqual((len(door._channels), len(door._admission._secrets)), (0, 0))
         self.assertEqual(len(cluster.running(1).clock.ends), 0)  # type: ignore[attr-defined]
         cluster.settle()
 
