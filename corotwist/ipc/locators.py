@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from attrs import define
+from twisted.logger import Logger
 
 from corotwist.engines.interfaces import EngineNews
 from corotwist.interfaces import IReplaceable
@@ -49,6 +50,7 @@ class Locators:
         @param own: locators that are no engine's.
         @param changed: called when L{locate} may answer otherwise.
         """
+        self._log = Logger()
         self._manager = manager
         self._connection = connection
         self._own = own
@@ -89,9 +91,13 @@ class Locators:
             self._made.pop(name, None)
         elif before is None or before.factory is not factory:
             engine = self._manager.onDuty(name)
-            locator = factory(engine, self._connection)
-            if before is not None:
-                _pass(before, locator)
+            try:
+                locator = factory(engine, self._connection)
+                if before is not None:
+                    _pass(before, locator)
+            except Exception:  # noqa: BLE001 - It is a stranger's.
+                self._log.failure("Clients cannot reach {name}", name=name)
+                return
             admit = partial(self._manager.admit, engine, self._connection)
             gated = Gated(locator, admit)
             self._made[name] = _Made(factory, maker.version, locator, gated)

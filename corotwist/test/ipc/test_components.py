@@ -222,6 +222,28 @@ class LocatorTests(ComponentsCase):
         self.result(self.client.components.replace("cpg", 5))
         self.assertEqual(self.result(self.client.ask(Poke)), {"replaced": 4})
 
+    def test_broken(self) -> None:
+        """
+        A version whose locators cannot be made is reached through those that
+        are there; who comes later is let in, and everything else is answered.
+        (A75)
+        """
+
+        def broken(engine: Any, connection: Any) -> Any:
+            raise RuntimeError("a mistake of a programmer")
+
+        heard: list[EngineNews] = []
+        self.client.components.changed = heard.append
+        offer(self.node, EngineMaker("cpg", 4, numbered(4), broken))
+        self.result(self.client.components.replace("cpg", 4))
+        self.assertEqual([news.what for news in heard], [News.REPLACED])
+        self.result(self.group.send(b"as before"))
+        self.assertEqual(self.events, [b"as before"])
+        other = self.connected(self.node)
+        self.result(other.node.status())
+        self.failureResultOf(other.groups.groups(), NotSupported)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+
     def test_goesOn(self) -> None:
         """
         What the client sends before and after reaches its group.  (A11)
