@@ -25,6 +25,7 @@ class Place:
     """
     Where a command was ordered.
 
+    @ivar ringId: of the ring, or the one that a transitional configuration ends.
     @ivar part: in a transitional configuration its lowest nodeid: other parts
         of the same old ring may deliver something else there; 0 on a ring.
     """
@@ -211,6 +212,22 @@ def longest(choices: Sequence[Side]) -> Side:
     The side with most commands; of equals the one with the lowest nodeid.
     """
     return max(choices, key=lambda side: (side.mark.count, -side.holders[0]))
+
+
+def latest(choices: Sequence[Side]) -> Side:
+    """
+    The side that applied something on the latest ring; of equals the one with
+    more commands, then the one with the lowest nodeid.  Where nothing is applied
+    without quorum, that is the one that had quorum last.
+    """
+    return max(
+        choices,
+        key=lambda side: (
+            side.mark.place.ringId.sequence,
+            side.mark.count,
+            -side.holders[0],
+        ),
+    )
 
 
 @frozen

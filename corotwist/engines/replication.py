@@ -18,13 +18,14 @@ from corotwist.engines.proposals import Proposals
 from corotwist.engines.snapshots import Incoming, Kept, Piece, Transfer
 from corotwist.errors import (
     Interrupted,
+    NotQuorate,
     ServiceError,
     TruncatedFrame,
     TryAgain,
     UnknownFrame,
 )
 from corotwist.interfaces import ICluster
-from corotwist.totem.membership import Configuration, Guarantee, RingId
+from corotwist.totem.membership import NO_RING, Configuration, Guarantee, RingId
 
 # Snapshots that one node asks for on one ring, when it cannot use what it gets.
 MOST_ATTEMPTS: Final = 3
@@ -62,6 +63,8 @@ class Machine(Protocol):
     def name(self) -> str: ...
     @property
     def guarantee(self) -> Guarantee: ...
+    @property
+    def allowInquorate(self) -> bool: ...
     def snapshot(self) -> bytes: ...
     def restore(self, state: bytes) -> None: ...
     def apply(self, nodeid: int, command: bytes) -> Any: ...
@@ -86,6 +89,8 @@ class Replication:
         self._position = NOTHING
         self._standing = Standing.CURRENT
         self._place = Place()
+        # Where all decided whose state counts; elsewhere no command is applied.
+        self._agreed = NO_RING
         self._kept: Kept | None = None
         self._incoming: Incoming | None = None
         # What all nodes know.
@@ -172,7 +177,7 @@ class Replication:
         See C{IServiceEngine}; so on for the others.
         """
         part = min(configuration.members) if configuration.transitional else 0
-        self._place = Place(configuration.ringId, part)
+        self._place = Place(self._machine.cluster.ringId(), part)
         self.rest()
 
     def messageDelivered(self, nodeid: int, function: int, body: bytes) -> None:
@@ -186,6 +191,13 @@ class Replication:
             raise TruncatedFrame(f"a command of {len(body)} bytes")
         (serial,) = _SERIAL.unpack_from(body)
         command = body[_SERIAL.size :]
+        if self._agreed != self._machine.cluster.ringId():
+            # Sent by one who saw the end of a round that we did not see.
+            self._unknown(nodeid, serial)
+            return
+        if not self.mayAct():
+            self._refuse(nodeid, serial)
+            return
         self._position = self._position.next(self._place)
         if self.current:
             self._own = self._position
@@ -205,8 +217,33 @@ class Replication:
             if waits is not None:
                 waits.errback(Failure())
             raise
+        if waits is None:
+            return
+        if not isinstance(result, Failure) and self._doubtful():
+            result = Failure(Interrupted("the ring changed; this may be undone"))
+        waits.callback(result)
+
+    def mayAct(self) -> bool:
+        """
+        Does this partition take commands?
+        """
+        return self._machine.allowInquorate or self._machine.cluster.quorate()
+
+    def _doubtful(self) -> bool:
+        """
+        May what is applied now be on the side that does not count?
+        """
+        return not self._machine.allowInquorate and (
+            self._place.part != 0 or not self._machine.cluster.quorate()
+        )
+
+    def _refuse(self, nodeid: int, serial: int) -> None:
+        """
+        It was sent while there was quorum, and is delivered where there is none.
+        """
+        waits = self._mine(nodeid, serial)
         if waits is not None:
-            waits.callback(result)
+            waits.errback(NotQuorate(f"service {self._machine.name} needs quorum"))
 
     def _mine(self, nodeid: int, serial: int) -> Deferred[Any] | None:
         if nodeid != self._machine.cluster.nodeid:
@@ -260,6 +297,7 @@ class Replication:
         offers, self._offers = self._offers, {}
         if self._machine.cluster.nodeid not in offers:
             return  # Ours was refused; the others cannot count on us either.
+        self._agreed = self._machine.cluster.ringId()
         winner = self._machine.choose(lineage.sides(offers))
         self._holders = list(winner.holders)
         self._lacking = [n for n in sorted(offers) if n not in winner.holders]

@@ -37,6 +37,8 @@ class ReplicatedEngine(SynchronizedEngine):
     states must have equal snapshots, byte for byte: sort what has no order.
 
     @cvar guarantee: of commands.
+    @cvar allowInquorate: if false, nothing is applied without quorum: at most
+        one side of a partition has anything new.
     """
 
     guarantee: ClassVar[Guarantee] = Guarantee.AGREED
@@ -73,10 +75,11 @@ class ReplicatedEngine(SynchronizedEngine):
     def choose(self, sides: Sequence[Side]) -> Side:
         """
         Whose state counts, when sides of a partition meet that both applied
-        something; by default that of most nodes.  Asked on every node, with
-        the same sides.
+        something; by default that of most nodes, and of an engine that needs
+        quorum the latest.  Asked on every node, with the same sides.
         """
-        return lineage.larger(sides)
+        choose = lineage.larger if self.allowInquorate else lineage.latest
+        return choose(sides)
 
     def sideLost(self, state: bytes) -> Iterable[bytes]:
         """
@@ -103,17 +106,19 @@ class ReplicatedEngine(SynchronizedEngine):
         """
         Have a command applied everywhere, at one place in the order.  It waits
         while there is no room, while the cluster synchronizes and while this
-        node gets the state.
+        node gets the state.  Without C{allowInquorate}, have C{guarantee} be
+        safe: then what was answered without an error is on every member.
 
         @return: fires with what C{apply} returned here, or fails with what it
             raised; with C{TooBig} or L{TryAgain} when it was not taken; with
             L{NotQuorate} when this engine needs quorum and has none; with
             L{Interrupted} when it was applied and this node cannot know the
-            outcome, since it got a whole state with it; and with L{BadHandle}
-            when the engine stops.
+            outcome, since it got a whole state with it, or when the engine needs
+            quorum and the ring changed at that moment: it may be undone; and
+            with L{BadHandle} when the engine stops.
         """
         try:
-            if not self.allowInquorate and not self.cluster.quorate():
+            if not (self.cluster.synchronizing() or self._replication.mayAct()):
                 raise NotQuorate(f"service {self.name} needs quorum")
             applied = self._replication.proposals.add(command)
         except ServiceError:

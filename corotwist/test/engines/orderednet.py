@@ -314,6 +314,22 @@ class OrderedNet:
             self._move(group, ring)
         return ring
 
+    def end(self, *group: int) -> None:
+        """
+        The ring of these nodes ends, and everything that they had not delivered
+        comes in the transitional configuration: before it is a safe message
+        which others may lack.
+        """
+        for nodeid in group:
+            totem = self.nodes[nodeid].totem
+            ring = totem.ring
+            assert ring is not None
+            totem.changing = True
+            totem.together = group
+            left = tuple(n for n in ring.members if n not in group)
+            self._configure(totem, ring, group, True, left=left)
+            totem.deliver(len(ring.order))
+
     def _groups(
         self, members: Sequence[int], apart: list[tuple[int, ...]]
     ) -> list[tuple[int, ...]]:

@@ -20,6 +20,7 @@ from corotwist.engines.lineage import (
     Side,
     Standing,
     larger,
+    latest,
     longest,
     lowest,
     resumption,
@@ -637,6 +638,86 @@ class MergeTests(SynchronousTestCase):
         self.assertEqual(net.entries(), [[b"before", b"two", b"stuck"]] * 3)
 
 
+class QuorumTests(SynchronousTestCase):
+    """
+    An engine that needs quorum: two of three nodes have it.
+    """
+
+    def setUp(self) -> None:
+        self.patch(Ledger, "allowInquorate", False)
+        self.net = ledgers(1, 2, 3)
+        self.quorum(1, 2, 3)
+
+    def quorum(self, *nodeids: int, quorate: bool = True) -> None:
+        for nodeid in nodeids:
+            facilities = self.net.nodes[nodeid].manager.facilities
+            self.patch(facilities, "quorate", lambda: quorate)
+
+    def test_refusedOnDelivery(self) -> None:
+        """
+        What was in the queue when quorum was lost is not applied, and does not
+        make a state count. (A72, A83)
+        """
+        late = self.net.ledger(1).propose(b"late")
+        self.quorum(1, quorate=False)
+        self.net.form(1)
+        self.net.form(2, 3)
+        self.net.run()
+        self.failureResultOf(late, NotQuorate)
+        self.assertEqual(self.net.ledger(1).progress()["commands"], 0)
+        self.assertEqual(self.net.ledger(1).entries, [])
+
+    def test_waitsForVerdict(self) -> None:
+        """
+        While the services synchronize nobody knows whether there will be
+        quorum: the command waits, and is judged afterwards. (A72)
+        """
+        self.quorum(1, quorate=False)
+        self.net.form(1, 2, 3)
+        good, bad = (self.net.ledger(1).propose(c) for c in (b"good", b"bad"))
+        self.quorum(1)
+        self.net.run()
+        self.assertEqual([*map(self.successResultOf, (good, bad))], [1, 2])
+
+    def test_ringEnds(self) -> None:
+        """
+        Who proposed what was applied when the ring ended is told that it may be
+        undone: the side with quorum goes on without it. (A83)
+        """
+        doubtful = [self.net.ledger(1).propose(b"%d" % n) for n in range(3)]
+        refused = self.net.ledger(1).propose(b"refuse")
+        self.net.visit(1)
+        self.net.form(1)
+        self.net.form(2, 3)
+        for applied in doubtful:
+            self.failureResultOf(applied, Interrupted)
+        self.failureResultOf(refused, InvalidParameter)
+        self.assertEqual(self.net.ledger(1).entries, [b"0", b"1", b"2"])
+        self.quorum(1, quorate=False)
+        self.net.run()
+        good = self.net.ledger(3).propose(b"good")
+        self.net.run()
+        self.successResultOf(good)
+        self.quorum(1)
+        self.net.together(1, 2, 3)
+        self.assertEqual(self.net.entries(), [[b"good"]] * 3)
+
+    def test_fewHolders(self) -> None:
+        """
+        What was written with quorum counts, however few have it by now. (A83)
+        """
+        self.net.ledger(1).propose(b"old")
+        self.net.run()
+        self.quorum(2, 3, quorate=False)
+        self.net.form(1)
+        self.net.form(2, 3)
+        self.net.run()
+        self.net.ledger(1).propose(b"new")
+        self.net.run()
+        self.net.together(1, 2, 3)
+        self.assertEqual(self.net.entries(), [[b"old", b"new"]] * 3)
+
+
 class InterruptedTests(SynchronousTestCase):
     """
     Changes of the ring anywhere.
@@ -697,6 +778,34 @@ class InterruptedTests(SynchronousTestCase):
         applied = net.ledger(nodeid).propose(command)
         applied.addCallback(lambda _: acknowledged.append(command))
         applied.addErrback(lambda _: None)
+
+    def test_halfDecided(self) -> None:
+        """
+        A command of one who saw a round end changes nothing on those who did
+        not: they have different states still. (A80, A83)
+        """
+        net = LedgerNet()
+        net.boot(1, 2, 3)
+        for nodeid in (1, 2, 3):
+            net.together(nodeid)
+            net.ledger(nodeid).propose(b"of %d" % nodeid)
+        net.run()
+        net.form(1, 2, 3)
+        while net.nodes[1].manager.synchronizing():
+            for nodeid in (1, 2, 3):
+                net.visit(nodeid, 1)
+            net.receive(1, 99)
+            if net.nodes[1].manager.synchronizing():
+                net.receive(2, 99)
+                net.receive(3, 99)
+        late = net.ledger(1).propose(b"late")
+        net.visit(1)
+        net.end(2, 3)
+        net.form(2, 3)
+        net.run()
+        self.successResultOf(late)
+        self.assertEqual(net.ledger(1).entries, [b"of 1", b"late"])
+        self.assertEqual(net.entries()[1:], [[b"of 2"]] * 2)
 
     @settings(max_examples=60, deadline=None)
     @given(
@@ -807,6 +916,8 @@ class LineageTests(SynchronousTestCase):
         self.assertIs(larger([one, two]), two)
         self.assertIs(larger([two, Side(mark(9, 16), (1,)), one]).holders[0], 1)
         self.assertIs(longest([one, two, three]), two)
+        self.assertIs(latest([one, two, three]), three)
+        self.assertIs(latest([one, Side(mark(4), (3,))]).mark.count, 4)
         self.assertIs(lowest([two, one, three]), one)
 
     def test_resumption(self) -> None:
