@@ -75,6 +75,8 @@ class IConfigurationMap(Interface):
         """
         @return: the value; and of a replicated key its version, otherwise 0.
         @raise NotExist: no such key, or no such map.
+        @raise TryAgain: the replicated keys are on their way to this node.
+        @raise NotSupported: nothing replicates them here.
         """
 
     def set(
@@ -127,6 +129,8 @@ class IReplicatedKeys(Interface):
     def versionOf(name: str) -> int:
         """
         The number of the last write to the key; 0 when it is absent.
+
+        @raise TryAgain: the keys are on their way to this node.
         """
 
     def set(name: str, value: Value | None, condition: Condition) -> Deferred[int]:
@@ -138,7 +142,8 @@ class IReplicatedKeys(Interface):
             C{NotExist} (nothing to delete), C{NoSpace} (too many keys, or
             bytes), C{NotQuorate}, C{TryAgain} (too many writes wait), or
             C{Interrupted}: the ring changed at that moment, and whether the
-            write lasts depends on which partition goes on.
+            write lasts depends on which partition goes on; or the outcome is
+            not known here, since the keys were on their way to this node.
         """
 
     def adjust(name: str, step: int) -> Deferred[Value]:

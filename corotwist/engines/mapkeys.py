@@ -131,8 +131,8 @@ class MapKeys:
             ) from None
 
     def get(self, mapName: str, name: str) -> tuple[Value, int]:
-        value = self._map(mapName).get(name)
-        return value, self._version(name) if mapName == ICMAP else 0
+        version = self._version(name) if mapName == ICMAP else 0
+        return self._map(mapName).get(name), version
 
     def _version(self, name: str) -> int:
         if not name.startswith(REPLICATED):

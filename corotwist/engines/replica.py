@@ -4,8 +4,7 @@ Keys that every node has alike: the state, what changes it, and both as bytes.
 Pure: the same operations in the same order make the same state everywhere.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from struct import Struct
 from typing import Final, Self
@@ -16,13 +15,7 @@ from corotwist.config.names import checkKey
 from corotwist.config.values import Value
 from corotwist.engines.entries import Reader, packName, packValue
 from corotwist.engines.keyspace import ANYWAY, REPLICATED, Condition
-from corotwist.errors import (
-    InvalidParameter,
-    NoSpace,
-    NotExist,
-    OversizedFrame,
-    ServiceError,
-)
+from corotwist.errors import InvalidParameter, NoSpace, NotExist
 
 # What all nodes together keep, in all nodes alike.
 MOST_KEYS: Final = 4096
@@ -30,8 +23,7 @@ MOST_BYTES: Final = 4 << 20
 # Of a state on its way: as much as can be kept, with versions and lengths.
 MOST_STATE_BYTES: Final = MOST_BYTES + MOST_KEYS * 16 + 1024
 
-_HEAD: Final = Struct("<QBQ")
-_RANK: Final = Struct("<QQ")
+_HEAD: Final = Struct("<BQ")
 _VERSION: Final = Struct("<Q")
 _STEP: Final = Struct("<q")
 
@@ -54,14 +46,11 @@ class Operation:
     """
     One write of one key::
 
-        u64 request of its node, u8 deed, u64 what the version must be
+        u8 deed, u64 what the version must be
         u8 conditions: 1 compare the value, 2 compare the version
         name, new value, value to compare, i64 step
-
-    @ivar request: what the node that asks for it calls it.
     """
 
-    request: int
     deed: Deed
     name: str
     value: Value | None = None
@@ -77,7 +66,7 @@ class Operation:
         flags |= _VERSIONED * (condition.version is not None)
         return b"".join(
             (
-                _HEAD.pack(self.request, self.deed, condition.version or 0),
+                _HEAD.pack(self.deed, condition.version or 0),
                 bytes((flags,)),
                 packName(self.name),
                 packValue(self.value),
@@ -94,7 +83,7 @@ class Operation:
         @raise InvalidParameter: they are something else.
         """
         reader = Reader(data)
-        request, deed, version = _HEAD.unpack(reader.take(_HEAD.size))
+        deed, version = _HEAD.unpack(reader.take(_HEAD.size))
         (flags,) = reader.take(1)
         name, value, compared = reader.name(), reader.value(), reader.value()
         step = reader.number(_STEP)
@@ -109,7 +98,7 @@ class Operation:
             value=compared,
             version=version if flags & _VERSIONED else None,
         )
-        return cls(request, kind, name, value, step, condition)
+        return cls(kind, name, value, step, condition)
 
 
 @frozen
@@ -127,13 +116,10 @@ class Replica:
     """
     The keys, as one node has them.
 
-    @ivar epoch: the last quorate ring on which something was written, by its
-        sequence; 0 while nothing says which partition is the right one.
     @ivar revision: how many writes there have been.
     @ivar size: bytes of all names and values.
     """
 
-    epoch: int = 0
     revision: int = 0
     keys: dict[str, Held] = field(factory=dict)
     size: int = field(default=0, init=False)
@@ -143,16 +129,15 @@ class Replica:
         Do it.
 
         @return: the key's value afterwards.
-        @raise ServiceError: why not; then all is as before, but for the number
-            of writes.
+        @raise ServiceError: why not; then all is as before.
         """
-        self.revision += 1
         name = operation.name
         held = self.keys.get(name)
         before = None if held is None else held.value
         operation.condition.check(name, before, 0 if held is None else held.version)
         after = _after(operation, before)
         self._put(name, after)
+        self.revision += 1
         return after
 
     def _put(self, name: str, value: Value | None) -> None:
@@ -166,7 +151,7 @@ class Replica:
                 raise NoSpace(
                     f"{REPLICATED} has room for {MOST_KEYS} keys and {MOST_BYTES} bytes"
                 )
-            self.keys[name] = Held(value, self.revision)
+            self.keys[name] = Held(value, self.revision + 1)
         self.size = size
 
     def version(self, name: str) -> int:
@@ -182,20 +167,14 @@ class Replica:
         """
         return {name: held.value for name, held in sorted(self.keys.items())}
 
-    def rank(self) -> tuple[int, int]:
-        """
-        Of two states the one that goes on is that with the higher rank.
-        """
-        return self.epoch, self.revision
-
     def encode(self) -> bytes:
         """
         To bytes::
 
-            u64 epoch, u64 revision
+            u64 revision
             per key: name, u64 version, value
         """
-        pieces = [_RANK.pack(self.epoch, self.revision)]
+        pieces = [_VERSION.pack(self.revision)]
         for name, held in sorted(self.keys.items()):
             pieces += (packName(name), _VERSION.pack(held.version))
             pieces.append(packValue(held.value))
@@ -208,8 +187,10 @@ class Replica:
 
         @raise ServiceError: they are something else.
         """
+        if len(data) > MOST_STATE_BYTES:
+            raise NoSpace(f"over {MOST_STATE_BYTES} bytes of replicated keys")
         reader = Reader(data)
-        replica = cls(*_RANK.unpack(reader.take(_RANK.size)))
+        replica = cls(reader.number(_VERSION))
         while not reader.ended():
             name, version = reader.name(), reader.number(_VERSION)
             _checkName(name)
@@ -245,62 +226,6 @@ def _checkName(name: str) -> None:
     if not name.startswith(REPLICATED) or name == REPLICATED:
         raise InvalidParameter(f"{name!r} is no key that all nodes have")
     checkKey(name)
-
-
-@define(eq=False)
-class States:
-    """
-    The states that members of a ring tell, in pieces, until all are told.
-    """
-
-    _pieces: dict[int, bytearray] = field(factory=dict, init=False)
-    _complete: dict[int, bytes] = field(factory=dict, init=False)
-
-    def heard(self, nodeid: int, piece: bytes, *, more: bool) -> None:
-        """
-        The next piece of a node's state.
-
-        @raise OversizedFrame: no state has so many bytes.
-        """
-        have = self._pieces.setdefault(nodeid, bytearray())
-        if len(have) + len(piece) > MOST_STATE_BYTES:
-            del self._pieces[nodeid]
-            raise OversizedFrame(f"over {MOST_STATE_BYTES} bytes of replicated keys")
-        have += piece
-        if not more:
-            self._complete[nodeid] = bytes(self._pieces.pop(nodeid))
-
-    def best(self) -> tuple[int, Replica] | None:
-        """
-        Whose state goes on: of the highest rank; of several, that of the lowest
-        node.  What is no state counts for nothing.
-
-        @return: the node and the state; L{None} when nobody told any.
-        """
-        told: list[tuple[tuple[int, int], int, Replica]] = []
-        for nodeid, state in self._complete.items():
-            with suppress(ServiceError):
-                replica = Replica.decode(state)
-                told.append((replica.rank(), -nodeid, replica))
-        if not told:
-            return None
-        _, nodeid, replica = max(told, key=_byRank)
-        return -nodeid, replica
-
-
-def _byRank(told: tuple[tuple[int, int], int, Replica]) -> tuple[tuple[int, int], int]:
-    rank, nodeid, _ = told
-    return rank, nodeid
-
-
-def pieces(state: bytes, limit: int) -> Iterator[tuple[bytes, bool]]:
-    """
-    Cut a state.
-
-    @return: each piece, and whether more follow.
-    """
-    for start in range(0, len(state), limit):
-        yield state[start : start + limit], start + limit < len(state)
 
 
 def difference(

@@ -10,10 +10,14 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from corotwist.config.settings import QuorumSettings
 from corotwist.config.tracking import ALL
 from corotwist.config.values import Value, string, u8, u32
 from corotwist.engines.keyspace import Condition
-from corotwist.engines.replicated import PENDING_WRITES, ReplicatedKeysEngine
+from corotwist.engines.proposals import MOST_PROPOSALS
+from corotwist.engines.replica import MOST_STATE_BYTES
+from corotwist.engines.replicated import ReplicatedKeysEngine
+from corotwist.engines.replication import Function
 from corotwist.errors import (
     BadHandle,
     Conflict,
@@ -21,10 +25,13 @@ from corotwist.errors import (
     InvalidParameter,
     NotExist,
     NotQuorate,
+    ServiceError,
     TryAgain,
 )
 from corotwist.test.engines.orderednet import SHIPPED, Maker, Node, OrderedNet
 
+# What may stand before the bytes of a message.
+PREFIXES = ("nothing", "ring", "serial")
 WITH_KEYS = (*SHIPPED, Maker("replicated", ReplicatedKeysEngine))
 
 
@@ -190,7 +197,7 @@ class WritingTests(ReplicatedTestCase):
         """
         So many writes wait at one node, and no more.
         """
-        for _ in range(PENDING_WRITES):
+        for _ in range(MOST_PROPOSALS):
             self.set(1, "cluster.x", u8(1))
         self.failureResultOf(self.set(1, "cluster.x", u8(1)), TryAgain)
         self.net.run()
@@ -227,6 +234,33 @@ class MeetingTests(ReplicatedTestCase):
         self.assertAlike({"cluster.old": u8(1)})
         self.assertEqual(self.engine(5).versionOf("cluster.old"), 1)
 
+    def test_onTheirWay(self) -> None:
+        """
+        Until a newcomer has the keys it says so to whoever reads one; then all
+        of them are there at once, for trackers too (E12, A18).
+        """
+        self.set(2, "cluster.other", u8(2))
+        self.net.run()
+        self.boot(4)
+        seen: list[Any] = []
+        database = self.net.nodes[4].manager.database
+        database.map.track("cluster.", ALL, seen.append, prefix=True)
+        self.net.form(1, 2, 3, 4)
+        while self.net.nodes[4].manager.synchronizing():
+            self.net.rotate(1)
+        cmap = self.net.nodes[4].engine("cmap")
+        for name in ("cluster.old", "cluster.none"):
+            self.assertRaises(TryAgain, cmap.get, "icmap", name)
+        late = self.set(4, "cluster.late", u8(3))
+        self.net.run()
+        self.assertEqual(self.successResultOf(late), 3)
+        self.assertEqual(cmap.get("icmap", "cluster.old"), (u8(1), 1))
+        self.assertRaises(NotExist, cmap.get, "icmap", "cluster.none")
+        self.assertEqual(
+            [[one.name for one in changes] for changes in seen],
+            [["cluster.old", "cluster.other"], ["cluster.late"]],
+        )
+
     def test_restart(self) -> None:
         """
         Nodes that are started again, one after the other, lose nothing (E12).
@@ -256,6 +290,25 @@ class MeetingTests(ReplicatedTestCase):
         self.assertAlike({"cluster.old": u8(1)}, 1, 2)
         self.ring(1, 2, 3, 4, 5)
         self.assertAlike({"cluster.good": u8(1), "cluster.old": u8(1)})
+
+    def test_nobodyCounts(self) -> None:
+        """
+        Without a provider of quorum every partition writes, and the state with
+        more writes goes on (E12).
+        """
+        self.net.kill(1, 2, 3)
+        self.boot(1, 2, 3, quorum=QuorumSettings())
+        self.ring(1)
+        self.ring(2, 3)
+        for number in range(3):
+            self.set(1, f"cluster.one{number}", u8(1))
+        self.set(2, "cluster.two", u8(2))
+        self.net.run()
+        self.net.form(2, 3)
+        self.set(3, "cluster.two", u8(3))
+        self.net.run()
+        self.ring(1, 2, 3)
+        self.assertAlike({f"cluster.one{number}": u8(1) for number in range(3)})
 
     def test_waitsForSynchronization(self) -> None:
         """
@@ -323,7 +376,12 @@ class MeetingTests(ReplicatedTestCase):
         A message that is none is counted, and nothing else happens.
         """
         manager = self.net.nodes[1].manager
-        for function, body in ((0, b""), (0, bytes(12)), (1, bytes(12)), (7, b"")):
+        for function, body in (
+            (Function.OFFER, b""),
+            (Function.COMMAND, bytes(7)),
+            (Function.COMMAND, bytes(12)),  # No operation: refused.
+            (7, b""),
+        ):
             self.engine(2).cluster.multicast(function, body)
         self.net.run()
         status: Any = manager.dump()["engines"]
@@ -338,8 +396,8 @@ class StrangeBytesTests(ReplicatedTestCase):
     """
 
     @settings(deadline=None, max_examples=25)
-    @given(st.integers(0, 4), st.booleans(), st.binary(max_size=60))
-    def test_anything(self, function: int, fits: bool, data: bytes) -> None:
+    @given(st.integers(0, 5), st.sampled_from(PREFIXES), st.binary(max_size=60))
+    def test_anything(self, function: int, prefix: str, data: bytes) -> None:
         """
         It is refused as a peer's mistake, or means nothing; all members stay
         alike, also those who come afterwards.
@@ -348,11 +406,15 @@ class StrangeBytesTests(ReplicatedTestCase):
         self.boot(1, 2, 3)
         self.ring(1, 2, 3)
         ringId = self.engine(1).cluster.ringId()
-        ring = pack("<QI", ringId.sequence, ringId.representative)
+        before = {
+            "nothing": b"",
+            "ring": pack("<QI", ringId.sequence, ringId.representative),
+            "serial": pack("<Q", 77),
+        }
         self.set(1, "cluster.x", u8(1))
         for nodeid in (1, 2, 3):
             cluster = self.engine(nodeid).cluster
-            cluster.multicast(function, ring + data if fits else data)
+            cluster.multicast(function, before[prefix] + data)
         self.net.run()
         self.boot(4)
         self.ring(1, 2, 3, 4)
@@ -361,27 +423,21 @@ class StrangeBytesTests(ReplicatedTestCase):
             status: Any = node.manager.dump()["engines"]
             self.assertEqual(status["replicated"]["failures"], 0)
 
-    def test_duringSynchronization(self) -> None:
+    def test_noState(self) -> None:
         """
-        A state that is none does not become anybody's.
+        A state that is none, or too large, does not become anybody's.
         """
         self.boot(1, 2, 3)
         self.ring(1, 2, 3)
         self.set(1, "cluster.x", u8(1))
         self.net.run()
-        self.boot(4)
-        self.net.form(1, 2, 3, 4)
-        ringId = self.engine(4).cluster.ringId()
-        ring = pack("<QI", ringId.sequence, ringId.representative)
-        for state in (bytes(3), b"\xff" * 16 + b"\x09junk", b"\xff" * 40):
-            self.engine(4).cluster.multicast(1, ring + b"\0" + state)
-            self.net.run()
-            self.net.form(1, 2, 3, 4)
-        self.net.run()
+        engine = self.engine(1)
+        state = engine.snapshot()
+        junk = (bytes(3), state[:-1], state + b"x", bytes(MOST_STATE_BYTES + 1))
+        for bad in junk:
+            self.assertRaises(ServiceError, engine.restore, bad)
+        self.assertEqual(engine.snapshot(), state)
         self.assertAlike({"cluster.x": u8(1)})
-        for node in self.net.nodes.values():
-            status: Any = node.manager.dump()["engines"]
-            self.assertEqual(status["replicated"]["failures"], 0)
 
 
 class HandOverTests(ReplicatedTestCase):
@@ -403,9 +459,24 @@ class HandOverTests(ReplicatedTestCase):
         other.takeOver(first.handOver(), 1)
         node.manager.roster.places[33].engine = other
         self.net.run()
-        self.assertEqual(first.dump()["pending"], 0)
         self.successResultOf(done)
         self.assertAlike({"cluster.colour": string("red")})
+
+    def test_nothingChanges(self) -> None:
+        """
+        Trackers hear nothing of it, and versions stay (A10).
+        """
+        self.boot(1, 2, 3)
+        self.ring(1, 2, 3)
+        self.set(2, "cluster.colour", string("red"))
+        self.net.run()
+        node, first, seen = self.net.nodes[1], self.engine(1), list[Any]()
+        node.manager.database.map.track("cluster.", ALL, seen.append, prefix=True)
+        other = ReplicatedKeysEngine()
+        other.initialize(first.cluster, node.manager.settings)
+        other.takeOver(first.handOver(), 1)
+        self.assertEqual(other.versionOf("cluster.colour"), 1)
+        self.assertEqual(seen, [])
 
 
 class PartingTests(ReplicatedTestCase):
