@@ -42,6 +42,7 @@ from corotwist.totem.membership import NO_RING, Guarantee
 # change of the ring does not touch it and clients take turns.
 IN_FLIGHT_BYTES: Final = 512 << 10
 
+# What corosync calls the pieces of a message.
 PARTS: Final = {
     Piece.FIRST: Part.FIRST,
     Piece.MIDDLE: Part.MIDDLE,

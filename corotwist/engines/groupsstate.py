@@ -62,8 +62,8 @@ Locals = dict[bytes, dict[int, LocalMember]]
 @define(eq=False)
 class GroupsState:
     """
-    The parts of the engine that are handed over; their names and meanings are
-    the engine's.
+    What of the engine and its parts is handed over; names and meanings are
+    theirs.
     """
 
     table: GroupTable = field(factory=GroupTable)
