@@ -109,6 +109,8 @@ class EngineNews:
     reason: str
 
     def __str__(self) -> str:
+        if self.what is News.REPLACED:
+            return f"Engine {self.name} is replaced: version {self.version} serves"
         return f"Engine {self.name} version {self.version} is {self.what}"
 
 

@@ -180,7 +180,7 @@ class ReplaceTests(ChangeCase):
         self.assertEqual(
             (news.name, news.version, news.what), ("cpg", 2, News.REPLACED)
         )
-        self.assertEqual(str(news), "Engine cpg version 2 is replaced")
+        self.assertEqual(str(news), "Engine cpg is replaced: version 2 serves")
         engine = self.node.engine("cpg")
         assert isinstance(engine, NewerGroups)
         self.assertEqual(engine.replaced, 1)

@@ -413,7 +413,9 @@ class ComponentTests(RingCase):
             for version in ("2", "1"):
                 burst(everybody)
                 said = self.cfg(lab, "replace", "cpg", version)
-                self.assertEqual(said, f"Engine cpg version {version} is replaced\n")
+                self.assertEqual(
+                    said, f"Engine cpg is replaced: version {version} serves\n"
+                )
                 burst(everybody)
                 apart(everybody)
             rings = lab.log(2).count(IN_STEP)

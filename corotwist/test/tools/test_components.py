@@ -143,7 +143,9 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(done), 0)
         self.perform(tool.replace, tool.EngineOptions(), "cpg")
         self.assertEqual(self.client.components.asked, [("cpg", 2), ("cpg", None)])
-        self.assertIn("Engine cpg version 2 is replaced\n", self.output.getvalue())
+        self.assertIn(
+            "Engine cpg is replaced: version 2 serves\n", self.output.getvalue()
+        )
 
     def test_load(self) -> None:
         """
@@ -318,7 +320,7 @@ class RealTests(TestCase):
         views = [talker.views for talker in talkers]
         self.assertEqual(
             await self.cfg(self.daemons[0], "replace", "cpg", "2"),
-            (0, "Engine cpg version 2 is replaced\n"),
+            (0, "Engine cpg is replaced: version 2 serves\n"),
         )
         for talker in talkers[1:]:
             self.assertEqual(
