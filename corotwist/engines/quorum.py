@@ -49,10 +49,12 @@ class QuorumEngine(SynchronizedEngine):
 
     def quorate(self) -> bool:
         voting = self._voting()
-        return True if voting is None else voting.quorate()
+        return not self._provider if voting is None else voting.quorate()
 
     def explanation(self) -> dict[str, int | bool | str]:
         voting = self._voting()
+        if voting is None and self._provider:
+            return {"quorate": False, "rule": "the quorum provider is not there"}
         if voting is None:
             return {"quorate": True, "rule": "no quorum provider is configured"}
         return voting.explanation()

@@ -95,6 +95,13 @@ class VoteQuorumEngine(SynchronizedEngine):
         self._untold: list[Executive] = []
         self._followers: list[Callable[[], object]] = []
 
+    def shutdown(self) -> bool:
+        """
+        Whoever asks when nobody counts any more may not act.
+        """
+        self._published = _NO_VERDICT
+        return True
+
     def initialize(self, cluster: ICluster, settings: NodeSettings) -> None:
         super().initialize(cluster, settings)
         quorum = self._configured = settings.quorum

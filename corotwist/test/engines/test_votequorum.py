@@ -156,6 +156,26 @@ class MajorityTests(VotingCase):
         self.assertNotIn("votequorum", net.nodes[1].manager.engines)
         self.assertIn("rule", quorum.dump())
 
+    def test_nobodyCounts(self) -> None:
+        """
+        When nobody counts votes any more, for the engine failed or was
+        unloaded, nobody says that we may act. (A75)
+        """
+        node = self.net.nodes[1]
+        self.assertTrue(node.manager.facilities.quorate())
+        node.manager.roster.place("votequorum").fail()
+        self.net.clock.advance(0)
+        for name in ("quorum", "votequorum"):
+            self.assertFalse(node.engine(name).quorate())
+        self.assertFalse(node.manager.facilities.quorate())
+        unloaded = node.manager.changes.unload("votequorum")
+        for _ in range(4):
+            self.net.clock.advance(0)
+        self.successResultOf(unloaded)
+        self.assertFalse(node.manager.facilities.quorate())
+        rule = node.engine("quorum").explanation()["rule"]
+        self.assertEqual(rule, "the quorum provider is not there")
+
     def test_dump(self) -> None:
         """
         The dump shows what every node said.
