@@ -13,8 +13,11 @@ from typing import Final, Self
 
 from attrs import frozen
 
-from corotwist.errors import OversizedFrame, TruncatedFrame
+from corotwist.errors import BadCount, OversizedFrame, TruncatedFrame
 from corotwist.totem.membership import NO_RING, RingId
+
+# Nobody gets there: who says so lies, and whoever counted on would count too far.
+MOST_COMMANDS: Final = 1 << 62
 
 _MARK: Final = Struct("<QIIQ")
 _OFFER: Final = Struct("<QIB24s24s24sQ")
@@ -70,8 +73,11 @@ class Mark:
     def decode(cls, data: bytes) -> Self:
         """
         @param data: exactly L{MARK_BYTES}.
+        @raise BadCount: of more commands than there can be.
         """
         sequence, representative, part, count = _MARK.unpack(data)
+        if count > MOST_COMMANDS:
+            raise BadCount(f"a state of {count} commands")
         return cls(Place(RingId(sequence, representative), part), count)
 
 

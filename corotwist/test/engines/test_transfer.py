@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from corotwist.engines import proposals, replication, snapshots
+from corotwist.engines import lineage, proposals, replication, snapshots
 from corotwist.engines.lineage import (
     NOTHING,
     Mark,
@@ -240,6 +240,31 @@ class CommandTests(SynchronousTestCase):
         ]:
             with self.assertRaises(WireError):
                 ledger.messageDelivered(1, function, body, "<")
+
+    def test_absurdCount(self) -> None:
+        """
+        A node that claims more commands than there can be does not win, and
+        nobody counts on from there.
+        """
+        net = ledgers(1, 2)
+        absurd = mark(lineage.MOST_COMMANDS + 1)
+        liar = net.nodes[2].engine("ledger")
+        liar._replication._own = liar._replication._position = absurd
+        net.form(1, 2)
+        net.run()
+        applied = net.ledger(1).propose(b"one")
+        net.run()
+        self.assertEqual(self.successResultOf(applied), 1)
+        net.together(1)
+        self.assertEqual(net.nodes[1].manager.roster.places[5000].failures, 0)
+
+    def test_mostCommands(self) -> None:
+        """
+        The highest count that is believed can be counted on from.
+        """
+        highest = mark(lineage.MOST_COMMANDS)
+        self.assertEqual(Mark.decode(highest.encode()), highest)
+        highest.next(highest.place).encode()
 
 
 class TransferTests(SynchronousTestCase):
