@@ -24,6 +24,8 @@ from corotwist.handles import HandleDatabase
 READ_ONLY_PREFIXES: Final = (
     *("internal_configuration.", "runtime.services.", "runtime.config."),
     *("runtime.totem.", "uidgid.config.", "system.", "nodelist."),
+    # Ours: with plugin_dir, whoever writes it into the file runs code as the daemon.
+    "corotwist.",
 )
 READ_ONLY: Final = (
     *("totem.crypto_cipher", "totem.crypto_hash", "totem.crypto_model"),

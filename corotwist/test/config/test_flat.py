@@ -400,7 +400,8 @@ class DatabaseTests(SynchronousTestCase):
 
     def test_readOnly(self) -> None:
         """
-        Clients cannot write corosync's read-only keys, and can write others.  (E8)
+        Clients cannot write corosync's read-only keys, nor our own options, and
+        can write others.  (E8)
         """
         for name in (
             "internal_configuration.service.0.name",
@@ -411,6 +412,7 @@ class DatabaseTests(SynchronousTestCase):
             "system.state_dir",
             "nodelist.node.0.nodeid",
             "nodelist.local_node_pos",
+            "corotwist.plugin_dir",
             *room.READ_ONLY,
         ):
             error = self.assertRaises(AccessDenied, self.clients.set, name, u8(1))
