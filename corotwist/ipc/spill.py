@@ -234,8 +234,11 @@ class Spill:
 
     def _readBack(self, data: bytes) -> None:
         self._reading = False
-        if not self._ended:
-            self._chunks.popleft()
+        if self._ended:
+            return
+        if len(data) != self._chunks.popleft().size:
+            self._fail("too slow, and its file is not what it was")
+        else:
             self._came(data)
 
     def _came(self, data: bytes) -> None:

@@ -257,6 +257,20 @@ class SpillTests(SynchronousTestCase):
         self.assertIn("there is no file for it", self.cuts[1])
         self.assertEqual(self.whole.used, 0)
 
+    def test_truncated(self) -> None:
+        """
+        So does a disk that gives back less than it was given.
+        """
+        for _ in range(80):
+            self.deliver(50_000)
+        while self.disks[0].work():
+            pass
+        del self.disks[0].bytes[1000:]
+        self.readAll()
+        (reason,) = self.cuts
+        self.assertIn("its file is not what it was", reason)
+        self.assertEqual(self.whole.used, 0)
+
     def test_closed(self) -> None:
         """
         The file of a client that is gone is gone.
