@@ -7,6 +7,8 @@ from posixpath import join
 from typing import Final
 
 ROOT: Final = 0
+# The name of an environment variable for the place of a node's socket.
+SOCKET_VARIABLE: Final = "COROTWIST_SOCKET"
 # What a UNIX socket's address holds, less the terminating zero.
 LONGEST_SOCKET_PATH_BYTES: Final = 107
 
@@ -43,10 +45,11 @@ def socketPath(
     """
     The UNIX socket where a node listens, and where a client looks for it.
 
-    @param configured: C{corotwist.ipc_socket}.
+    @param configured: C{corotwist.ipc_socket}, or what a client was told.
     """
-    if configured:
-        return configured
+    named = configured or environ.get(SOCKET_VARIABLE)
+    if named:
+        return named
     given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     if given:
         return join(given, _SOCKET)

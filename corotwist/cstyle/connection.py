@@ -33,9 +33,6 @@ from corotwist.ipc.wire import (
     Welcome,
 )
 
-# The name of an environment variable for the place of the node's socket: the C
-# calls have no argument for it.
-PATH_VARIABLE: Final = "COROTWIST_SOCKET"
 CONNECT_SECONDS: Final = 10.0
 READ_BYTES: Final = 1 << 16
 # Acknowledged at once: this part of the window.
@@ -308,5 +305,4 @@ def service_connect(path: str | None = None) -> ServiceConnection:
         where a node of this user listens.
     @raise ServiceError: L{Disconnected}, L{AccessDenied}, L{TimedOut}.
     """
-    given = path or os.environ.get(PATH_VARIABLE)
-    return ServiceConnection(socketPath(os.environ, os.geteuid(), given))
+    return ServiceConnection(socketPath(os.environ, os.geteuid(), path))

@@ -14,7 +14,8 @@ from twisted.logger import Logger
 from twisted.protocols import amp
 
 from corotwist.engines.interfaces import IOperator
-from corotwist.errors import AccessDenied, NotExist
+from corotwist.errors import NotExist
+from corotwist.ipc.administrators import checkAdministrator
 from corotwist.ipc.wire import ERRORS, Unsigned, parts
 
 Ask = Callable[..., Deferred[dict[str, Any]]]
@@ -100,8 +101,7 @@ class OperatorLocator(amp.CommandLocator):
         @raise AccessDenied: the client may not; otherwise it is on record.
         """
         client = self._client
-        if client.uid not in (0, self._ours()):
-            raise AccessDenied(f"user {client.uid} does not administer this node")
+        checkAdministrator(client, self._ours)
         self._log.info(
             "Process {pid} of user {uid} asks to {what}",
             pid=client.pid,

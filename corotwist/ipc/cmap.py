@@ -17,10 +17,13 @@ from corotwist.engines.entries import (
 )
 from corotwist.engines.keyspace import ANYWAY, Condition, IConfigurationMap
 from corotwist.errors import InvalidParameter
+from corotwist.ipc.administrators import checkAdministrator
 from corotwist.ipc.underway import UnderWay
 from corotwist.ipc.wire import ERRORS, Unsigned
 
 _DIGITS: Final = 20
+_ADMISSION: Final = "uidgid."
+_FILE: Final = ".logfile"
 
 
 class Signed(amp.Argument):
@@ -212,7 +215,16 @@ class ConfigurationMapLocator(amp.CommandLocator):
     def __init__(self, keys: IConfigurationMap, connection: Any) -> None:
         super().__init__()
         self._keys = keys
+        self._connection = connection
         self._underWay = UnderWay(connection, "cmap", Changed)
+
+    def _checkMay(self, name: str) -> None:
+        """
+        Who may be a client, and which files the daemon writes, is for those to
+        say who administer it.
+        """
+        if name.startswith(_ADMISSION) or name.endswith(_FILE):
+            checkAdministrator(self._connection)
 
     # Keys.
 
@@ -232,6 +244,7 @@ class ConfigurationMapLocator(amp.CommandLocator):
         **condition: Any,
     ) -> Deferred[Answer]:
         wanted = _condition(**condition)
+        self._checkMay(name)
         written = self._keys.set(map, name, typedValue(type, value), wanted)
         return written.addCallback(lambda number: {"version": number})
 
@@ -243,6 +256,7 @@ class ConfigurationMapLocator(amp.CommandLocator):
         **condition: Any,
     ) -> Deferred[Answer]:
         wanted = _condition(**condition)
+        self._checkMay(name)
         return self._keys.set(map, name, None, wanted).addCallback(_nothing)
 
     @Adjust.responder

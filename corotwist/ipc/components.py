@@ -12,8 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 
 from corotwist.engines.interfaces import EngineNews, News
-from corotwist.errors import AccessDenied, NotExist
+from corotwist.errors import NotExist
 from corotwist.interfaces import IConnection
+from corotwist.ipc.administrators import checkAdministrator
 from corotwist.ipc.channel import Box
 from corotwist.ipc.status import JsonText
 from corotwist.ipc.wire import ERRORS, Unsigned, parts
@@ -167,8 +168,7 @@ class ComponentsLocator(amp.CommandLocator):
         """
         @raise AccessDenied: not for this client.
         """
-        if self._connection.uid not in {0, geteuid()}:
-            raise AccessDenied(f"user {self._connection.uid} may not change components")
+        checkAdministrator(self._connection, geteuid)
         return self._manager.changes
 
 

@@ -14,9 +14,9 @@ from corotwist.engines.entries import packEntry
 from corotwist.engines.keyspace import IObjectDatabase
 from corotwist.engines.operations import operations, packHandles, packResults
 from corotwist.errors import (
-    AccessDenied,
     InvalidParameter,
 )
+from corotwist.ipc.administrators import checkAdministrator
 from corotwist.ipc.cmap import Name
 from corotwist.ipc.underway import UnderWay
 from corotwist.ipc.wire import ERRORS, Unsigned
@@ -180,7 +180,8 @@ class ObjectDatabaseLocator(amp.CommandLocator):
         ours: Callable[[], int] = geteuid,
     ) -> None:
         """
-        @param ours: the daemon's user, who may have the file written.
+        @param ours: the daemon's user, who may change objects and have the
+            file written.
         """
         super().__init__()
         self._database = database
@@ -211,6 +212,7 @@ class ObjectDatabaseLocator(amp.CommandLocator):
 
     @Perform.responder
     def _perform(self, **arguments: bytes) -> Answer:
+        checkAdministrator(self._connection, self._ours)
         done = self._database.perform(operations(arguments["operations"]))
         return {"results": packResults(done)}
 
@@ -244,9 +246,7 @@ class ObjectDatabaseLocator(amp.CommandLocator):
 
     @Write.responder
     def _write(self) -> Deferred[Answer]:
-        uid = self._connection.uid
-        if uid not in (0, self._ours()):
-            raise AccessDenied(f"user {uid} does not administer this node")
+        checkAdministrator(self._connection, self._ours)
         return self._database.write().addCallback(lambda path: {"path": path})
 
     # Tracking.

@@ -34,6 +34,9 @@ class SocketPathTests(SynchronousTestCase):
         """
         environ = {"RUNTIME_DIRECTORY": "/run/x"}
         self.assertEqual(socketPath(environ, 0, "/c"), "/c")
+        named = {**environ, "COROTWIST_SOCKET": "/s"}
+        self.assertEqual(socketPath(named, 0), "/s")
+        self.assertEqual(socketPath(named, 0, "/c"), "/c")
         self.assertEqual(socketPath(environ, 0), "/run/x/corotwist.sock")
         self.assertEqual(socketPath({}, 0), "/run/corotwist/corotwist.sock")
 

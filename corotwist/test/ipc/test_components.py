@@ -172,7 +172,7 @@ class CommandTests(ComponentsCase):
         ):
             self.turn()
             failure = self.failureResultOf(asked, AccessDenied)
-            self.assertIn("user 12345 may not", str(failure.value))
+            self.assertIn("user 12345 does not administer", str(failure.value))
         self.result(client.components.known())
 
 

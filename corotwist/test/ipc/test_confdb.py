@@ -325,7 +325,9 @@ class FileTests(ConfdbTestCase):
 
     def test_strangers(self) -> None:
         """
-        Only who administers the node has its file written.
+        Only who administers the node has its file written, changes objects,
+        and says who may be a client and which files are written; others write
+        other keys (A53).
         """
         other = Credentials(5, 12345, 12345)
         made = NodeClient(
@@ -335,6 +337,12 @@ class FileTests(ConfdbTestCase):
         self.addCleanup(made.stopService)
         self.settle()
         self.failed(made.confdb.write(), AccessDenied)
+        root = self.got(made.confdb.root())
+        self.failed(made.confdb.create(root, "mine"), AccessDenied)
+        for key in ("uidgid.uid.12345", "logging.logfile"):
+            self.failed(made.cmap.set(key, u8(1)), AccessDenied)
+            self.failed(made.cmap.delete(key), AccessDenied)
+        self.got(made.cmap.set("test.key", u8(1)))
 
     def test_followed(self) -> None:
         """
