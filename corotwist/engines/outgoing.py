@@ -219,10 +219,6 @@ class Client:
         self.queue.append(entry)
         self.waitingBytes += entry.size + ENTRY_BYTES
 
-    def _hold(self, size: int) -> None:
-        self.waitingBytes += size
-        self.budget.charge(size)
-
     def remove(self, entry: Entry) -> None:
         """
         An entry is through, nearly always the first.
