@@ -421,6 +421,13 @@ class ICluster(Interface):
         May this partition act?
         """
 
+    def quorumKnown() -> bool:
+        """
+        Does somebody on this node count votes, if that is configured?  While
+        not, L{quorate} is false here, and may be true on the other nodes of the
+        same partition.
+        """
+
     def followQuorum(changed: Callable[[bool], None]) -> Any:
         """
         Be told, now and at each change, whether this partition may act.

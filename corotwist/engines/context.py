@@ -237,6 +237,9 @@ class Cluster:
     def quorate(self) -> bool:
         return self._facilities.quorate()
 
+    def quorumKnown(self) -> bool:
+        return self._facilities.quorumKnown()
+
     def followQuorum(self, changed: Callable[[bool], None]) -> Follower:
         return self._facilities.follow(changed, self._guard)
 

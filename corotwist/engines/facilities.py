@@ -174,6 +174,14 @@ class Facilities:
         found = next((e for e in engines if IQuorum.providedBy(e)), None)
         return True if found is None else bool(found.quorate())
 
+    def quorumKnown(self) -> bool:
+        """
+        Is the verdict that of the whole partition?
+        """
+        engines = self._home.roster.engines.values()
+        found = next((e for e in engines if IQuorum.providedBy(e)), None)
+        return True if found is None else bool(found.counting())
+
     def follow(self, changed: Callable[[bool], None], guard: Guard) -> Follower:
         """
         Tell an engine, now and whenever it changes, whether we are quorate.

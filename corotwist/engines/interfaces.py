@@ -243,6 +243,12 @@ class IQuorum(Interface):
         Is this partition the one that may act?
         """
 
+    def counting() -> bool:
+        """
+        Is there somebody who counts votes, or nobody needed?  While not, this
+        node takes itself for one that may not act, and others may know better.
+        """
+
     def explanation() -> dict[str, int | bool | str]:
         """
         The inputs of the last verdict: votes, expected, quorum, rule.

@@ -51,6 +51,10 @@ class QuorumEngine(SynchronizedEngine):
         voting = self._voting()
         return not self._provider if voting is None else voting.quorate()
 
+    def counting(self) -> bool:
+        voting = self._voting()
+        return not self._provider if voting is None else voting.counting()
+
     def explanation(self) -> dict[str, int | bool | str]:
         voting = self._voting()
         if voting is None and self._provider:

@@ -196,7 +196,7 @@ class Replication:
             self._unknown(nodeid, serial)
             return
         if not self.mayAct():
-            self._refuse(nodeid, serial)
+            self._notHere(nodeid, serial)
             return
         self._position = self._position.next(self._place)
         if self.current:
@@ -236,6 +236,23 @@ class Replication:
         return not self._machine.allowInquorate and (
             self._place.part != 0 or not self._machine.cluster.quorate()
         )
+
+    def _notHere(self, nodeid: int, serial: int) -> None:
+        """
+        Everybody refuses it; or nobody counts votes here any more, and the
+        others may well have applied it: then their state is not ours until the
+        next round tells.
+        """
+        if self._machine.cluster.quorumKnown():
+            self._refuse(nodeid, serial)
+            return
+        self._unknown(nodeid, serial)
+        if self.current:
+            self._log.warn(
+                "Service {name}: nobody counts votes on this node, and others go on",
+                name=self._machine.name,
+            )
+            self._become(Standing.LACKING)
 
     def _refuse(self, nodeid: int, serial: int) -> None:
         """

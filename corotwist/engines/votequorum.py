@@ -223,6 +223,9 @@ class VoteQuorumEngine(SynchronizedEngine):
 
     # For everybody on this node.
 
+    def counting(self) -> bool:
+        return self._published is not _NO_VERDICT
+
     def quorate(self) -> bool:
         return self._published.quorate
 

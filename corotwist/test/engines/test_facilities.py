@@ -556,6 +556,9 @@ class Judge(Probe):
     def quorate(self) -> bool:
         return self.verdict
 
+    def counting(self) -> bool:
+        return True
+
     def explanation(self) -> dict[str, int | bool | str]:
         return {}
 

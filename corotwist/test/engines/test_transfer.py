@@ -692,6 +692,27 @@ class QuorumTests(SynchronousTestCase):
         self.assertEqual(self.net.ledger(1).progress()["commands"], 0)
         self.assertEqual(self.net.ledger(1).entries, [])
 
+    def test_nobodyCounts(self) -> None:
+        """
+        A node on which nobody counts votes any more does not know what the
+        others apply: its state is not that of the cluster until it gets it, and
+        it says so. (A72, A83)
+        """
+        unknown = self.net.ledger(1).propose(b"here")
+        self.quorum(1, quorate=False)
+        facilities = self.net.nodes[1].manager.facilities
+        self.patch(facilities, "quorumKnown", lambda: False)
+        there = self.net.ledger(2).propose(b"there")
+        self.net.run()
+        self.failureResultOf(unknown, Interrupted)
+        self.successResultOf(there)
+        self.assertFalse(self.net.ledger(1).current)
+        self.patch(facilities, "quorumKnown", lambda: True)
+        self.quorum(1)
+        self.net.together(1, 2, 3)
+        self.assertTrue(self.net.ledger(1).current)
+        self.assertEqual(self.net.entries(), [self.net.entries()[1]] * 3)
+
     def test_waitsForVerdict(self) -> None:
         """
         While the services synchronize nobody knows whether there will be

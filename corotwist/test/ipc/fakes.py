@@ -155,6 +155,9 @@ class FakeQuorum:
     def quorate(self) -> bool:
         return False
 
+    def counting(self) -> bool:
+        return True
+
     def explanation(self) -> dict[str, int | bool | str]:
         return {"votes": 1, "expected": 3}
 
