@@ -5,6 +5,7 @@ Typed values, as corosync's configuration map has them.
 import re
 from collections.abc import Callable, Mapping
 from enum import IntEnum
+from math import isnan
 from struct import Struct, error, pack
 from typing import Final
 
@@ -102,9 +103,11 @@ _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,24}")
 def _exactly(content: Content) -> Content:
     """
     What makes two contents the same: for reals every bit, so that the two zeros
-    differ, and what is not a number is equal to itself.
+    differ; and whatever is not a number is the same as any other that is none.
     """
-    return pack("<d", content) if isinstance(content, float) else content
+    if not isinstance(content, float):
+        return content
+    return b"nan" if isnan(content) else pack("<d", content)
 
 
 @frozen

@@ -191,6 +191,7 @@ class ValueTests(SynchronousTestCase):
         self.assertEqual(u8(1), Value(ValueType.UINT8, True))
         self.assertNotEqual(u8(1), u16(1))
         self.assertEqual(dbl(nan), dbl(float("nan")))
+        self.assertEqual(dbl(-nan), dbl(nan))
         self.assertNotEqual(dbl(0.0), dbl(-0.0))
         self.assertEqual(hash(flt(0.1)), hash(flt(0.1)))
 

@@ -4,6 +4,8 @@ Events, and logs of a program in a wanted state.
 
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from time import monotonic, sleep
 from typing import Any
 
@@ -63,8 +65,9 @@ class LogCase(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.directory = Path(self.mktemp()).absolute()
-        self.directory.mkdir(parents=True)
+        # Short, which the path of a socket must be.
+        self.directory = Path(mkdtemp())
+        self.addCleanup(rmtree, self.directory)
         self.path = self.directory / "log"
         self.switches = Switches()
         self.addCleanup(SWITCHES.choose, frozenset(), {})
