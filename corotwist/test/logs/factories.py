@@ -67,7 +67,7 @@ class LogCase(SynchronousTestCase):
     def setUp(self) -> None:
         # Short, which the path of a socket must be.
         self.directory = Path(mkdtemp())
-        self.addCleanup(rmtree, self.directory)
+        self.addCleanup(rmtree, self.directory, ignore_errors=True)
         self.path = self.directory / "log"
         self.switches = Switches()
         self.addCleanup(SWITCHES.choose, frozenset(), {})
