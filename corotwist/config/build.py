@@ -47,6 +47,8 @@ CONSENSUS_FACTOR: Final = 1.2
 LEAST_TOKEN_PER_NODE: Final = 10
 # Corosync's limits for a key.
 SMALLEST_KEY_BYTES: Final = 128
+# Of problems and warnings; who has more reads them when these are mended.
+LINES_TOLD: Final = 200
 # Of users and groups; the next one means nobody to the kernel.
 _LARGEST_ID: Final = (1 << 32) - 2
 
@@ -97,10 +99,15 @@ class Built:
 
     def report(self) -> list[str]:
         """
-        Everything that is to be said about it, line by line.
+        What is to be said about it, line by line, as far as anybody reads.
         """
-        lines = [str(problem) for problem in self.problems]
-        lines += [f"warning: {warning}" for warning in self.warnings]
+        lines = [
+            *map(str, self.problems),
+            *(f"warning: {warning}" for warning in self.warnings),
+        ]
+        if len(lines) > LINES_TOLD:
+            left = len(lines) - LINES_TOLD
+            lines[LINES_TOLD:] = [f"and {left} more lines of that kind"]
         if self.settings is not None:
             lines.append("The configuration can be used.")
         return lines

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from corotwist.config.build import fromReading
+from corotwist.config.build import LINES_TOLD, fromReading
 from corotwist.config.formats.corosyncconf import parse
 from corotwist.config.settings import (
     ComponentSettings,
@@ -688,3 +688,16 @@ class ReadingTests(SynchronousTestCase):
         """
         outcome = fromReading(parse("totem {\ntokn: 1\n}", "/x/y"), environment())
         self.assertTrue(all(problem.file == "/x/y" for problem in outcome.problems))
+
+
+class ReportTests(SynchronousTestCase):
+    def test_bounded(self) -> None:
+        """
+        Of very many problems the first are told, and how many there are more.
+        """
+        text = "".join(f"x{number} {{\n}}\n" for number in range(LINES_TOLD + 50))
+        outcome = built(text)
+        lines = outcome.report()
+        self.assertEqual(len(lines), LINES_TOLD + 1)
+        more = len(outcome.problems) + len(outcome.warnings) - LINES_TOLD
+        self.assertEqual(lines[-1], f"and {more} more lines of that kind")
