@@ -170,17 +170,22 @@ class Facilities:
         """
         May this partition act?  Without a service that says no, it may.
         """
-        engines = self._home.roster.engines.values()
-        found = next((e for e in engines if IQuorum.providedBy(e)), None)
-        return True if found is None else bool(found.quorate())
+        judge = self._judge()
+        return True if judge is None else bool(judge.quorate())
 
     def quorumKnown(self) -> bool:
         """
         Is the verdict that of the whole partition?
         """
+        judge = self._judge()
+        return True if judge is None else bool(judge.counting())
+
+    def _judge(self) -> Any:
+        """
+        The service that says whether we may act.
+        """
         engines = self._home.roster.engines.values()
-        found = next((e for e in engines if IQuorum.providedBy(e)), None)
-        return True if found is None else bool(found.counting())
+        return next((e for e in engines if IQuorum.providedBy(e)), None)
 
     def follow(self, changed: Callable[[bool], None], guard: Guard) -> Follower:
         """
