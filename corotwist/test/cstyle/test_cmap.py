@@ -3,12 +3,10 @@ Tests of the configuration map under its C names, against a real socket.
 """
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from corotwist.cstyle import cmap
@@ -45,17 +43,6 @@ class HeaderTests(SynchronousTestCase):
 
 class CmapTests(RealNodeCase):
     timeout = 30
-
-    def story(self, told: Callable[[], None]) -> Deferred[None]:
-        """
-        Start a node and run a program in a thread.
-        """
-
-        async def run() -> None:
-            await self.start()
-            await deferToThread(told)
-
-        return Deferred.fromCoroutine(run())
 
     def handle(self, which: int = cmap.CMAP_MAP_DEFAULT) -> CmapHandle:
         error, handle = cmap.cmap_initialize_map(which, self.path)

@@ -6,13 +6,13 @@ The calls wait, so they are made in a thread.
 
 import os
 import select
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from threading import Thread
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import blockingCallFromThread, deferToThread
+from twisted.internet.threads import blockingCallFromThread
 
 from corotwist.cstyle.cpg import (
     CPG_ITERATION_ALL,
@@ -104,17 +104,6 @@ class Program:
 
 class CpgTests(RealNodeCase):
     timeout = SECONDS
-
-    def story(self, told: Callable[[], None]) -> Deferred[None]:
-        """
-        Start a node and run a program in a thread.
-        """
-
-        async def run() -> None:
-            await self.start()
-            await deferToThread(told)
-
-        return Deferred.fromCoroutine(run())
 
     def test_program(self) -> Deferred[None]:
         """

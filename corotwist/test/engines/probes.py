@@ -2,6 +2,7 @@
 Engines that write down what they are called with, and nets of them.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,12 @@ from zope.interface import implementer
 
 from corotwist.engines.sync import Phase
 from corotwist.errors import ConfigurationError, Problem
-from corotwist.interfaces import ICluster, IServiceEngine, ISynchronized
+from corotwist.interfaces import (
+    ICluster,
+    IConnection,
+    IServiceEngine,
+    ISynchronized,
+)
 from corotwist.test.engines.orderednet import Maker, OrderedNet
 from corotwist.totem.membership import Configuration, RingId
 
@@ -109,6 +115,31 @@ def makers(*probes: Probe) -> list[Maker]:
     A maker for each.
     """
     return [Maker(probe.name, partial(_same, probe)) for probe in probes]
+
+
+@implementer(IConnection)
+@define(eq=False)
+class FakeClient:
+    """
+    A local client.
+    """
+
+    pid: int = 1
+    uid: int = 1
+    gid: int = 1
+    private: Any = None
+    behind: bool = False
+    usage: Any = None
+    told: list[Any] = field(factory=list)
+
+    def engineChanged(self, news: Any) -> None:
+        self.told.append(news)
+
+    def shutdownAhead(self, reason: str, holding: Sequence[str]) -> None:
+        self.told.append((reason, *holding))
+
+    def tell(self, command: Any, **arguments: Any) -> None:
+        self.told.append((command, arguments))
 
 
 def _same(probe: Probe) -> Probe:

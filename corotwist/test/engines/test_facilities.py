@@ -3,11 +3,10 @@ Tests of what a node has for its engines: clients by number, the gate that
 requests pass, visits of the token, quorum, memory.
 """
 
-from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -28,33 +27,8 @@ from corotwist.errors import (
 )
 from corotwist.interfaces import IConnection
 from corotwist.test.engines.orderednet import Node
-from corotwist.test.engines.probes import Probe, ProbeNet, probed
+from corotwist.test.engines.probes import FakeClient, Probe, ProbeNet, probed
 from corotwist.totem.membership import Guarantee
-
-
-@implementer(IConnection)
-@define(eq=False)
-class FakeClient:
-    """
-    A local client.
-    """
-
-    pid: int = 1
-    uid: int = 1
-    gid: int = 1
-    private: Any = None
-    behind: bool = False
-    usage: Any = None
-    told: list[Any] = field(factory=list)
-
-    def engineChanged(self, news: Any) -> None:
-        self.told.append(news)
-
-    def shutdownAhead(self, reason: str, holding: Sequence[str]) -> None:
-        self.told.append((reason, *holding))
-
-    def tell(self, command: Any, **arguments: Any) -> None:
-        self.told.append((command, arguments))
 
 
 def alone() -> tuple[ProbeNet, Node, Any]:

@@ -3,14 +3,13 @@ Tests of the service manager: who gets what, in which order, and what one
 engine's trouble does to the others.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer, verify
+from zope.interface import verify
 
 from corotwist.engines import compact
 from corotwist.engines.compact import Announcement, Feature
@@ -28,7 +27,6 @@ from corotwist.errors import (
     TryAgain,
 )
 from corotwist.interfaces import (
-    IConnection,
     IServiceEngine,
     ISynchronized,
     ITotemListener,
@@ -42,7 +40,7 @@ from corotwist.test.engines.orderednet import (
     formed,
     nodeSettings,
 )
-from corotwist.test.engines.probes import Probe, ProbeNet, makers, probed
+from corotwist.test.engines.probes import FakeClient, Probe, ProbeNet, makers, probed
 from corotwist.totem.membership import Guarantee, RingId
 
 
@@ -51,31 +49,6 @@ def managerOf(*offered: Maker, clock: Clock | None = None) -> ServiceManager:
     manager = ServiceManager(clock or Clock(), totem, nodeSettings(), offered)
     totem.listener = manager
     return manager
-
-
-@implementer(IConnection)
-@define(eq=False)
-class FakeConnection:
-    """
-    A local client.
-    """
-
-    pid: int = 1
-    uid: int = 1
-    gid: int = 1
-    private: Any = None
-    behind: bool = False
-    usage: Any = None
-    told: list[Any] = field(factory=list)
-
-    def engineChanged(self, news: Any) -> None:
-        self.told.append(news)
-
-    def shutdownAhead(self, reason: str, holding: Sequence[str]) -> None:
-        self.told.append((reason, *holding))
-
-    def tell(self, command: Any, **arguments: Any) -> None:
-        self.told.append((command, arguments))
 
 
 class LoadingTests(SynchronousTestCase):
@@ -722,7 +695,7 @@ class NodeTests(SynchronousTestCase):
         """
         net = probed(1)
         manager = net.nodes[1].manager
-        connection = FakeConnection()
+        connection = FakeClient()
         manager.connectionOpened(connection)
         self.assertEqual(
             connection.private,

@@ -3,10 +3,13 @@ One node without a ring, behind a real socket; all else as in a daemon.
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import mkdtemp
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from corotwist.config.settings import IpcSettings
@@ -44,3 +47,14 @@ class RealNodeCase(TestCase):
         self.server.startService()
         self.addCleanup(self.manager.stop)
         self.addCleanup(self.server.stopService)
+
+    def story(self, told: Callable[[], None]) -> Deferred[None]:
+        """
+        Start a node and run a program in a thread.
+        """
+
+        async def run() -> None:
+            await self.start()
+            await deferToThread(told)
+
+        return Deferred.fromCoroutine(run())
