@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from corotwist.interfaces import IFlowGroup
-from corotwist.totem.membership import Guarantee, RingId
+from corotwist.totem.membership import NO_RING, Guarantee, RingId
 
 LONGEST_GROUP_NAME: Final = 128
 # One totem message, with room for the headers inside the reassembly bound of
@@ -80,6 +80,110 @@ class GroupView:
     members: tuple[Member, ...]
     left: tuple[Change, ...]
     joined: tuple[Change, ...]
+
+
+class Cause(StrEnum):
+    """
+    Why a node is in a view, or not any more.
+
+    @cvar STARTED: it has only begun.
+    @cvar MERGED: it was on another ring.
+    @cvar STOPPED: it said that it stops.
+    @cvar KILLED: somebody had it ended.
+    @cvar LOST: nothing is heard of it any more.
+    """
+
+    STARTED = "started"
+    MERGED = "merged"
+    STOPPED = "stopped"
+    KILLED = "killed"
+    LOST = "lost"
+
+
+@frozen
+class NodeChange:
+    """
+    A node that came or went.
+
+    @ivar reason: for people; may be empty.
+    """
+
+    nodeid: int
+    cause: Cause
+    reason: str = ""
+
+
+@frozen(order=True)
+class ViewId:
+    """
+    The name of a view, the same on all its members.  Of two views that may act
+    the later one is larger: a token to fence the earlier one off with.
+
+    @ivar number: 0 at the beginning of a ring, and one more for every other
+        verdict on it.
+    """
+
+    ringId: RingId
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.ringId}.{self.number}"
+
+
+@frozen
+class TransitionalView:
+    """
+    A ring is over.  What is still delivered of it is delivered to those who
+    come along with us.
+
+    @ivar viewId: of the view that is over.
+    @ivar members: who comes along, ascending.
+    @ivar left: who does not.
+    """
+
+    viewId: ViewId
+    members: tuple[int, ...]
+    left: tuple[NodeChange, ...]
+
+
+@frozen
+class View:
+    """
+    Who is here from this point of the order on, and may we act.
+
+    @ivar members: nodeids, ascending.
+    @ivar left: nodes of our last view that are not in this one, or that are not
+        the same any more: then they are in C{joined}, too.
+    @ivar joined: nodes that were not in our last view.
+    @ivar rule: what decided, for people.
+    """
+
+    viewId: ViewId
+    members: tuple[int, ...]
+    left: tuple[NodeChange, ...]
+    joined: tuple[NodeChange, ...]
+    quorate: bool
+    rule: str
+
+
+NO_VIEW: Final = View(ViewId(NO_RING, 0), (), (), (), False, "not on a ring yet")
+
+
+class IViewSubscriber(Interface):
+    """
+    Whoever hears of views, in their places of the order.
+    """
+
+    def ringEnded(transition: TransitionalView) -> None:
+        """
+        The ring is over.
+        """
+
+    def viewInstalled(view: View) -> None:
+        """
+        Exactly one for each ring whose services came into step, and one for
+        each other verdict on it.
+        """
 
 
 class News(StrEnum):
