@@ -192,6 +192,15 @@ class Interrupted(ServiceError):
     ampCode = b"INTERRUPT"
 
 
+class NameNotFound(ServiceError):
+    """
+    Nobody has that name or number.
+    """
+
+    code = 17
+    ampCode = b"NAME_NOT_FOUND"
+
+
 class NotSupported(ServiceError):
     """
     This node has no such service or call.
@@ -217,6 +226,15 @@ class Conflict(ServiceError):
 
     code = 21
     ampCode = b"CONFLICT"
+
+
+class OldRing(ServiceError):
+    """
+    What was said is about a ring that is over.
+    """
+
+    code = 22
+    ampCode = b"MESSAGE_ERROR"
 
 
 class TooBig(ServiceError):

@@ -38,6 +38,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "logs.keys": ("logs", "config"),
     "plugin": ("interfaces",),
     "options": ("",),
+    "lastrun": (),
     "directory": ("errors",),
     "components": ("interfaces", "errors", "plugin", "directory", "config.formats"),
     "config": ("errors", "interfaces", "plugin", "handles", "logs.levels", "logs.tags"),
@@ -56,6 +57,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "ipc": (
         *(*VALUES, *KEYS, "budget", "engines.interfaces", "engines.batch"),
         *("engines.entries", "engines.keyspace", "engines.operations"),
+        "engines.quoruminterfaces",
     ),
     "node": (
         *(*VALUES, "plugin", "components", "logs", "totem", "engines", "ipc"),
@@ -70,7 +72,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "cstyle": (*VALUES, "config", "engines.interfaces", "engines", "ipc"),
     "tools": (
         *(*VALUES, "", "plugin", "config", "totem", "engines", "ipc", "node"),
-        *("simulator", "logs", "handles", "offline", "options"),
+        *("simulator", "logs", "handles", "offline", "options", "lastrun"),
     ),
     "tap": (
         *(*VALUES, "", "plugin", "logs", "config", "node", "recording"),
