@@ -61,7 +61,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "node": (
         *(*VALUES, "plugin", "components", "logs", "totem", "engines", "ipc"),
-        *("config.database", "reloading"),
+        *("config.database", "reloading", "lastrun"),
     ),
     "reloading": (*VALUES, "config"),
     "offline": (*VALUES, "budget", "config", "engines", "ipc"),
@@ -76,7 +76,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "tap": (
         *(*VALUES, "", "plugin", "logs", "config", "node", "recording"),
-        *("options", "tools.keygen", "totem.frame"),  # To read a key file.
+        *("options", "lastrun", "tools.keygen", "totem.frame"),  # To read a key file.
     ),
     "__main__": ("tools.main",),
 }
