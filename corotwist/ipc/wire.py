@@ -14,8 +14,9 @@ from attrs import define, field, frozen
 from twisted.protocols import amp
 
 from corotwist.budget import Budget
-from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES
+from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES, ViewId
 from corotwist.errors import InvalidParameter, ServiceError, TooBig
+from corotwist.totem.membership import RingId
 
 VERSION: Final = 1
 
@@ -96,6 +97,27 @@ class Numbers(amp.Argument):
 
     def toString(self, inObject: tuple[int, ...]) -> bytes:
         return Struct(f"<{len(inObject)}I").pack(*inObject)
+
+
+class ViewIdentity(amp.Argument):
+    """
+    A L{ViewId}, little endian: u64 sequence and u32 representative of the ring,
+    u32 number of the verdict.
+    """
+
+    _LAYOUT: Final = Struct("<QII")
+
+    def fromString(self, inString: bytes) -> ViewId:
+        if len(inString) != self._LAYOUT.size:
+            raise InvalidParameter(f"{len(inString)} bytes are no view's id")
+        sequence, representative, number = self._LAYOUT.unpack(inString)
+        return ViewId(RingId(sequence, representative), number)
+
+    def toString(self, inObject: ViewId) -> bytes:
+        ringId = inObject.ringId
+        return self._LAYOUT.pack(
+            ringId.sequence, ringId.representative, inObject.number
+        )
 
 
 class Hello(amp.Command):

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist import errors
 from corotwist.budget import Budget
+from corotwist.engines.interfaces import ViewId
 from corotwist.errors import InvalidParameter, ServiceError, TooBig, TryAgain
 from corotwist.ipc.wire import (
     ERRORS,
@@ -18,9 +19,11 @@ from corotwist.ipc.wire import (
     Numbers,
     Partials,
     Unsigned,
+    ViewIdentity,
     parts,
     unsigned,
 )
+from corotwist.totem.membership import RingId
 
 
 class ManyPartsTests(SynchronousTestCase):
@@ -92,6 +95,25 @@ class NumbersTests(SynchronousTestCase):
         A number cut in two is refused.
         """
         self.assertRaises(InvalidParameter, Numbers().fromString, b"12345")
+
+
+class ViewIdentityTests(SynchronousTestCase):
+    """
+    L{ViewIdentity}.
+    """
+
+    @given(
+        st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)
+    )
+    def test_roundTrip(self, sequence: int, representative: int, number: int) -> None:
+        """
+        Every view's name survives; anything of another length is none.
+        """
+        viewId = ViewId(RingId(sequence, representative), number)
+        data = ViewIdentity().toString(viewId)
+        self.assertEqual(ViewIdentity().fromString(data), viewId)
+        for wrong in (data[:-1], data + b"\0", b""):
+            self.assertRaises(InvalidParameter, ViewIdentity().fromString, wrong)
 
 
 class ErrorsTests(SynchronousTestCase):
