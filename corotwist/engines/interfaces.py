@@ -2,6 +2,7 @@
 What the shipped engines offer to local clients, and the values exchanged.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from typing import Any, Final
 
@@ -66,20 +67,6 @@ class Change:
 
     member: Member
     reason: Reason
-
-
-@frozen
-class GroupView:
-    """
-    A group from this point of the order on.
-
-    @ivar members: ascending by nodeid, then pid.
-    """
-
-    group: bytes
-    members: tuple[Member, ...]
-    left: tuple[Change, ...]
-    joined: tuple[Change, ...]
 
 
 class Cause(StrEnum):
@@ -169,6 +156,47 @@ class View:
 NO_VIEW: Final = View(ViewId(NO_RING, 0), (), (), (), False, "not on a ring yet")
 
 
+@frozen
+class GroupView:
+    """
+    A group from this point of the order on.
+
+    @ivar members: ascending by nodeid, then pid.
+    @ivar left: who was in the last view and is not in this one, or is not the
+        same any more: then he is in C{joined}, too.
+    @ivar view: the view of nodes in force.
+    """
+
+    group: bytes
+    members: tuple[Member, ...]
+    left: tuple[Change, ...]
+    joined: tuple[Change, ...]
+    view: View = NO_VIEW
+
+
+@frozen
+class ViewRecord:
+    """
+    How a view came about.
+
+    @ivar time: nanoseconds since 1970.
+    @ivar before: the view that was in force.
+    @ivar cause: why the ring of that ended, or what gave another verdict.
+    @ivar evidence: what C{cause} was seen from, as JSON values.
+    @ivar between: the rings since, whose services never came into step, each
+        with why it ended.
+    @ivar explanation: the inputs of the verdict and its rule.
+    """
+
+    time: int
+    before: View
+    view: View
+    cause: str
+    evidence: Mapping[str, Any]
+    between: tuple[tuple[RingId, str], ...]
+    explanation: Mapping[str, Any]
+
+
 class IViewSubscriber(Interface):
     """
     Whoever hears of views, in their places of the order.
@@ -183,6 +211,34 @@ class IViewSubscriber(Interface):
         """
         Exactly one for each ring whose services came into step, and one for
         each other verdict on it.
+        """
+
+
+class IViews(Interface):
+    """
+    The views of this node.
+    """
+
+    current = Attribute("The view in force, or the last one: a L{View}.")
+    history = Attribute("The latest views: a sequence of L{ViewRecord}s.")
+
+    def follow(subscriber: IViewSubscriber) -> Any:
+        """
+        Hear of views from here on; of the one in force at once, unless its ring
+        is over.
+
+        @return: has a method C{stop}.
+        """
+
+
+class IRoundAware(Interface):
+    """
+    An engine that wants to know when all services are in step.
+    """
+
+    def roundCompleted() -> None:
+        """
+        The services of the ring are in step, and its view is installed.
         """
 
 
