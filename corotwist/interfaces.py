@@ -105,12 +105,20 @@ class ITotemListener(Interface):
         A transitional or a regular configuration.
         """
 
-    def messageDelivered(nodeid: int, message: bytes, byteOrder: str) -> None:
+    def messageDelivered(
+        nodeid: int,
+        message: bytes,
+        byteOrder: str,
+        guarantee: Guarantee = Guarantee.AGREED,
+    ) -> None:
         """
         The next whole message in the total order.
 
         @param message: as given to C{multicast}, group header included.
         @param byteOrder: C{"<"} or C{">"}: the sender's.
+        @param guarantee: L{Guarantee.SAFE} when it was delivered as safe, else
+            L{Guarantee.AGREED}; the same on every member.  What the sender
+            packed into one frame with the end of a safe message is safe too.
         """
 
     def tokenPassed() -> None:
@@ -254,6 +262,12 @@ class ICluster(Interface):
     def compact() -> bool:
         """
         Did every member of this ring say that it understands the short form?
+        """
+
+    def guarantee() -> Guarantee:
+        """
+        That of the message that is being delivered: L{Guarantee.SAFE} or
+        L{Guarantee.AGREED}; see L{ITotemListener.messageDelivered}.
         """
 
     def synchronizing() -> bool:

@@ -49,6 +49,7 @@ class Home(Protocol):
     timeOfDay: Callable[[], int]
     totem: ITotem
     configuration: Configuration
+    guarantee: Guarantee
     flow: FlowControl
     budget: Budget
     database: Any
@@ -149,6 +150,9 @@ class Cluster:
 
     def compact(self) -> bool:
         return self._home.compactAllowed()
+
+    def guarantee(self) -> Guarantee:
+        return self._home.guarantee
 
     def synchronizing(self) -> bool:
         return self._guard.waiting or self._home.synchronizing()

@@ -88,6 +88,7 @@ class ServiceManager:
     @ivar database: the node's configuration and statistics.
     @ivar operations: what operators may ask of the node.
     @ivar configuration: the regular configuration in force.
+    @ivar guarantee: that of the message that is being delivered.
     @ivar flow: the flow-control groups.
     @ivar budget: what waits in this node, from clients and for them.
     @ivar facilities: what the node has for its engines besides all that.
@@ -123,6 +124,7 @@ class ServiceManager:
         self.operations = operations
         self.timeOfDay = timeOfDay or (lambda: int(clock.seconds() * 1_000_000_000))
         self.configuration = Configuration(NO_RING, (), transitional=False)
+        self.guarantee = Guarantee.AGREED
         self.shutdown: Deferred[str] = Deferred()
         self.synchronization = Synchronization(
             self, clock, PATIENCE_TOKENS * settings.totem.timing.token
@@ -260,7 +262,13 @@ class ServiceManager:
         if not configuration.transitional:
             self.synchronization.configurationChanged(configuration)
 
-    def messageDelivered(self, nodeid: int, message: bytes, byteOrder: str) -> None:
+    def messageDelivered(
+        self,
+        nodeid: int,
+        message: bytes,
+        byteOrder: str,
+        guarantee: Guarantee = Guarantee.AGREED,
+    ) -> None:
         if self.roster.stopped:
             return
         if nodeid not in self.configuration.members:
@@ -268,6 +276,7 @@ class ServiceManager:
             self._counters["stranger"] += 1
             return
         self._counters["delivered"] += 1
+        self.guarantee = guarantee
         try:
             if message.startswith(_COMPACT):
                 self._compactDelivered(nodeid, message[len(_COMPACT) :])

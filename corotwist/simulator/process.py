@@ -146,7 +146,13 @@ class Application:
         if self.totem.multicast(_BARRIER_GROUP + barrier):
             self._owesBarrier = False
 
-    def messageDelivered(self, nodeid: int, message: bytes, byteOrder: str) -> None:
+    def messageDelivered(
+        self,
+        nodeid: int,
+        message: bytes,
+        byteOrder: str,
+        guarantee: Guarantee = Guarantee.AGREED,
+    ) -> None:
         if not self.life.alive:
             return
         if message.startswith(_STORY_GROUP):

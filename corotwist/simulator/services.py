@@ -3,6 +3,7 @@ A whole node inside the simulator: the ring, the service manager, the engines.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from attrs import define, field
@@ -132,14 +133,21 @@ class Services:
         else:
             self.rounds.configurationChanged(configuration, tell)
 
-    def messageDelivered(self, nodeid: int, message: bytes, byteOrder: str) -> None:
+    def messageDelivered(
+        self,
+        nodeid: int,
+        message: bytes,
+        byteOrder: str,
+        guarantee: Guarantee = Guarantee.AGREED,
+    ) -> None:
         if not self.life.alive:
             return
         tell = self.manager.messageDelivered
         if self.rounds is None:
-            tell(nodeid, message, byteOrder)
+            tell(nodeid, message, byteOrder, guarantee)
         else:
-            self.rounds.messageDelivered(nodeid, message, byteOrder, tell)
+            whole = partial(tell, guarantee=guarantee)
+            self.rounds.messageDelivered(nodeid, message, byteOrder, whole)
         if self._waiting and not self.manager.synchronizing():
             self._waiting = False
             if self.inStep is not None and self.configuration is not None:

@@ -92,7 +92,7 @@ class Harness:
                     self._send(nodeid, to, frame)
                 case StoreRingId():
                     self._store(nodeid)
-                case Deliver(sender, payload, _, _, order):
+                case Deliver(sender, payload, byteOrder=order):
                     self.delivered[nodeid] += self._assemblies[nodeid].frameDelivered(
                         sender, payload, order
                     )

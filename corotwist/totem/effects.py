@@ -44,6 +44,7 @@ class Deliver:
     @ivar payload: packed chunks, as C{fragments} makes them.
     @ivar sequence: its place on the ring C{ringId}.
     @ivar byteOrder: C{"<"} or C{">"}, the originator's.
+    @ivar safe: was it to be safe?  As it stands in the frame: 0 for no.
     """
 
     nodeid: int
@@ -51,6 +52,7 @@ class Deliver:
     ringId: RingId
     sequence: int
     byteOrder: str
+    safe: int = 0
 
 
 @define

@@ -479,6 +479,7 @@ class Ring:
                         ringId,
                         frame.sequence,
                         frame.byteOrder,
+                        frame.guarantee,
                     )
                 )
 

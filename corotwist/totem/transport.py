@@ -368,8 +368,10 @@ class TotemProtocol(DatagramProtocol):
             self._dropped(error)
             return
         delivered = self._listener.messageDelivered
+        nodeid, order = effect.nodeid, effect.byteOrder
+        guarantee = Guarantee.SAFE if effect.safe else Guarantee.AGREED
         for message in messages:
-            self._callListener(delivered, effect.nodeid, message, effect.byteOrder)
+            self._callListener(delivered, nodeid, message, order, guarantee)
 
     def _configurationChanged(self, configuration: Configuration) -> None:
         if configuration.transitional:

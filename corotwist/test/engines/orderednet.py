@@ -104,12 +104,22 @@ class Ring:
     A ring and everything that was ordered on it.
 
     @ivar incarnations: the very nodes that are in it.
+    @ivar safe: places of messages that were to be safe.
     """
 
     ringId: RingId
     members: tuple[int, ...]
     incarnations: dict[int, "Node"]
     order: list[tuple[int, bytes]] = field(factory=list)
+    safe: set[int] = field(factory=set)
+
+    def add(self, nodeid: int, message: bytes, guarantee: Guarantee) -> None:
+        """
+        The next message.
+        """
+        if guarantee is Guarantee.SAFE:
+            self.safe.add(len(self.order))
+        self.order.append((nodeid, message))
 
 
 @implementer(ITotem)
@@ -139,8 +149,8 @@ class MemoryTotem:
     together: tuple[int, ...] = ()
     changing: bool = True
     alive: bool = True
-    queue: deque[bytes] = field(factory=deque)
-    syncQueue: deque[bytes] = field(factory=deque)
+    queue: deque[tuple[bytes, Guarantee]] = field(factory=deque)
+    syncQueue: deque[tuple[bytes, Guarantee]] = field(factory=deque)
     delivering: bool = False
     refused: int = 0
     reforms: int = 0
@@ -155,12 +165,12 @@ class MemoryTotem:
         if len(message) > self.room():
             self.refused += 1
             return False
-        self._inUse().append(message)
+        self._inUse().append((message, guarantee))
         return True
 
     def room(self) -> int:
         limit = self.capacity if self.changing else min(self.capacity, self.ordinary)
-        return limit - sum(map(len, self._inUse()))
+        return limit - sum(len(message) for message, _ in self._inUse())
 
     def reenable(self) -> None:
         self.reenabled += 1
@@ -174,7 +184,7 @@ class MemoryTotem:
         """
         self.reforms += 1
 
-    def _inUse(self) -> deque[bytes]:
+    def _inUse(self) -> deque[tuple[bytes, Guarantee]]:
         return self.syncQueue if self.changing else self.queue
 
     def waiting(self) -> bool:
@@ -190,9 +200,9 @@ class MemoryTotem:
         assert self.ring is not None
         for _ in range(most):
             if self.syncQueue:
-                self.ring.order.append((self.nodeid, self.syncQueue.popleft()))
+                self.ring.add(self.nodeid, *self.syncQueue.popleft())
             elif self.queue and not self.changing:
-                self.ring.order.append((self.nodeid, self.queue.popleft()))
+                self.ring.add(self.nodeid, *self.queue.popleft())
         self.call(self.listener.tokenPassed)
 
     def deliver(self, upTo: int, skip: Iterable[int] = ()) -> None:
@@ -202,13 +212,16 @@ class MemoryTotem:
         assert self.ring is not None
         while self.position < upTo:
             sender, message = self.ring.order[self.position]
+            safe = self.position in self.ring.safe
+            guarantee = Guarantee.SAFE if safe else Guarantee.AGREED
             self.position += 1
             if sender in skip:
                 continue
             if self.foreign and message.startswith(OURS):
                 self._watched(True)
                 continue
-            self.call(self.listener.messageDelivered, sender, message, "<")
+            delivered = self.listener.messageDelivered
+            self.call(delivered, sender, message, "<", guarantee)
 
     def call(self, function: Callable[..., None], *arguments: Any) -> None:
         """

@@ -16,6 +16,7 @@ from corotwist.errors import TooBig
 from corotwist.interfaces import ICluster
 from corotwist.test.engines.orderednet import MemoryTotem, nodeSettings
 from corotwist.test.engines.probes import Probe, makers, probed
+from corotwist.totem.membership import Guarantee
 
 SECOND = 10**9
 
@@ -172,6 +173,22 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(self.cluster.members(), (1,))
         self.assertEqual(self.cluster.nodeid, 1)
         self.assertFalse(self.cluster.synchronizing())
+
+    def test_guarantee(self) -> None:
+        """
+        While a message is delivered an engine can ask whether it came as a
+        safe one.
+        """
+        probe, heard = self.net.probes[1, 2], []
+        self.patch(
+            type(probe),
+            "messageDelivered",
+            lambda *_: heard.append(self.cluster.guarantee()),
+        )
+        for guarantee in (Guarantee.SAFE, Guarantee.FIFO, Guarantee.SAFE):
+            self.cluster.multicast(3, b"body", guarantee)
+        self.net.run()
+        self.assertEqual(heard, [Guarantee.SAFE, Guarantee.AGREED, Guarantee.SAFE])
 
     def test_higherNumber(self) -> None:
         """

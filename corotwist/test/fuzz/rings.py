@@ -132,7 +132,7 @@ class Processor:
                         self.assembly.departed(configuration.left)
                     else:
                         caused += self.ring.synchronized(self.now)
-                case Deliver(sender, payload, _, _, order):
+                case Deliver(sender, payload, byteOrder=order):
                     self._delivered(sender, payload, order)
                 case Unicast(nodeid, frame) if nodeid == self.ring.nodeid:
                     rounds -= 1

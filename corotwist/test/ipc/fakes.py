@@ -181,7 +181,7 @@ class LoneTotem:
     clock: IReactorTime
     nodeid: int = NODEID
     listener: Any = None
-    _queue: deque[bytes] = field(factory=deque)
+    _queue: deque[tuple[bytes, Guarantee]] = field(factory=deque)
     _turning: bool = False
     _sequence: int = 0
 
@@ -213,12 +213,12 @@ class LoneTotem:
     ) -> bool:
         if len(message) > self.room():
             return False
-        self._queue.append(message)
+        self._queue.append((message, guarantee))
         self._turnSoon()
         return True
 
     def room(self) -> int:
-        return (2 << 20) - sum(map(len, self._queue))
+        return (2 << 20) - sum(len(message) for message, _ in self._queue)
 
     def synchronized(self) -> None:
         self._turnSoon()
@@ -237,8 +237,8 @@ class LoneTotem:
     def _turn(self) -> None:
         self._turning = False
         for _ in range(len(self._queue)):
-            message = self._queue.popleft()
-            self.listener.messageDelivered(self.nodeid, message, "<")
+            message, guarantee = self._queue.popleft()
+            self.listener.messageDelivered(self.nodeid, message, "<", guarantee)
         self.listener.tokenPassed()
 
 

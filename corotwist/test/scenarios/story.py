@@ -16,7 +16,7 @@ from corotwist.simulator.faults import kindOf
 from corotwist.simulator.process import Application
 from corotwist.simulator.sockets import Port
 from corotwist.totem.effects import Effect
-from corotwist.totem.membership import Configuration
+from corotwist.totem.membership import Configuration, Guarantee
 from corotwist.totem.ring import Ring
 from corotwist.totem.service import TotemService
 from corotwist.totem.states import In
@@ -213,8 +213,14 @@ class Listener:
         self.configured: Callable[[Configuration], object] = lambda changed: None
         shell(cluster, nodeid)._listener = self
 
-    def messageDelivered(self, nodeid: int, message: bytes, byteOrder: str) -> None:
-        self.application.messageDelivered(nodeid, message, byteOrder)
+    def messageDelivered(
+        self,
+        nodeid: int,
+        message: bytes,
+        byteOrder: str,
+        guarantee: Guarantee = Guarantee.AGREED,
+    ) -> None:
+        self.application.messageDelivered(nodeid, message, byteOrder, guarantee)
         self.delivered(message)
 
     def configurationChanged(self, configuration: Configuration) -> None:

@@ -116,7 +116,13 @@ class Application:
         if not configuration.transitional:
             self.synchronize()
 
-    def messageDelivered(self, nodeid: int, message: bytes, byteOrder: str) -> None:
+    def messageDelivered(
+        self,
+        nodeid: int,
+        message: bytes,
+        byteOrder: str,
+        guarantee: Guarantee = Guarantee.AGREED,
+    ) -> None:
         self.messages.append((nodeid, message))
 
     def tokenPassed(self) -> None:

@@ -182,6 +182,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.heard: list[Any] = []
+        self.guarantees: list[Guarantee] = []
         self.hooks: dict[str, Callable[[], Any]] = {}
 
     def _hook(self, name: str) -> None:
@@ -192,8 +193,15 @@ class Listener:
         self.heard.append(configuration)
         self._hook("configuration")
 
-    def messageDelivered(self, nodeid: int, message: bytes, byteOrder: str) -> None:
+    def messageDelivered(
+        self,
+        nodeid: int,
+        message: bytes,
+        byteOrder: str,
+        guarantee: Guarantee = Guarantee.AGREED,
+    ) -> None:
         self.heard.append((nodeid, message, byteOrder))
+        self.guarantees.append(guarantee)
         self._hook("message")
 
     def tokenPassed(self) -> None:
@@ -214,8 +222,10 @@ def packed(*messages: bytes, frameBytes: int = 1000) -> list[bytes]:
     return payloads
 
 
-def deliver(payload: bytes, nodeid: int = PEER, sequence: int = 1) -> Deliver:
-    return Deliver(nodeid, payload, RING, sequence, "<")
+def deliver(
+    payload: bytes, nodeid: int = PEER, sequence: int = 1, safe: int = 0
+) -> Deliver:
+    return Deliver(nodeid, payload, RING, sequence, "<", safe)
 
 
 def ring(*members: int, joined: tuple[int, ...] = ()) -> ConfigurationChanged:
@@ -539,6 +549,20 @@ class DeliveryTests(ShellTestCase):
         self.shell.hear(deliver(payload))
         self.assertEqual(
             self.shell.listener.heard, [(PEER, b"m", "<"), (PEER, b"n", "<")]
+        )
+
+    def test_guarantees(self) -> None:
+        """
+        All messages in a frame have its guarantee; one of several frames has
+        that of the last one.
+        """
+        (payload,) = packed(b"m", b"n")
+        first, last = packed(b"m" * 1500)
+        self.shell.hear(deliver(payload, safe=1), deliver(payload))
+        self.shell.hear(deliver(first), deliver(last, safe=1))
+        agreed, safe = Guarantee.AGREED, Guarantee.SAFE
+        self.assertEqual(
+            self.shell.listener.guarantees, [safe, safe, agreed, agreed, safe]
         )
 
     def test_fragments(self) -> None:
