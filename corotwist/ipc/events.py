@@ -1,28 +1,74 @@
 """
-What happens in a group, kept until the application looks at it.
+What a client is told, and who takes it.
 """
 
-from collections import deque
 from collections.abc import Iterator
+from itertools import chain, repeat
+from struct import Struct
+from typing import Final, Protocol
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred
 
-from corotwist.engines.interfaces import GroupView, Member
-from corotwist.errors import Busy
+from corotwist.engines import batch as batches
+from corotwist.engines.interfaces import (
+    NO_VIEW,
+    GroupView,
+    Member,
+    TransitionalView,
+    View,
+    ViewId,
+)
 from corotwist.ipc.remote import Remote
-from corotwist.ipc.wire import DISPATCH_WINDOW_BYTES, NOTIFICATION_COST
+from corotwist.ipc.wire import DISPATCH_WINDOW_BYTES
+from corotwist.totem.membership import Guarantee
+
+# Of one batch: the place of its first message, and how many it has.
+_PLACE: Final = Struct("<QI")
+
+
+@frozen
+class Origin:
+    """
+    What the messages that came together have in common.
+
+    @ivar viewId: of the view that they were ordered in.
+    """
+
+    viewId: ViewId = NO_VIEW.viewId
+    guarantee: Guarantee = Guarantee.AGREED
+
+
+_UNKNOWN: Final = Origin()
 
 
 @frozen
 class Message:
     """
     An ordered message.
+
+    @ivar sequence: its place, the same for all who get it: of two messages of a
+        ring the later one has the larger; 0 when the node does not say.
     """
 
     group: bytes
     sender: Member
     payload: bytes
+    sequence: int = field(default=0, eq=False)
+    _origin: Origin = field(default=_UNKNOWN, eq=False, repr=False)
+
+    @property
+    def view(self) -> ViewId:
+        """
+        The view that it was ordered in.
+        """
+        return self._origin.viewId
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """
+        What it was delivered with: agreed, or safe.
+        """
+        return self._origin.guarantee
 
 
 @frozen
@@ -30,13 +76,80 @@ class Gap:
     """
     The connection to the node was lost: messages and views are missing from
     here to the next view.
+
+    @ivar group: L{None} when it is of all groups, and of the nodes.
     """
 
-    group: bytes
+    group: bytes | None
     reason: str
 
 
-Event = Message | GroupView | Gap
+NodeView = TransitionalView | View
+Shown = GroupView | NodeView
+Event = Message | Shown | Gap
+
+
+@define(eq=False)
+class Delivery:
+    """
+    Messages of one sender to one group, as they came.
+
+    @ivar cost: what is to be acknowledged for them.
+    @ivar places: where each of their batches stands in the order.
+    """
+
+    group: bytes
+    sender: Member
+    batch: bytes
+    cost: int
+    places: bytes = b""
+    origin: Origin = _UNKNOWN
+
+    def payloads(self) -> list[bytes]:
+        """
+        Only what was sent.
+
+        @raise InvalidParameter: a batch that is none.
+        """
+        return batches.unpack(self.batch)
+
+    def messages(self) -> Iterator[Message]:
+        """
+        With all that is known of each.
+
+        @raise InvalidParameter: a batch that is none.
+        """
+        return map(
+            Message,
+            repeat(self.group),
+            repeat(self.sender),
+            self.payloads(),
+            chain(self._sequences(), repeat(0)),
+            repeat(self.origin),
+        )
+
+    def _sequences(self) -> Iterator[int]:
+        if len(self.places) % _PLACE.size == 0:
+            for first, count in _PLACE.iter_unpack(self.places):
+                yield from range(first, first + count)
+
+
+class Account(Protocol):
+    """
+    Where what came is acknowledged when it is dealt with.
+    """
+
+    def kept(self, size: int) -> None:
+        """
+        Somebody will look at so many bytes later.
+        """
+
+    def released(self, cost: int, size: int = 0) -> None:
+        """
+        An event of that cost is dealt with.
+
+        @param size: as it was kept.
+        """
 
 
 @define(eq=False)
@@ -54,15 +167,13 @@ class Ledger:
 
     def kept(self, size: int) -> None:
         """
-        Somebody will look at so many bytes later.
+        See L{Account}.
         """
         self._keptBytes += size
 
     def released(self, cost: int, size: int = 0) -> None:
         """
-        An event of that cost is dealt with.
-
-        @param size: as it was kept.
+        See L{Account}.
         """
         self._keptBytes -= size
         if self._owed and self._keptBytes < DISPATCH_WINDOW_BYTES:
@@ -81,163 +192,54 @@ class Ledger:
 
 
 @define(eq=False)
-class _Entry:
+class Shared:
     """
-    What is not yet iterated over.
-
-    @ivar ledger: L{None} when it is acknowledged already.
+    One event for several, acknowledged when the slowest of them dealt with it.
     """
 
-    cost: int
-    size: int
-    ledger: Ledger | None
+    _account: Account
+    _several: int
 
-    def release(self) -> None:
+    def kept(self, size: int) -> None:
         """
-        Acknowledge it.
+        See L{Account}; what is for several has no size.
         """
-        ledger, self.ledger = self.ledger, None
-        if ledger is not None:
-            ledger.released(self.cost, self.size)
 
-
-@define(eq=False)
-class _Opened(_Entry):
-    """
-    The messages of a batch.
-    """
-
-    sender: Member
-    payloads: Iterator[bytes]
-
-
-@define(eq=False)
-class _Shown(_Entry):
-    """
-    Anything else.
-    """
-
-    event: GroupView | Gap
-
-
-@define(eq=False)
-class Events:
-    """
-    Events until somebody iterates over them.  What is not iterated over is
-    not acknowledged to the node, and after a while the node sends no more.
-    """
-
-    _group: bytes
-    _waiting: deque[_Opened | _Shown] = field(factory=deque, init=False)
-    _consumer: Deferred[None] | None = field(default=None, init=False)
-    _leavingBytes: int | None = field(default=None, init=False)
-    _ended: bool = field(default=False, init=False)
-
-    def opened(
-        self,
-        sender: Member,
-        payloads: list[bytes],
-        cost: int,
-        size: int,
-        ledger: Ledger,
-    ) -> None:
+    def released(self, cost: int, size: int = 0) -> None:
         """
-        Append messages.
+        See L{Account}.
         """
-        ledger.kept(size)
-        self._append(_Opened(cost, size, ledger, sender, iter(payloads)))
+        self._several -= 1
+        if self._several == 0:
+            self._account.released(cost)
 
-    def shown(self, event: GroupView, ledger: Ledger) -> None:
+
+class Audience(Protocol):
+    """
+    Who takes what happens in one group, or in several.
+    """
+
+    def delivered(self, delivery: Delivery, account: Account) -> None:
         """
-        Append a view.
+        The next messages of one sender.
         """
-        self._append(_Shown(NOTIFICATION_COST, 0, ledger, event))
+
+    def shown(self, event: Shown, account: Account) -> None:
+        """
+        A view.
+        """
 
     def interrupted(self, gap: Gap) -> None:
         """
-        Append a gap.  If nobody saw the last one, what came between is lost
-        in it: an application that stalls keeps at most two windows full.
+        Events are missing from here on.
         """
-        earlier = next(
-            (n for n, w in enumerate(self._waiting) if _isGap(w)), len(self._waiting)
-        )
-        while len(self._waiting) > earlier:
-            self._waiting.pop()
-        self._append(_Shown(0, 0, None, gap))
 
-    def leaving(self) -> None:
+    def leaving(self, group: bytes) -> None:
         """
-        From now on acknowledge at once: the last view must come though nobody
-        iterates any more.  What is then kept is bounded, too.
+        We are on our way out of a group.
         """
-        self._leavingBytes = 0
-        for entry in self._waiting:
-            entry.release()
 
-    def end(self) -> None:
+    def left(self, group: bytes) -> None:
         """
-        Nothing more will come.
+        Nothing more of it will come.
         """
-        self._ended = True
-        self._wake()
-
-    def _append(self, entry: _Opened | _Shown) -> None:
-        if self._leavingBytes is None or self._keptLeaving(entry):
-            self._waiting.append(entry)
-            self._wake()
-
-    def _keptLeaving(self, entry: _Opened | _Shown) -> bool:
-        entry.release()
-        assert self._leavingBytes is not None, "only while leaving"
-        # Of what nobody waits for, a window of messages, and another of views.
-        windows = 1 if isinstance(entry, _Opened) else 2
-        size = self._leavingBytes + entry.size + NOTIFICATION_COST
-        if size > windows * DISPATCH_WINDOW_BYTES and self._consumer is None:
-            return False
-        self._leavingBytes = size
-        return True
-
-    def _wake(self) -> None:
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            consumer.callback(None)
-
-    async def next(self) -> Event:
-        """
-        Wait for the next event.
-
-        @raise StopAsyncIteration: there is none.
-        """
-        while True:
-            event = self._take()
-            if event is not None:
-                return event
-            if self._waiting:
-                continue
-            if self._ended:
-                raise StopAsyncIteration
-            if self._consumer is not None:
-                raise Busy("somebody else iterates over this group")
-            self._consumer = Deferred(self._abandoned)
-            await self._consumer
-
-    def _abandoned(self, consumer: Deferred[None]) -> None:
-        self._consumer = None
-
-    def _take(self) -> Event | None:
-        if not self._waiting:
-            return None
-        first = self._waiting[0]
-        if isinstance(first, _Shown):
-            self._waiting.popleft()
-            first.release()
-            return first.event
-        for payload in first.payloads:
-            return Message(self._group, first.sender, payload)
-        self._waiting.popleft()
-        first.release()
-        return None
-
-
-def _isGap(entry: _Opened | _Shown) -> bool:
-    return isinstance(entry, _Shown) and isinstance(entry.event, Gap)

@@ -4,21 +4,20 @@ One process group, as an application sees it.
 
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 
-from corotwist.engines import batch as batches
 from corotwist.engines.interfaces import (
     LARGEST_MESSAGE_BYTES,
     GroupView,
     Member,
     SlowReader,
 )
-from corotwist.errors import BadHandle, InvalidParameter, NotJoined, TooBig
-from corotwist.ipc.events import Event, Events, Gap, Ledger
-from corotwist.ipc.wire import NOTIFICATION_COST
+from corotwist.errors import BadHandle, NotJoined, TooBig
+from corotwist.ipc.events import Account, Audience, Event
+from corotwist.ipc.iteration import Events
 from corotwist.totem.membership import Guarantee
 
 
@@ -79,25 +78,24 @@ class ProcessGroup:
         self,
         name: bytes,
         outlet: Outlet,
+        audience: Audience,
         *,
-        delivered: Callable[[Member, bytes], object] | None,
-        batchDelivered: Callable[[Member, list[bytes]], object] | None,
-        viewChanged: Callable[[GroupView], object] | None,
-        interrupted: Callable[[Gap], object] | None,
+        iterated: Events | None = None,
         slow: SlowReader | None = None,
     ) -> None:
+        """
+        @param audience: who takes what happens here.
+        @param iterated: the same, if whoever iterates over the group shall have
+            it.
+        """
         self.name = name
         self.flowControlState = False
         self.flowChanged: Callable[[bool], object] | None = None
         self.slow = slow
         self.members: tuple[Member, ...] = ()
+        self.audience = audience
         self._outlet = outlet
-        self._delivered = delivered
-        self._batchDelivered = batchDelivered
-        self._viewChanged = viewChanged
-        self._interrupted = interrupted
-        given = (delivered, batchDelivered, viewChanged, interrupted)
-        self._events = None if any(given) else Events(name)
+        self._iterated = iterated
         # For ProcessGroups.
         self.standing = Standing.WAITING
         self.joining: Deferred[ProcessGroup] | None = None
@@ -176,92 +174,48 @@ class ProcessGroup:
         all groups together the node stops sending, and when too much waits
         there we are a slow reader: see L{SlowReader}.
         """
-        if self._events is None:
-            raise BadHandle("the events of this group go to callbacks")
-        return await self._events.next()
+        if self._iterated is None:
+            raise BadHandle("the events of this group go elsewhere")
+        return await self._iterated.next()
 
     def _notJoined(self) -> NotJoined:
         return NotJoined(f"group {self.name!r}: {self.standing.value}")
 
     # From ProcessGroups.
 
-    def messagesDelivered(
-        self, sender: Member, batch: bytes, cost: int, ledger: Ledger
-    ) -> None:
-        """
-        The next messages of one sender.
-        """
-        try:
-            payloads = batches.unpack(batch)
-        except InvalidParameter as error:
-            # The same everywhere: daemons carry batches unopened.
-            self._log.warn("Garbage from {sender}: {error}", sender=sender, error=error)
-            payloads = []
-        if self._events is not None:
-            self._events.opened(sender, payloads, cost, len(batch), ledger)
-            return
-        self._tell(sender, payloads)
-        ledger.released(cost)
-
-    def _tell(self, sender: Member, payloads: list[bytes]) -> None:
-        one, several = self._delivered, self._batchDelivered
-        if several is not None and payloads:
-            try:
-                several(sender, payloads)
-            except Exception:  # noqa: BLE001
-                self._log.failure("An application failed at a batch")
-        if one is not None:
-            for payload in payloads:
-                try:
-                    one(sender, payload)
-                except Exception:  # noqa: BLE001
-                    self._log.failure("An application failed at a message")
-
-    def viewReceived(self, view: GroupView, ledger: Ledger) -> None:
+    def viewReceived(self, view: GroupView, account: Account) -> None:
         """
         Other members.
         """
         self.members = view.members
-        if self._events is not None:
-            self._events.shown(view, ledger)
-            return
-        self._call(self._viewChanged, view)
-        ledger.released(NOTIFICATION_COST)
+        self.audience.shown(view, account)
 
     def flowReceived(self, paused: bool) -> None:
         """
         Senders wait, or go on.
         """
-        if paused is not self.flowControlState:
-            self.flowControlState = paused
-            self._call(self.flowChanged, paused)
+        if paused is self.flowControlState:
+            return
+        self.flowControlState = paused
+        if self.flowChanged is not None:
+            try:
+                self.flowChanged(paused)
+            except Exception:  # noqa: BLE001
+                self._log.failure("An application failed at flow control")
 
-    def connectionLost(self, reason: str) -> None:
+    def connectionLost(self) -> None:
         """
-        Messages and views will be missing.
+        We are nobody's member for now.
         """
         self.members = ()
         self.flowReceived(False)
-        gap = Gap(self.name, reason)
-        if self._events is not None:
-            self._events.interrupted(gap)
-        else:
-            self._call(self._interrupted, gap)
-
-    def _call(self, callback: Callable[[Any], object] | None, event: object) -> None:
-        if callback is not None:
-            try:
-                callback(event)
-            except Exception:  # noqa: BLE001
-                self._log.failure("An application failed at an event")
 
     def leavingBegan(self) -> None:
         """
         We are on our way out.
         """
         self.standing = Standing.LEAVING
-        if self._events is not None:
-            self._events.leaving()
+        self.audience.leaving(self.name)
 
     def ended(self) -> None:
         """
@@ -270,5 +224,6 @@ class ProcessGroup:
         self.standing = Standing.GONE
         self.members = ()
         self.flowReceived(False)
-        if self._events is not None:
-            self._events.end()
+        self.audience.left(self.name)
+        if self._iterated is not None:
+            self._iterated.end()

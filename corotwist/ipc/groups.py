@@ -35,6 +35,7 @@ from corotwist.errors import (
     TimedOut,
     TryAgain,
 )
+from corotwist.ipc.callbacks import Callbacks
 from corotwist.ipc.cpg import (
     Deliver,
     Flow,
@@ -47,8 +48,9 @@ from corotwist.ipc.cpg import (
     View,
     decodeView,
 )
-from corotwist.ipc.events import Gap, Ledger
+from corotwist.ipc.events import Delivery, Gap, Ledger
 from corotwist.ipc.group import ProcessGroup, Standing
+from corotwist.ipc.iteration import Events
 from corotwist.ipc.outbox import Batch, Outbox
 from corotwist.ipc.remote import Remote, ask
 from corotwist.ipc.wire import NOTIFICATION_COST, Partials, parts
@@ -136,15 +138,12 @@ class ProcessGroups:
             return fail(NameTooLong(text))
         if name in self._groups:
             return fail(Exists(f"this client joined {name!r} already"))
-        group = ProcessGroup(
-            name,
-            self,
-            delivered=delivered,
-            batchDelivered=batchDelivered,
-            viewChanged=viewChanged,
-            interrupted=interrupted,
-            slow=slow,
-        )
+        called = Callbacks(delivered, batchDelivered, viewChanged, interrupted)
+        if called.wanted():
+            group = ProcessGroup(name, self, called, slow=slow)
+        else:
+            events = Events()
+            group = ProcessGroup(name, self, events, iterated=events, slow=slow)
         self._groups[name] = group
         joining: Deferred[ProcessGroup] = Deferred(lambda _: self._withdraw(group))
         group.joining = joining
@@ -410,7 +409,8 @@ class ProcessGroups:
                 member = group.standing is Standing.MEMBER
                 group.standing = Standing.WAITING
                 if member:
-                    group.connectionLost(reason)
+                    group.connectionLost()
+                    group.audience.interrupted(Gap(group.name, reason))
 
     def stopped(self) -> None:
         """
@@ -448,7 +448,8 @@ class ProcessGroups:
         else:
             key = (box[b"nodeid"], box[b"pid"])
             sender = self._senders.get(key) or self._newSender(key)
-            group.messagesDelivered(sender, batch, cost, ledger)
+            delivery = Delivery(group.name, sender, batch, cost)
+            group.audience.delivered(delivery, ledger)
             if sender == self._own:
                 self._outbox.returned(group, len(batch), int(box[b"count"]))
                 if not self._flushing and self._outbox.heldBytes:
