@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "cpg": "join a process group, print what comes, send what is typed",
     "cfg": "ask running nodes to reload, to open their logs anew, and more",
     "config": "read, check, convert and change configurations, without a node",
+    "doctor": "say what keeps a node from running well, and what to do about it",
     "decode": "print recorded traffic as JSON",
     "sim": "run simulated clusters until one breaks a promise",
     "bench": "measure messages per second, latency and CPU time",
