@@ -24,6 +24,18 @@ def always(settings: Any) -> bool:
     return True
 
 
+def providesQuorum(name: str) -> Callable[[Any], bool]:
+    """
+    The engine belongs to nodes whose configuration names it as the provider of
+    quorum.
+    """
+
+    def named(settings: Any) -> bool:
+        return bool(settings.quorum.provider == name)
+
+    return named
+
+
 @implementer(IPlugin, IEngineMaker)
 @frozen
 class EngineMaker:

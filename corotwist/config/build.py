@@ -412,12 +412,6 @@ class Builder:
     ) -> QuorumSettings:
         top = self._top
         provider = top.text("quorum.provider")
-        if provider == "corosync_quorum_ykd":
-            self._wrong(
-                top,
-                "quorum.provider",
-                "not here: write 'provider: corosync_votequorum'",
-            )
         twoNode = top.flag("quorum.two_node")
         waitForAll = top.value("quorum.wait_for_all")
         expected = top.value("quorum.expected_votes")

@@ -149,7 +149,7 @@ def _deviceLacksVotes(checked: Checked) -> None:
 
 def _nobodyCounts(checked: Checked) -> None:
     top = checked.top
-    if top.has("quorum.provider"):
+    if _given(top, "quorum.provider") == VOTEQUORUM:
         return
     for name in (f"quorum.{option}" for option in _COUNTING):
         if _isOn(top, name):

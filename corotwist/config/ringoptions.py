@@ -255,10 +255,10 @@ _NODES: Final = (
 _QUORUM: Final = (
     Row(
         "quorum.provider",
-        Choice(("corosync_votequorum", "corosync_quorum_ykd")),
+        Text("name"),
         None,
-        "`corosync_votequorum`; without one the node is always quorate;"
-        " `corosync_quorum_ykd` is refused",
+        "who decides: `corosync_votequorum`, `majority`, `external`, or an engine of"
+        " another package; without one the node is always quorate",
     ),
     running(
         "quorum.expected_votes",

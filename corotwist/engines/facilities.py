@@ -2,7 +2,7 @@
 What a node has for its engines, besides the total order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from corotwist.engines.connections import Connections
 from corotwist.engines.gate import Gate
 from corotwist.engines.holds import Holds
 from corotwist.engines.interfaces import IQuorum
+from corotwist.engines.quoruminterfaces import IQuorumProvider
 from corotwist.engines.timers import SchedulerWatch
 from corotwist.engines.visits import Visits
 from corotwist.errors import NotExist
@@ -180,12 +181,21 @@ class Facilities:
         judge = self._judge()
         return True if judge is None else bool(judge.counting())
 
+    def verdict(self) -> tuple[bool, Mapping[str, Any]]:
+        """
+        May this partition act, and why?
+        """
+        judge = self._judge()
+        return self.quorate(), {} if judge is None else judge.explanation()
+
     def _judge(self) -> Any:
         """
-        The service that says whether we may act.
+        The service that says whether we may act: who asks the provider, or the
+        provider itself.
         """
         engines = self._home.roster.engines.values()
-        return next((e for e in engines if IQuorum.providedBy(e)), None)
+        judges = [e for e in engines if IQuorum.providedBy(e)]
+        return min(judges, key=IQuorumProvider.providedBy, default=None)
 
     def follow(self, changed: Callable[[bool], None], guard: Guard) -> Follower:
         """

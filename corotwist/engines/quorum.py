@@ -2,8 +2,9 @@
 May this partition act?  Asked here, answered by the provider of quorum.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any, Final
 
 from zope.interface import implementer
 
@@ -11,8 +12,13 @@ from corotwist.config.settings import NodeSettings
 from corotwist.engines.base import SynchronizedEngine
 from corotwist.engines.executive import QUORUM
 from corotwist.engines.interfaces import IQuorum
-from corotwist.errors import NotExist
+from corotwist.engines.quoruminterfaces import IQuorumProvider
+from corotwist.errors import ConfigurationError, NotExist, Problem
 from corotwist.interfaces import ICluster, IReplaceable
+
+# Providers that the configuration names in corosync's words.
+_ENGINES: Final = {"corosync_votequorum": "votequorum", "corosync_quorum_ykd": "ykd"}
+_SHIPPED: Final = (*_ENGINES, "majority", "external")
 
 
 @implementer(IQuorum, IReplaceable)
@@ -27,10 +33,25 @@ class QuorumEngine(SynchronizedEngine):
 
     def initialize(self, cluster: ICluster, settings: NodeSettings) -> None:
         super().initialize(cluster, settings)
-        self._provider = settings.quorum.provider
+        self._provider = settings.quorum.provider or ""
+        if not settings.components.engines:
+            self._checkProvider(settings.sources)
+
+    def _checkProvider(self, sources: tuple[str, ...]) -> None:
+        """
+        A name that nobody answers to is a mistake, unless the operator chose
+        the engines.
+        """
+        if not self._provider or self._judge() is not None:
+            return
+        name, file = self._provider, ", ".join(sources) or "configuration"
+        close = get_close_matches(name, _SHIPPED, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {_SHIPPED}"
+        text = f"no installed engine is a quorum provider {name!r}: {hint}"
+        raise ConfigurationError(Problem(file, 0, "quorum.provider", text))
 
     def dump(self) -> Mapping[str, Any]:
-        return {"provider": self._provider or "", **self.explanation()}
+        return {"provider": self._provider, **self.explanation()}
 
     # Another version.
 
@@ -48,24 +69,45 @@ class QuorumEngine(SynchronizedEngine):
     # For everybody on this node.
 
     def quorate(self) -> bool:
-        voting = self._voting()
-        return not self._provider if voting is None else voting.quorate()
+        judge = self._judge()
+        return not self._provider if judge is None else judge.quorate()
 
     def counting(self) -> bool:
-        voting = self._voting()
-        return not self._provider if voting is None else voting.counting()
+        judge = self._judge()
+        return not self._provider if judge is None else judge.counting()
 
     def explanation(self) -> dict[str, int | bool | str]:
-        voting = self._voting()
-        if voting is None and self._provider:
+        judge = self._judge()
+        if judge is None and self._provider:
             return {"quorate": False, "rule": "the quorum provider is not there"}
-        if voting is None:
+        if judge is None:
             return {"quorate": True, "rule": "no quorum provider is configured"}
-        return voting.explanation()
+        return judge.explanation()
 
-    def _voting(self) -> IQuorum | None:
+    def follow(self, changed: Callable[[], object]) -> Callable[[], None]:
+        """
+        Call at once, and whenever there is another verdict.
+
+        @return: ends that.
+        """
+        judge = self._judge()
+        if judge is not None:
+            return judge.follow(changed)
+        changed()
+        return _nothing
+
+    def _judge(self) -> IQuorumProvider | None:
+        """
+        The engine that the configuration names, if it is there.
+        """
         try:
-            voting: IQuorum = IQuorum(self.cluster.engine("votequorum"))
+            engine = self.cluster.engine(_ENGINES.get(self._provider, self._provider))
         except NotExist:
             return None
-        return voting
+        return engine if IQuorumProvider.providedBy(engine) else None
+
+
+def _nothing() -> None:
+    """
+    There is nothing to end: no verdict changes without a provider.
+    """

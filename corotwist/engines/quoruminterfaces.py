@@ -116,6 +116,59 @@ class Decision:
         return {**own, "ringId": ring, "members": list(self.members)}
 
 
+class IQuorumProvider(IQuorum):
+    """
+    A service engine that decides which partition may act, under whatever rule.
+
+    C{quorum.provider} in the configuration names the engine, and the maker of
+    it wants it on nodes where it is named (C{corotwist.plugin.providesQuorum}).
+    What it answers changes at the end of a round of synchronization and with a
+    delivered message, never at a moment of this node alone: so it is the same
+    on all members at the same place in the order.  At each change it calls
+    C{ICluster.quorumChanged}.
+    """
+
+    def follow(changed: Callable[[], object]) -> Callable[[], None]:
+        """
+        Call at once, and whenever there is another verdict.
+
+        @return: ends that.
+        """
+
+
+class IExternalQuorum(IQuorumProvider):
+    """
+    Quorum as programs on the members say.
+    """
+
+    def say(
+        connection: Any,
+        *,
+        quorate: bool,
+        seconds: float,
+        reason: str = "",
+        ringId: RingId | None = None,
+    ) -> None:
+        """
+        Speak for this node: one yes of a member is enough, unless another one
+        says no.  The word ends with its time, with the connection, and when a
+        member of the ring is lost; whoever comes changes nothing.
+
+        @param seconds: so long the word is good, unless it is said again.
+        @param reason: for people.
+        @param ringId: the ring that it is about; by default that of now.
+        @raise InvalidParameter: no such time.
+        @raise OldRing: the ring is another one now.
+        @raise TryAgain: the ring changes, or the send queue has no room.
+        @raise Exists: another connection speaks for this node.
+        """
+
+    def words() -> dict[str, Any]:
+        """
+        The ring, and what is said about it, as JSON values.
+        """
+
+
 class IVoteSubscriber(Interface):
     """
     Whoever follows the votes: first, at each change of the ring, who is there,
@@ -139,7 +192,7 @@ class IVoteSubscriber(Interface):
         """
 
 
-class IVoteQuorum(IQuorum):
+class IVoteQuorum(IQuorumProvider):
     """
     Quorum by votes, as corosync's C{votequorum} has it.
 

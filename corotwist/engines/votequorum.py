@@ -22,8 +22,8 @@ from corotwist.engines.executive import (
     Reconfigure,
     Reconfigured,
 )
-from corotwist.engines.interfaces import IQuorum
 from corotwist.engines.keyspace import IVoting
+from corotwist.engines.quoruminterfaces import IQuorumProvider
 from corotwist.engines.votes import Ballot, Rules, Verdict, judge
 from corotwist.errors import TryAgain
 from corotwist.interfaces import ICluster, IReconfigurable, IReplaceable
@@ -60,7 +60,7 @@ class Voter:
 _NO_VERDICT: Final = Verdict(0, 0, 0, 0, False, False, "not on a ring yet")
 
 
-@implementer(IQuorum, IVoting, IReconfigurable, IReplaceable)
+@implementer(IQuorumProvider, IVoting, IReconfigurable, IReplaceable)
 class VoteQuorumEngine(SynchronizedEngine):
     """
     Counts the votes of this ring, as every member of it does.

@@ -88,10 +88,11 @@ _ENGINES: Final = tuple(
     f"id='{name}'"
     for name in (
         *("IServiceEngine", "Engine", "SynchronizedEngine", "ReplicatedEngine"),
+        "QuorumProvider",
     )
 )
 # Modules with engines to derive from.
-_BASES: Final = ("engines.base", "engines.transfer")
+_BASES: Final = ("engines.base", "engines.provider", "engines.transfer")
 IMPURE: Final = {
     *("twisted.internet", "time", "datetime", "random", "os", "socket"),
     *("threading", "select", "subprocess", "asyncio"),

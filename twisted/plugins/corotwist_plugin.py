@@ -4,19 +4,9 @@ What corotwist adds to Twisted: C{twistd corosync}, and its service engines.
 Names only: nothing is imported before it is used.
 """
 
-from typing import Any
-
 from twisted.application.service import ServiceMaker
 
-from corotwist.plugin import EngineMaker
-
-
-def countsVotes(settings: Any) -> bool:
-    """
-    Does the node have the quorum provider of corosync configured?
-    """
-    return bool(settings.quorum.provider == "corosync_votequorum")
-
+from corotwist.plugin import EngineMaker, providesQuorum
 
 corosync = ServiceMaker(
     "corosync",
@@ -46,6 +36,19 @@ confdb = EngineMaker(
 cpg = EngineMaker(
     "cpg", 1, "corotwist.engines.cpg.GroupsEngine", "corotwist.ipc.cpg.GroupsLocator"
 )
+external = EngineMaker(
+    "external",
+    1,
+    "corotwist.engines.external.ExternalQuorumEngine",
+    "corotwist.ipc.external.ExternalQuorumLocator",
+    condition=providesQuorum("external"),
+)
+majority = EngineMaker(
+    "majority",
+    1,
+    "corotwist.engines.majority.MajorityEngine",
+    condition=providesQuorum("majority"),
+)
 quorum = EngineMaker("quorum", 1, "corotwist.engines.quorum.QuorumEngine")
 replicated = EngineMaker(
     "replicated", 1, "corotwist.engines.replicated.ReplicatedKeysEngine"
@@ -54,5 +57,5 @@ votequorum = EngineMaker(
     "votequorum",
     1,
     "corotwist.engines.votequorum.VoteQuorumEngine",
-    condition=countsVotes,
+    condition=providesQuorum("corosync_votequorum"),
 )
