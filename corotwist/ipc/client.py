@@ -26,6 +26,7 @@ from corotwist.ipc.keys import ConfigurationMap
 from corotwist.ipc.objects import ObjectDatabase
 from corotwist.ipc.remote import Remote, ask, connectLocal, connectSocket
 from corotwist.ipc.status import NodeInquiry
+from corotwist.ipc.votes import VoteQuorum
 from corotwist.ipc.wire import NOTIFICATION_COST
 
 # Between attempts to reach a node that is gone.
@@ -48,6 +49,7 @@ class NodeClient(Service):
     @ivar cmap: its configuration map.
     @ivar confdb: the same, as a tree of objects.
     @ivar cfg: what operators ask of it.
+    @ivar votequorum: who counts votes there.
     @ivar connected: is it, now?
     """
 
@@ -71,6 +73,7 @@ class NodeClient(Service):
         self.cmap = ConfigurationMap(self.ask)
         self.cfg = Operator(self.ask)
         self.confdb = ObjectDatabase(self.ask, self.cfg.reload)
+        self.votequorum = VoteQuorum(self.ask)
         self._clock = clock
         self._connect = connect
         self._retryPolicy = retryPolicy
@@ -82,7 +85,7 @@ class NodeClient(Service):
         self._stopped: Deferred[None] | None = None
         self._listeners: dict[bytes, Responder] = dict(self.groups.responders())
         self.listen(Changed, self._engineChanged)
-        for followed in (self.cmap, self.confdb):
+        for followed in (self.cmap, self.confdb, self.votequorum):
             for command, notified in followed.responders().items():
                 self.listen(command, notified)
 
@@ -192,6 +195,8 @@ class NodeClient(Service):
                 self.groups.connectionLost(f"the engine is {news['what']}")
             elif news["what"] in (News.RESTARTED, News.LOADED):
                 self.groups.connected(self._remote)
+        elif news["name"] == "votequorum":
+            self.votequorum.engineChanged(news["what"])
         self.components.heard(**news)
 
     # As a service.
@@ -219,6 +224,7 @@ class NodeClient(Service):
         self.groups.stopped()
         self.cmap.stopped()
         self.confdb.stopped()
+        self.votequorum.stopped()
         if self._remote is None:
             return succeed(None)
         self._stopped = Deferred()
@@ -238,6 +244,7 @@ class NodeClient(Service):
         self.groups.connected(remote)
         self.cmap.connected()
         self.confdb.connected()
+        self.votequorum.connected()
         waiting, self._waiting = self._waiting, []
         for one, _ in waiting:
             one.callback(self)
@@ -275,6 +282,7 @@ class NodeClient(Service):
         self.groups.connectionLost(reason)
         self.cmap.connectionLost(reason)
         self.confdb.connectionLost(reason)
+        self.votequorum.connectionLost(reason)
         stopped, self._stopped = self._stopped, None
         if stopped is not None:
             stopped.callback(None)

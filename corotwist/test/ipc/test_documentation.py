@@ -10,7 +10,16 @@ from twisted.protocols import amp
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import corotwist
-from corotwist.ipc import cfg, cmap, components, confdb, cpg, status, wire
+from corotwist.ipc import (
+    cfg,
+    cmap,
+    components,
+    confdb,
+    cpg,
+    status,
+    votequorum,
+    wire,
+)
 from corotwist.ipc.channel import BOX_BYTES, BOX_FIELDS
 from corotwist.ipc.outbox import UNDERWAY_BYTES, UNDERWAY_MESSAGES
 from corotwist.test.ipc.fakes import NODEID
@@ -111,7 +120,7 @@ class ReferenceTests(SynchronousTestCase):
         }
         commands = {
             command.commandName.decode(): command
-            for module in (wire, cfg, cmap, components, confdb, cpg, status)
+            for module in (wire, cfg, cmap, components, confdb, cpg, status, votequorum)
             for command in vars(module).values()
             if isinstance(command, type)
             and issubclass(command, amp.Command)
