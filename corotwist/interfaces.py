@@ -303,6 +303,19 @@ class ICluster(Interface):
         Its name.
         """
 
+    def view() -> Any:
+        """
+        Who is here, and may they act: the C{View} in force, or the last one
+        while there is none.
+        """
+
+    def position() -> int:
+        """
+        How many messages were delivered on this ring, the one that is being
+        delivered among them: the same number at the same message on all
+        members.
+        """
+
     def now() -> int:
         """
         Nanoseconds of a clock that only rises.

@@ -19,7 +19,9 @@ from corotwist.engines.executive import SERVICES_GROUP, SHORT_FORM, address, hea
 from corotwist.engines.facilities import Facilities, Follower
 from corotwist.engines.flow import FlowControl
 from corotwist.engines.holds import Hold
+from corotwist.engines.interfaces import View
 from corotwist.engines.timers import Timers
+from corotwist.engines.views import Views
 from corotwist.engines.visits import Work
 from corotwist.errors import (
     BadHandle,
@@ -56,6 +58,7 @@ class Home(Protocol):
     operations: Any
     settings: NodeSettings
     facilities: Facilities
+    views: Views
 
     def dump(self) -> Mapping[str, Any]: ...
     def compactAllowed(self) -> bool: ...
@@ -169,6 +172,12 @@ class Cluster:
     def ringId(self) -> RingId:
         return self._home.configuration.ringId
 
+    def view(self) -> View:
+        return self._home.views.current
+
+    def position(self) -> int:
+        return self._home.views.position
+
     # Time.
 
     def now(self) -> int:
@@ -248,6 +257,7 @@ class Cluster:
         return self._facilities.follow(changed, self._guard)
 
     def quorumChanged(self) -> None:
+        self._home.views.verdictChanged()
         self._facilities.quorumChanged()
 
     # The node.

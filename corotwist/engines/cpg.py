@@ -4,6 +4,7 @@ and each other's coming and going in one order.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred, fail
@@ -27,7 +28,7 @@ from corotwist.engines.executive import (
 from corotwist.engines.groupslocal import LocalProcesses, departures
 from corotwist.engines.groupssending import PARTS, GroupsSending
 from corotwist.engines.groupsstate import GroupsState
-from corotwist.engines.groupssync import GroupsSynchronization
+from corotwist.engines.groupssync import GroupsSynchronization, Unshown
 from corotwist.engines.interfaces import (
     ATOMIC_MESSAGE_BYTES,
     LARGEST_MESSAGE_BYTES,
@@ -36,9 +37,11 @@ from corotwist.engines.interfaces import (
     GroupView,
     IGroupSubscriber,
     IProcessGroups,
+    IRoundAware,
     Member,
     Reason,
     SlowReader,
+    View,
 )
 from corotwist.engines.joinlist import ByGroup, GroupTable
 from corotwist.engines.outgoing import (
@@ -71,7 +74,7 @@ _COUNTERS: Final = (
 _PIECES: Final = {part: piece for piece, part in PARTS.items()}
 
 
-@implementer(IProcessGroups, IReplaceable)
+@implementer(IProcessGroups, IReplaceable, IRoundAware)
 class GroupsEngine(SynchronizedEngine):
     """
     A library method only checks and queues; what it asks for happens when the
@@ -95,6 +98,10 @@ class GroupsEngine(SynchronizedEngine):
         self._local = LocalProcesses(self._counters, self._flowChanged)
         self._sending = GroupsSending(self._local, self._counters)
         self._synchronization = GroupsSynchronization()
+        # From a regular configuration until the view of a ring is installed.
+        self._between = False
+        self._unshown = Unshown()
+        self._afterwards: list[Callable[[], None]] = []
 
     # The engine.
 
@@ -260,6 +267,7 @@ class GroupsEngine(SynchronizedEngine):
 
     def configurationChanged(self, configuration: Configuration) -> None:
         if not configuration.transitional:
+            self._between = True
             self._assembly.ringChanged()
 
     def messageDelivered(
@@ -292,7 +300,7 @@ class GroupsEngine(SynchronizedEngine):
         if added:
             self._show(message.group, joined=(Change(joiner, Reason.JOIN),))
         if member is not None and entered and there:
-            self._local.entered(member)
+            self._afterViews(partial(self._local.entered, member))
 
     def _added(self, group: bytes, joiner: Member) -> bool:
         """
@@ -324,7 +332,7 @@ class GroupsEngine(SynchronizedEngine):
         if nodeid == self._here:
             member = self._local.members.get(message.group, {}).get(message.pid)
             if member is not None:
-                self._local.forget(member)
+                self._afterViews(partial(self._local.forget, member))
 
     def _mcastDelivered(self, nodeid: int, body: bytes, byteOrder: str) -> None:
         message = Mcast.decode(body, byteOrder)
@@ -431,8 +439,13 @@ class GroupsEngine(SynchronizedEngine):
     ) -> None:
         """
         The table has changed: a view for every local member, one that is out
-        by this change included.
+        by this change included.  In the middle of a change of the ring it waits
+        until the view of nodes is there.
         """
+        if self._between:
+            self._unshown.left(group, left)
+            self._unshown.joined(group, joined)
+            return
         if _CHANGES.on:
             _CHANGES(
                 "{group}: {left} left, {joined} joined",
@@ -443,8 +456,36 @@ class GroupsEngine(SynchronizedEngine):
         recipients = self._local.recipients(group)
         if not recipients:
             return
-        view = GroupView(group, self._table.members(group), left, joined)
+        members = self._table.members(group)
+        view = GroupView(group, members, left, joined, self.cluster.view())
         self._local.show(recipients, view)
+
+    def _afterViews(self, step: Callable[[], None]) -> None:
+        """
+        Do something after what has changed is shown.
+        """
+        if self._between:
+            self._afterwards.append(step)
+        else:
+            step()
+
+    def viewAhead(self, view: View) -> None:
+        """
+        Nothing waits for it.
+        """
+
+    def roundCompleted(self) -> None:
+        """
+        Show each group's change once, all of it together.
+        """
+        self._between = False
+        for group, left, joined in self._unshown.taken():
+            self._show(group, left=left, joined=joined)
+        afterwards, self._afterwards = self._afterwards, []
+        for step in afterwards:
+            step()
+        synchronization = self._synchronization
+        self._local.showRing(synchronization.ringId, synchronization.knownNodes)
 
     # Synchronization.
 
@@ -459,17 +500,16 @@ class GroupsEngine(SynchronizedEngine):
         return self._synchronization.goOn(self._sending.send)
 
     def synchronizationCompleted(self) -> None:
-        synchronization = self._synchronization
-        for reason, changes in synchronization.completed(self._table, self._here):
-            self._apply(reason, changes)
-        self._local.showRing(synchronization.ringId, synchronization.knownNodes)
+        changes = self._synchronization.completed(self._table, self._here)
+        for reason, members in changes:
+            self._apply(reason, members)
 
     def synchronizationAborted(self) -> None:
         self._synchronization.aborted()
 
     def _apply(self, reason: Reason, changes: ByGroup) -> None:
         """
-        Change the table, and show each group's change once.
+        Change the table; it is shown when all services are in step.
         """
         change = self._table.add if reason is Reason.NODEUP else self._table.remove
         for group, members in changes.items():

@@ -1,18 +1,68 @@
 """
 The process groups' part in synchronization: the nodes of a new ring tell each
-other who is in which group, and come to the same table.
+other who is in which group, and come to the same table.  What that changes
+is shown when all services are in step, each group once.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from corotwist.engines.executive import MOST_MEMBERS, Downlist, Executive, JoinList
-from corotwist.engines.interfaces import Member, Reason
+from corotwist.engines.interfaces import Change, Member, Reason
 from corotwist.engines.joinlist import ByGroup, GroupTable, Round, reconcile
 from corotwist.totem.membership import NO_RING, RingId
 
 # Processes in one joinlist; a node with more sends several.
 LISTED_PROCESSES: Final = 1024
+
+
+class Unshown:
+    """
+    Changes of the table that no view has shown yet.
+
+    Members come and go in several rounds until one is completed, and only the
+    difference to the last view is shown: of one who came and went again
+    nothing, of one who went and came again both, for he is another one.
+    """
+
+    def __init__(self) -> None:
+        self._left: dict[bytes, dict[Member, Reason]] = {}
+        self._joined: dict[bytes, dict[Member, Reason]] = {}
+
+    def left(self, group: bytes, changes: Iterable[Change]) -> None:
+        """
+        They are not in the table any more.
+        """
+        left = self._left.setdefault(group, {})
+        joined = self._joined.setdefault(group, {})
+        for change in changes:
+            if joined.pop(change.member, None) is None:
+                left[change.member] = change.reason
+
+    def joined(self, group: bytes, changes: Iterable[Change]) -> None:
+        """
+        They are in the table now.
+        """
+        joined = self._joined.setdefault(group, {})
+        self._left.setdefault(group, {})
+        joined.update((change.member, change.reason) for change in changes)
+
+    def taken(self) -> list[tuple[bytes, tuple[Change, ...], tuple[Change, ...]]]:
+        """
+        Each changed group, who left and who joined, all ascending; they count
+        as shown.
+        """
+        everyLeft, everyJoined = self._left, self._joined
+        self._left, self._joined = {}, {}
+        return [
+            (group, _changes(everyLeft[group]), _changes(everyJoined[group]))
+            for group in sorted(everyLeft)
+            if everyLeft[group] or everyJoined[group]
+        ]
+
+
+def _changes(reasons: Mapping[Member, Reason]) -> tuple[Change, ...]:
+    return tuple(Change(member, reason) for member, reason in sorted(reasons.items()))
 
 
 class GroupsSynchronization:

@@ -236,6 +236,11 @@ class IRoundAware(Interface):
     An engine that wants to know when all services are in step.
     """
 
+    def viewAhead(view: View) -> None:
+        """
+        They are, and this is the view to come: nobody has heard of it yet.
+        """
+
     def roundCompleted() -> None:
         """
         The services of the ring are in step, and its view is installed.

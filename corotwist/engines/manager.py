@@ -8,6 +8,7 @@ trouble, not the node's.
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
@@ -46,9 +47,11 @@ from corotwist.engines.executive import (
 from corotwist.engines.facilities import Facilities
 from corotwist.engines.figures import Figures
 from corotwist.engines.flow import FlowControl
+from corotwist.engines.interfaces import IRoundAware
 from corotwist.engines.place import Place
 from corotwist.engines.roster import Roster
 from corotwist.engines.sync import Synchronization
+from corotwist.engines.views import Views
 from corotwist.errors import (
     BadHandle,
     WireError,
@@ -89,6 +92,7 @@ class ServiceManager:
     @ivar operations: what operators may ask of the node.
     @ivar configuration: the regular configuration in force.
     @ivar guarantee: that of the message that is being delivered.
+    @ivar views: who is here and why, and may they act.
     @ivar flow: the flow-control groups.
     @ivar budget: what waits in this node, from clients and for them.
     @ivar facilities: what the node has for its engines besides all that.
@@ -133,6 +137,7 @@ class ServiceManager:
         self.budget = Budget("node", settings.ipc.memoryBytes)
         self.roster = Roster(clock, settings, makers, self._context)
         self.facilities = Facilities(self, processes)
+        self.views = Views(self.timeOfDay, self.facilities.verdict)
         self.facilities.holds.observers.append(self.shutdownAhead)
         self.comings = Comings(self, self._watch)
         self.roster.discarded = self.comings.discarded
@@ -206,6 +211,7 @@ class ServiceManager:
     def _enginesStopped(self, _: None) -> None:
         self.changes.stop()
         self.synchronization.stop()
+        self.views.stop()
         self.facilities.stop()
         self._waiting.clear()
         self._answerWaiting(lambda waits: waits.errback(BadHandle("the node stops")))
@@ -249,6 +255,7 @@ class ServiceManager:
         if self.roster.stopped:
             return  # The ring goes on a little longer than its services.
         self._compact = False
+        self.views.configurationChanged(configuration)
         self.flow.configurationChanged(configuration)
         if not configuration.transitional:
             self.configuration = configuration
@@ -276,6 +283,7 @@ class ServiceManager:
             self._counters["stranger"] += 1
             return
         self._counters["delivered"] += 1
+        self.views.position += 1
         self.guarantee = guarantee
         try:
             if message.startswith(_COMPACT):
@@ -430,6 +438,8 @@ class ServiceManager:
             self.configuration.members, Feature.COMPACT_CPG
         )
         self.totem.synchronized()
+        self.views.roundCompleted(partial(self._tellAware, "viewAhead"))
+        self._tellAware("roundCompleted")
         self.flow.roundCompleted()
         self._log.info(
             "Services synchronized on ring {ringId}: nodes {members}, {form} form",
@@ -439,6 +449,11 @@ class ServiceManager:
         )
         self._runWaiting()
         self._answerWaiting(lambda waits: waits.callback(None))
+
+    def _tellAware(self, what: str, *arguments: Any) -> None:
+        for place in self.roster.places.values():
+            if IRoundAware.providedBy(place.engine) and not place.waiting:
+                place.call(getattr(place.engine, what), *arguments)
 
     def _answerWaiting(self, answer: Callable[[Deferred[None]], None]) -> None:
         awaiting, self._awaiting = self._awaiting, []

@@ -167,9 +167,12 @@ class Views:
             change = NodeChange(nodeid, cause, reason[:LONGEST_REASON])
             self._departing[nodeid] = change
 
-    def roundCompleted(self) -> None:
+    def roundCompleted(self, ahead: Callable[[View], object]) -> None:
         """
         All services are in step.
+
+        @param ahead: called with the view before anybody hears of it, and while
+            the last one is still in force.
         """
         configuration = self._configuration
         quorate, explanation = self._judge()
@@ -181,6 +184,7 @@ class Views:
             quorate,
             _rule(explanation),
         )
+        ahead(view)
         if len(view.members) > 1:
             self._metOthers = True
         # Who said that he goes and is still here says it again.

@@ -21,6 +21,11 @@ from corotwist.simulator.judges.judge import Judge, Life
 from corotwist.totem.membership import RingId
 
 _RING_REASONS: Final = frozenset((Reason.NODEDOWN, Reason.NODEUP))
+# In which order several reasons at once are taken apart.
+_STEPS: Final = (
+    *(Reason.NODEDOWN, Reason.NODEUP, Reason.PROCDOWN),
+    *(Reason.LEAVE, Reason.JOIN),
+)
 # Stands for the ring after the last one, when a run ended in quiet.
 _QUIET: Final = RingId(1 << 64, 0)
 SHOWN: Final = 5
@@ -80,6 +85,23 @@ class Viewed:
         Why it changed.
         """
         return frozenset(change.reason for change in self.left + self.joined)
+
+    def pieces(self) -> "Iterator[Viewed]":
+        """
+        The same in steps, one for each reason, as real corosync nodes show a
+        change of the ring.
+        """
+        if len(self.reasons) == 1:
+            yield self
+            return
+        joined = {change.member for change in self.joined}
+        members = (self.members - joined) | {change.member for change in self.left}
+        for reason in sorted(self.reasons, key=_STEPS.index):
+            left = tuple(c for c in self.left if c.reason is reason)
+            came = tuple(c for c in self.joined if c.reason is reason)
+            members -= {change.member for change in left}
+            members |= {change.member for change in came}
+            yield Viewed(members, left, came)
 
 
 @frozen
@@ -361,20 +383,20 @@ class BlackBoxJudge(Judge):
 
     def _stage(self, reading: Reading, place: int, entry: Viewed) -> None:
         """
-        A change of the ring: at most one view of who is lost with his node,
-        then at most one of who is gained.
+        A change of the ring: at most one view of who is lost with his node and
+        who is gained; real corosync nodes show the two one after the other.
         """
         if not entry.reasons & _RING_REASONS:
             return
-        stage = max(entry.reasons)
-        if len(entry.reasons) > 1 or any(was >= stage for was in reading.stages):
-            self._blame(
-                "C9",
-                "views of a change of the ring out of order",
-                reading.history,
-                place,
-            )
-        reading.stages.append(stage)
+        stage, stages = max(entry.reasons), reading.stages
+        if self._isForeign(reading.history):
+            wrong = len(entry.reasons) > 1 or any(was >= stage for was in stages)
+        else:
+            wrong = bool(stages)
+        if wrong:
+            text = "views of a change of the ring in pieces, or out of order"
+            self._blame("C9", text, reading.history, place)
+        stages.append(stage)
 
     def _departure(self, reading: Reading, place: int, change: Change) -> None:
         history, who, reason = reading.history, change.member, change.reason
@@ -554,12 +576,16 @@ class BlackBoxJudge(Judge):
         self, stretch: Stretch, since: int, lost: set[Number]
     ) -> Iterator[tuple[int, Heard | Viewed]]:
         """
-        What it saw, but for what may be missing, or is known to be lost.
+        What it saw, one reason after the other, but for what may be missing, or
+        is known to be lost.
         """
         ring = self._ringOf(stretch)
         without = lost if ring is None else lost | self.torn.get(ring, set())
         for place, entry in stretch.entries(since):
-            if not without or _numberOf(entry) not in without:
+            if isinstance(entry, Viewed):
+                for piece in entry.pieces():
+                    yield place, piece
+            elif not without or _numberOf(entry) not in without:
                 yield place, entry
 
     def _ringOf(self, stretch: Stretch) -> RingId | None:

@@ -371,21 +371,20 @@ class GroupsJudge(Judge):
 
     def _stage(self, client: Party, belonging: Belonging, reasons: set[Reason]) -> None:
         """
-        A change of the ring: at most one view of who is lost with his node,
-        then at most one of who is gained.
+        A change of the ring: at most one view, of who is lost with his node and
+        of who is gained.
         """
         if not reasons.intersection(_RING_REASONS):
             return
-        stage = max(reasons)
-        if len(reasons) > 1 or any(before >= stage for before in belonging.stages):
+        if belonging.stages:
             self._blame(
                 "C9",
-                "views of a change of the ring out of order",
+                "a change of the ring came in pieces",
                 client,
                 reasons=sorted(reasons),
                 before=belonging.stages,
             )
-        belonging.stages.append(stage)
+        belonging.stages.append(max(reasons))
 
     def _ownDeparture(self, client: Party, group: bytes, reason: Reason) -> None:
         belonging = self._members[client, group]

@@ -437,8 +437,13 @@ class RingTests(NetCase):
         self.assertEqual(
             self._changes(1),
             [
-                ([1], [(-2, "NODEDOWN"), (-3, "NODEDOWN")]),
-                ([1, 2, 3], [(2, "NODEUP"), (3, "NODEUP")]),
+                (
+                    [1, 2, 3],
+                    [
+                        *[(-2, "NODEDOWN"), (-3, "NODEDOWN")],
+                        *[(2, "NODEUP"), (3, "NODEUP")],
+                    ],
+                ),
             ],
         )
         self.assertEqual(
@@ -460,7 +465,7 @@ class RingTests(NetCase):
         self.net.run()
         self.assertEqual(
             self._changes(1),
-            [([1, 3], [(-2, "NODEDOWN")]), ([1, 2, 3], [(2, "NODEUP")])],
+            [([1, 2, 3], [(-2, "NODEDOWN"), (2, "NODEUP")])],
         )
 
     def test_hiddenRestart(self) -> None:
@@ -479,7 +484,7 @@ class RingTests(NetCase):
         self.net.run()
         self.assertEqual(
             self._changes(1),
-            [([1, 3], [(-2, "NODEDOWN")]), ([1, 2, 3], [(2, "NODEUP")])],
+            [([1, 2, 3], [(-2, "NODEDOWN"), (2, "NODEUP")])],
         )
 
     def test_leftWhileApart(self) -> None:

@@ -294,14 +294,13 @@ class GroupsTests(SynchronousTestCase):
 
     def test_stages(self) -> None:
         """
-        C9: a change of the ring is at most one view of the lost and then one
-        of the gained, and nothing between them and the news of the ring.
+        C9: a change of the ring is at most one view of the lost and the
+        gained, and nothing comes between it and the news of the ring.
         """
         a, b = self.a, self.b
         self.both()
         b.send(GROUP, b"m")
-        self.view(a, [a], left={b: Reason.NODEDOWN})
-        self.view(a, [a, b], {b: Reason.NODEUP})
+        self.view(a, [a, b], {b: Reason.NODEUP}, {b: Reason.NODEDOWN})
         self.assertFound()
         self.deliver(a, b, 1)
         self.assertFound("C9")
