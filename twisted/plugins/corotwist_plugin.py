@@ -57,5 +57,6 @@ votequorum = EngineMaker(
     "votequorum",
     1,
     "corotwist.engines.votequorum.VoteQuorumEngine",
+    "corotwist.ipc.votequorum.VoteQuorumLocator",
     condition=providesQuorum("corosync_votequorum"),
 )
