@@ -477,7 +477,22 @@ class ICluster(Interface):
 
     def shutdownRequested(reason: str) -> None:
         """
-        Ask the node to stop in order.
+        Ask the node to stop in order: something is wrong with it.
+        """
+
+    def stopRequested(reason: str, *, hasty: bool = False) -> None:
+        """
+        Have the node stop in order, because an operator wants it.
+
+        @param hasty: nothing may hold it, from now on.
+        """
+
+    def nodeKilled(nodeid: int, by: int, reason: str) -> None:
+        """
+        At this place of the order a node has to end at once; if it is this one,
+        it does so before this returns, as far as that is possible.
+
+        @param by: the node where that was asked for.
         """
 
     def holdShutdown(reason: str) -> Any:

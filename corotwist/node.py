@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from corotwist.components import Components
 from corotwist.config.database import Database
 from corotwist.config.settings import IpcSettings, NodeSettings, TotemSettings
+from corotwist.ending import End, Ending
 from corotwist.engines.manager import ServiceManager
 from corotwist.errors import StorageRefused
 from corotwist.interfaces import (
@@ -77,8 +78,11 @@ class Node(MultiService):
     @ivar ipc: the door for local clients, or L{None}.
     @ivar started: fires when all of it runs.  Fails when it cannot; what had
         started is stopped then.
-    @ivar ended: fires with a sentence when the node should be stopped: a
-        service asked for it, or the ring found an error of its own.
+    @ivar ended: fires with an L{End} when the node should be stopped: a service
+        or an operator asked for it, the ring found an error of its own, or the
+        node was killed.
+    @ivar onKilled: called with the reason when the node has to end at once; the
+        process should do that before it returns.
     """
 
     name = "node"
@@ -154,8 +158,10 @@ class Node(MultiService):
         if self.ipc is not None:
             self.ipc.setServiceParent(self)
         self.started: Deferred[None] = Deferred()
-        self.ended: Deferred[str] = Deferred()
+        self.ended: Deferred[End] = Deferred()
         self.manager.shutdown.addCallback(self._end)
+        self.manager.onKilled = self._killed
+        self.onKilled: Callable[[str], object] = lambda reason: None
 
     @property
     def settings(self) -> NodeSettings:
@@ -226,13 +232,25 @@ class Node(MultiService):
 
     def _broken(self, failure: Failure) -> None:
         self._log.failure("The ring broke, and this node fell silent", failure=failure)
-        # Nothing can move away any more: the stop that follows does not wait.
-        self.manager.prepareStop("the ring broke")
-        self._end(f"the ring broke: {failure.getErrorMessage()}")
+        reason = f"the ring broke: {failure.getErrorMessage()}"
+        # Nothing can move away any more.
+        self._end(End(Ending.FAILED, reason, hasty=True))
 
-    def _end(self, reason: str) -> None:
+    def _killed(self, reason: str) -> None:
+        """
+        Whoever has a process to end does; otherwise we fall silent.
+        """
+        self._log.critical("This node is {reason}", reason=reason)
+        self.onKilled(reason)
+        self.totem.silence()
+        self._end(End(Ending.KILLED, reason, hasty=True))
+
+    def _end(self, end: End) -> None:
+        if end.hasty:
+            # The stop that follows does not wait.
+            self.manager.prepareStop(end.reason)
         if not self.ended.called:
-            self.ended.callback(reason)
+            self.ended.callback(end)
 
     # For people.
 

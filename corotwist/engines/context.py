@@ -66,6 +66,8 @@ class Home(Protocol):
     def engineNamed(self, name: str) -> Any: ...
     def whenRoom(self, callback: Callable[[], None]) -> None: ...
     def shutdownRequested(self, who: str, reason: str) -> None: ...
+    def stopRequested(self, reason: str, *, hasty: bool) -> None: ...
+    def nodeKilled(self, nodeid: int, by: int, reason: str) -> None: ...
 
 
 class Guard(Protocol):
@@ -268,6 +270,13 @@ class Cluster:
     def shutdownRequested(self, reason: str) -> None:
         if not self._guard.over:
             self._home.shutdownRequested(self._name, reason)
+
+    def stopRequested(self, reason: str, *, hasty: bool = False) -> None:
+        if not self._guard.over:
+            self._home.stopRequested(reason, hasty=hasty)
+
+    def nodeKilled(self, nodeid: int, by: int, reason: str) -> None:
+        self._home.nodeKilled(nodeid, by, reason)
 
     def holdShutdown(self, reason: str) -> Hold:
         return self._facilities.holds.take(self._name, reason)

@@ -20,6 +20,7 @@ from corotwist.budget import Budget
 from corotwist.components import Components
 from corotwist.config.database import Database
 from corotwist.config.settings import NodeSettings
+from corotwist.ending import End, Ending
 from corotwist.engines import compact
 from corotwist.engines.changes import Changes
 from corotwist.engines.clashes import Clashes, ServiceNames
@@ -96,8 +97,10 @@ class ServiceManager:
     @ivar flow: the flow-control groups.
     @ivar budget: what waits in this node, from clients and for them.
     @ivar facilities: what the node has for its engines besides all that.
-    @ivar shutdown: fires with the reason when an engine asks the node to stop;
+    @ivar shutdown: fires with an L{End} when an engine asks the node to stop;
         the node replaces it or adds callbacks.
+    @ivar onKilled: called with the reason, in the middle of everything, when
+        this node has to end at once.
     """
 
     def __init__(
@@ -129,7 +132,9 @@ class ServiceManager:
         self.timeOfDay = timeOfDay or (lambda: int(clock.seconds() * 1_000_000_000))
         self.configuration = Configuration(NO_RING, (), transitional=False)
         self.guarantee = Guarantee.AGREED
-        self.shutdown: Deferred[str] = Deferred()
+        self.shutdown: Deferred[End] = Deferred()
+        self.onKilled: Callable[[str], None] = lambda reason: None
+        self._killed = False
         self.synchronization = Synchronization(
             self, clock, PATIENCE_TOKENS * settings.totem.timing.token
         )
@@ -276,7 +281,7 @@ class ServiceManager:
         byteOrder: str,
         guarantee: Guarantee = Guarantee.AGREED,
     ) -> None:
-        if self.roster.stopped:
+        if self.roster.stopped or self._killed:
             return
         if nodeid not in self.configuration.members:
             # Frames name their senders: somebody lies.
@@ -517,11 +522,29 @@ class ServiceManager:
         self._log.critical(
             "Service {who} stops the node: {reason}", who=who, reason=reason
         )
-        self.clock.callLater(0, self._requestShutdown, reason)
+        self.clock.callLater(0, self._requestShutdown, End(Ending.FAILED, reason))
 
-    def _requestShutdown(self, reason: str) -> None:
+    def stopRequested(self, reason: str, *, hasty: bool) -> None:
+        """
+        Likewise, because an operator wants it.
+        """
+        end = End(Ending.STOPPED, reason, hasty)
+        self.clock.callLater(0, self._requestShutdown, end)
+
+    def _requestShutdown(self, end: End) -> None:
         if not self.shutdown.called:
-            self.shutdown.callback(reason)
+            self.shutdown.callback(end)
+        elif end.hasty:
+            self.prepareStop(end.reason)
+
+    def nodeKilled(self, nodeid: int, by: int, reason: str) -> None:
+        """
+        Here, in the order, a node has to end.
+        """
+        told = f"killed by node {by}" + f": {reason}" * bool(reason)
+        if nodeid == self.totem.nodeid:
+            self._killed = True
+            self.onKilled(told)
 
     # For local clients.
 

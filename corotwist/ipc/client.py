@@ -17,13 +17,13 @@ from twisted.python.failure import Failure
 
 from corotwist.engines.interfaces import News
 from corotwist.errors import Disconnected
-from corotwist.ipc.cfg import Operator
 from corotwist.ipc.channel import Responder
 from corotwist.ipc.components import Changed, NodeComponents
 from corotwist.ipc.connection import Credentials
 from corotwist.ipc.groups import ProcessGroups
 from corotwist.ipc.keys import ConfigurationMap
 from corotwist.ipc.objects import ObjectDatabase
+from corotwist.ipc.operator import Operator
 from corotwist.ipc.remote import Remote, ask, connectLocal, connectSocket
 from corotwist.ipc.status import NodeInquiry
 from corotwist.ipc.votes import VoteQuorum

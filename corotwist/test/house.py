@@ -18,7 +18,7 @@ import corotwist
 PACKAGE: Final = Path(corotwist.__file__).parent
 VALUES: Final = (
     *("errors", "interfaces", "config.settings", "totem.membership"),
-    "logs.tracing",
+    *("logs.tracing", "ending"),
 )
 # The keys of a node: what they are, and what is told of them.
 KEYS: Final = ("config.values", "config.tracking", "config.names")
@@ -30,6 +30,7 @@ STATES: Final = ("operational", "gather", "commit", "recovery")
 ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "": (),
     "errors": (),
+    "ending": (),
     "budget": ("errors",),
     "interfaces": ("totem.membership",),
     "handles": ("errors",),
@@ -57,7 +58,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "ipc": (
         *(*VALUES, *KEYS, "budget", "engines.interfaces", "engines.batch"),
         *("engines.entries", "engines.keyspace", "engines.operations"),
-        "engines.quoruminterfaces",
+        *("engines.quoruminterfaces", "engines.operatorinterfaces"),
     ),
     "node": (
         *(*VALUES, "plugin", "components", "logs", "totem", "engines", "ipc"),

@@ -102,6 +102,13 @@ class TotemService(Service):
         protocol, self.protocol = self.protocol, None
         return succeed(None) if protocol is None else protocol.leave()
 
+    def silence(self) -> None:
+        """
+        End at once, without a word, in the middle of whatever it is.
+        """
+        if self.protocol is not None:
+            self.protocol.silence()
+
     def _makeProtocol(self) -> TotemProtocol:
         settings = self._settings
         ring = self._makeRing(

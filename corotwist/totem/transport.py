@@ -176,6 +176,12 @@ class TotemProtocol(DatagramProtocol):
             return deferLater(self._clock, 0).addCallback(lambda _: self._close())
         return self._close()
 
+    def silence(self) -> None:
+        """
+        End without a farewell, as a process that is killed does.
+        """
+        self._close()
+
     def _close(self) -> Deferred[None]:
         self._running = False
         self._effects.clear()
