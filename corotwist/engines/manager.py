@@ -542,6 +542,7 @@ class ServiceManager:
         Here, in the order, a node has to end.
         """
         told = f"killed by node {by}" + f": {reason}" * bool(reason)
+        self.views.killed(nodeid, told)
         if nodeid == self.totem.nodeid:
             self._killed = True
             self.onKilled(told)

@@ -85,7 +85,7 @@ class NodeClient(Service):
         self._stopped: Deferred[None] | None = None
         self._listeners: dict[bytes, Responder] = dict(self.groups.responders())
         self.listen(Changed, self._engineChanged)
-        for followed in (self.cmap, self.confdb, self.votequorum):
+        for followed in (self.cmap, self.confdb, self.cfg, self.votequorum):
             for command, notified in followed.responders().items():
                 self.listen(command, notified)
 
@@ -244,6 +244,7 @@ class NodeClient(Service):
         self.groups.connected(remote)
         self.cmap.connected()
         self.confdb.connected()
+        self.cfg.connected()
         self.votequorum.connected()
         waiting, self._waiting = self._waiting, []
         for one, _ in waiting:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import corotwist
 from corotwist.ipc import (
-    cfg,
+    cfgcommands,
     cmap,
     components,
     confdb,
