@@ -130,6 +130,14 @@ class Busy(ServiceError):
     ampCode = b"BUSY"
 
 
+class Vetoed(Busy):
+    """
+    Somebody objects; the text says who.
+    """
+
+    ampCode = b"VETOED"
+
+
 class AccessDenied(ServiceError):
     """
     The peer's user and group may not do this.

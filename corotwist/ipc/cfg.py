@@ -1,6 +1,5 @@
 """
-What operators ask of nodes, for local clients: reading the configuration again,
-opening log files anew, writing down the flight recorder.
+The cfg service for one local client: who may ask what, and the answers.
 """
 
 import json
@@ -8,64 +7,39 @@ from collections.abc import Callable
 from os import geteuid
 from typing import Any, Protocol
 
-from attrs import frozen
+from attrs import asdict, define
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.protocols import amp
+from zope.interface import implementer
 
-from corotwist.engines.interfaces import IOperator
-from corotwist.errors import NotExist
+from corotwist.engines.operatorinterfaces import (
+    Insistence,
+    IOperator,
+    IShutdownTracker,
+    Objection,
+)
+from corotwist.errors import Exists, InvalidParameter, NotExist
 from corotwist.ipc.administrators import checkAdministrator
-from corotwist.ipc.wire import ERRORS, Unsigned, parts
-
-Ask = Callable[..., Deferred[dict[str, Any]]]
-
-
-class Reload(amp.Command):
-    """
-    Have the cluster read its configuration again; answered when it is over,
-    with the beginning of a report in JSON.
-    """
-
-    commandName = b"cfg.reload"
-    arguments = [
-        (b"dryRun", amp.Boolean(optional=True)),
-        (b"force", amp.Boolean(optional=True)),
-        (b"local", amp.Boolean(optional=True)),
-    ]
-    response = [(b"json", amp.String()), (b"more", amp.Boolean())]
-    errors = ERRORS
-
-
-class Report(amp.Command):
-    """
-    A further part of the report of our last reload; the first is part 0.
-    """
-
-    commandName = b"cfg.report"
-    arguments = [(b"part", Unsigned(32))]
-    response = [(b"json", amp.String()), (b"more", amp.Boolean())]
-    errors = ERRORS
-
-
-class ReopenLogs(amp.Command):
-    """
-    Have this node open its log files anew.
-    """
-
-    commandName = b"cfg.reopenLogs"
-    errors = ERRORS
-
-
-class Dump(amp.Command):
-    """
-    Have this node write its flight recorder to a file.
-    """
-
-    commandName = b"cfg.dump"
-    arguments = [(b"reason", amp.Unicode(optional=True))]
-    response = [(b"path", amp.Unicode())]
-    errors = ERRORS
+from corotwist.ipc.cfgcommands import (
+    LONGEST_NAME,
+    Dump,
+    Kill,
+    LocalGet,
+    NodeAddresses,
+    NodeStatusGet,
+    Reload,
+    ReopenLogs,
+    ReplyToShutdown,
+    Report,
+    RingStatusGet,
+    ShutdownProposed,
+    ShutdownWithdrawn,
+    TrackShutdown,
+    TryShutdown,
+    UntrackShutdown,
+)
+from corotwist.ipc.wire import parts
 
 
 class Client(Protocol):
@@ -76,10 +50,45 @@ class Client(Protocol):
     pid: int
     uid: int
 
+    def tell(self, command: type[amp.Command], **arguments: Any) -> None:
+        """
+        Send an event.
+        """
+
+    def atEnd(self, callback: Callable[[], object]) -> None:
+        """
+        Call when the client is gone.
+        """
+
+
+@implementer(IShutdownTracker)
+@define(eq=False)
+class Tracker:
+    """
+    A client that wants to be asked.
+    """
+
+    name: str
+    _client: Client
+
+    @property
+    def pid(self) -> int:
+        """
+        The client's.
+        """
+        return self._client.pid
+
+    def shutdownProposed(self, how: Insistence) -> None:
+        self._client.tell(ShutdownProposed, how=how)
+
+    def shutdownWithdrawn(self) -> None:
+        self._client.tell(ShutdownWithdrawn)
+
 
 class OperatorLocator(amp.CommandLocator):
     """
-    What a client of root or of the daemon's own user may ask; others may not.
+    Anybody may look, and may be asked about a shutdown.  What changes a node,
+    only root and the daemon's own user may ask for.
     """
 
     _log = Logger()
@@ -95,6 +104,7 @@ class OperatorLocator(amp.CommandLocator):
         self._client = client
         self._ours = ours
         self._told: list[tuple[bytes, bool]] = []
+        self._tracker: Tracker | None = None
 
     def _check(self, what: str) -> None:
         """
@@ -108,6 +118,8 @@ class OperatorLocator(amp.CommandLocator):
             uid=client.uid,
             what=what,
         )
+
+    # Configuration and logs.
 
     @Reload.responder
     def _reload(
@@ -146,60 +158,72 @@ class OperatorLocator(amp.CommandLocator):
         written = self._operator.dumpLogs(reason or "asked for")
         return written.addCallback(lambda path: {"path": path})
 
+    # The end of nodes.
 
-@frozen
-class Operator:
-    """
-    What an operator may ask of the node, and through it of the cluster.
-    """
+    @Kill.responder
+    def _kill(self, nodeid: int, reason: str | None = None) -> Deferred[dict[str, Any]]:
+        self._check(f"kill node {nodeid}: {reason or 'no reason given'}")
+        sent = self._operator.killNode(nodeid, reason or "")
+        return sent.addCallback(lambda _: {})
 
-    _ask: Ask
+    @TryShutdown.responder
+    def _tryShutdown(self, how: int) -> Deferred[dict[str, Any]]:
+        try:
+            insistence = Insistence(how)
+        except ValueError:
+            raise InvalidParameter(f"a shutdown of kind {how}") from None
+        self._check(f"stop this node ({insistence.name.lower()})")
+        who = f"process {self._client.pid} of user {self._client.uid}"
+        agreed = self._operator.tryShutdown(insistence, who)
+        return agreed.addCallback(_objected)
 
-    async def _reload(self, **wishes: bool) -> dict[str, Any]:
-        answer = await self._ask(Reload, **wishes)
-        text, part = answer["json"], 0
-        while answer["more"]:
-            part += 1
-            answer = await self._ask(Report, part=part)
-            text += answer["json"]
-        report: dict[str, Any] = json.loads(text)
-        return report
+    @TrackShutdown.responder
+    def _trackShutdown(self, name: str | None = None) -> dict[str, Any]:
+        if self._tracker is not None:
+            raise Exists("this client is asked already")
+        tracker = Tracker((name or "")[:LONGEST_NAME], self._client)
+        self._operator.trackShutdown(tracker)
+        self._tracker = tracker
+        self._client.atEnd(self._gone)
+        return {}
 
-    def reload(
-        self, *, dryRun: bool = False, force: bool = False, local: bool = False
-    ) -> Deferred[dict[str, Any]]:
-        """
-        Have the configuration read again: see L{IOperator.reload}.
+    def _gone(self) -> None:
+        if self._tracker is not None:
+            self._untrackShutdown()
 
-        @return: fires with the report.  Fails with L{AccessDenied}, L{Busy},
-            L{TryAgain} and L{Disconnected}.
-        """
-        wishes = {"dryRun": dryRun, "force": force, "local": local}
-        return Deferred.fromCoroutine(self._reload(**wishes))
+    @UntrackShutdown.responder
+    def _untrackShutdown(self) -> dict[str, Any]:
+        if self._tracker is None:
+            raise NotExist("this client is not asked about shutdowns")
+        tracker, self._tracker = self._tracker, None
+        self._operator.untrackShutdown(tracker)
+        return {}
 
-    async def _reopenLogs(self) -> None:
-        await self._ask(ReopenLogs)
+    @ReplyToShutdown.responder
+    def _replyToShutdown(self, yes: bool) -> dict[str, Any]:
+        if self._tracker is None:
+            raise NotExist("this client is not asked about shutdowns")
+        self._operator.replyToShutdown(self._tracker, yes=yes)
+        return {}
 
-    def reopenLogs(self) -> Deferred[None]:
-        """
-        Have the node open its log files anew.
+    # How nodes are.
 
-        @return: fires when it has.  Fails with L{AccessDenied} and
-            L{Disconnected}.
-        """
-        return Deferred.fromCoroutine(self._reopenLogs())
+    @NodeStatusGet.responder
+    def _nodeStatus(self, nodeid: int) -> dict[str, Any]:
+        return {"status": asdict(self._operator.nodeStatus(nodeid))}
 
-    async def _dump(self, reason: str) -> str:
-        answer = await self._ask(Dump, reason=reason)
-        path: str = answer["path"]
-        return path
+    @RingStatusGet.responder
+    def _ringStatus(self) -> dict[str, Any]:
+        return {"links": [asdict(link) for link in self._operator.ringStatus()]}
 
-    def dump(self, reason: str = "asked for") -> Deferred[str]:
-        """
-        Have the node write its flight recorder to a file.
+    @NodeAddresses.responder
+    def _nodeAddresses(self, nodeid: int) -> dict[str, Any]:
+        return {"addresses": list(self._operator.nodeAddresses(nodeid))}
 
-        @return: fires with its path, on the node's machine.  Fails with
-            L{AccessDenied}, L{NotSupported} where there is none, and
-            L{Disconnected}.
-        """
-        return Deferred.fromCoroutine(self._dump(reason))
+    @LocalGet.responder
+    def _localGet(self) -> dict[str, Any]:
+        return {"nodeid": self._operator.localNodeid()}
+
+
+def _objected(objections: tuple[Objection, ...]) -> dict[str, Any]:
+    return {"objections": [asdict(one) for one in objections]}

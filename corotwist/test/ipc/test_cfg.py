@@ -15,9 +15,11 @@ from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
 from corotwist.engines.cfg import OperatorEngine
-from corotwist.engines.interfaces import IOperator
+from corotwist.engines.operatorinterfaces import IOperator
 from corotwist.errors import AccessDenied, NotExist
-from corotwist.ipc.cfg import Dump, Operator, OperatorLocator, ReopenLogs, Report
+from corotwist.ipc.cfg import OperatorLocator
+from corotwist.ipc.cfgcommands import Dump, ReopenLogs, Report
+from corotwist.ipc.operator import Operator
 from corotwist.ipc.wire import ERRORS, PART_BYTES
 
 OURS = 77

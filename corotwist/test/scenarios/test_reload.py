@@ -11,7 +11,8 @@ from twisted.internet.task import deferLater
 
 from corotwist.config.tracking import ChangeKind
 from corotwist.config.values import u8, u32
-from corotwist.engines.cfg import MOST_ASKED, REPORTING_NS, OperatorEngine
+from corotwist.engines.cfg import OperatorEngine
+from corotwist.engines.reloads import MOST_ASKED, REPORTING_NS
 from corotwist.errors import (
     AccessDenied,
     Busy,
