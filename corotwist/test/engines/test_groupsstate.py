@@ -32,7 +32,10 @@ GROUP = b"group"
 # What there is in the engine and its parts, and is not handed over because it
 # follows from the rest, is empty between rounds, or belongs to the instance.
 FOLLOWS = {
-    GroupsEngine: {"_here", "_stopping", "_local", "_sending", "_synchronization"},
+    GroupsEngine: {
+        *("_here", "_stopping", "_local", "_sending", "_synchronization"),
+        *("_between", "_unshown", "_afterwards"),
+    },
     LocalProcesses: {"_log", "_counters", "_flowChanged", "count", "flows"},
     GroupsSending: {
         *("_local", "_counters", "_here", "_pumping", "_roomAsked", "_ahead"),
