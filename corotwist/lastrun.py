@@ -8,10 +8,14 @@ run that ended without a word.
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
+from twisted.logger import Logger
+
+from corotwist.ending import End
 
 SCHEMA: Final = "corotwist/run/1"
 NAME: Final = "run_{}.json"
@@ -75,7 +79,97 @@ def write(directory: str, run: Run) -> None:
     )
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(json.dumps(content) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     beside.replace(path)
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    """
+    Have the names in a directory survive a crash.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class RunRecord:
+    """
+    The record of the run of this process.  It must not keep a node from running
+    or from ending: what cannot be written is logged.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, directory: str, nodeid: int, socket: str, now: Callable[[], float]
+    ) -> None:
+        """
+        @param directory: the state directory of the node.
+        @param now: seconds since 1970.
+        """
+        self._directory = directory
+        self._now = now
+        self._run = Run(nodeid, os.getpid(), socket, now())
+        self._begun = False
+
+    def begun(self) -> None:
+        """
+        The node runs.
+        """
+        self._begun = True
+        self._write()
+
+    def ended(self, end: End) -> None:
+        """
+        It does not any more; of several reasons the first counts.  Who never
+        ran says nothing about a node that does.
+        """
+        if self._run.stopped is None and (self._begun or not self._taken()):
+            self._run = evolve(
+                self._run,
+                stopped=self._now(),
+                cause=end.how.value,
+                reason=end.reason,
+                status=end.status,
+            )
+            self._write()
+
+    def _taken(self) -> bool:
+        """
+        Does another process run the node?
+        """
+        return any(
+            run.nodeid == self._run.nodeid
+            and run.stopped is None
+            and run.pid != self._run.pid
+            and isAlive(run.pid)
+            for run in read(self._directory)
+        )
+
+    def _write(self) -> None:
+        try:
+            write(self._directory, self._run)
+        except OSError as error:
+            self._log.warn("This run is not on record: {error}", error=error)
+
+
+def isAlive(pid: int) -> bool:
+    """
+    Is there a process of that number, whoever's it is?
+    """
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def find(directory: str, socket: str) -> Run | None:

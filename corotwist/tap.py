@@ -29,7 +29,9 @@ from corotwist.config.host import Machine
 from corotwist.config.loader import absolute, save
 from corotwist.config.settings import NodeSettings
 from corotwist.config.values import Value
+from corotwist.ending import End, Ending
 from corotwist.errors import ConfigurationError, CorotwistError
+from corotwist.lastrun import RunRecord
 from corotwist.logs.choice import Choice, choose
 from corotwist.logs.keeper import Crashes, Keeper
 from corotwist.logs.keys import LogKeys
@@ -40,6 +42,8 @@ from corotwist.tools.keygen import loadKey
 from corotwist.totem.frame import deriveKey
 
 FAILED: Final = 1
+# What is on record when the process was asked to end, by whatever means.
+_ASKED: Final = End(Ending.STOPPED, "the process was asked to end")
 # For a node that nobody configured.
 _ALONE: Final = """\
 totem {{
@@ -250,6 +254,8 @@ class Daemon(MultiService):
         self._node: Node | None = None
         self._stopping = False
         self._failed = ""
+        self._end = _ASKED
+        self._record: RunRecord | None = None
         choice: Choice | None = options["log"]
         self.keeper: Keeper | None = None
         if choice is not None:
@@ -323,8 +329,13 @@ class Daemon(MultiService):
             self.keeper.state = node.dump
             Crashes(settings.totem.stateDirectory, settings.totem.nodeid).watch()
             LogKeys(node.database, self.keeper.dump, self.keeper.logs.statistics)
-        node.started.addErrback(self._notStarted)
+        totem = settings.totem
+        self._record = RunRecord(
+            totem.stateDirectory, totem.nodeid, settings.ipc.path, time.time
+        )
+        node.started.addCallbacks(lambda _: self._running(), self._notStarted)
         node.ended.addCallback(self._ended)
+        node.onKilled = self._killed
         node.setServiceParent(self)
         super().startService()
 
@@ -381,6 +392,8 @@ class Daemon(MultiService):
         return stopped.addBoth(self._stopped)
 
     def _stopped(self, result: object) -> object:
+        if self._record is not None:
+            self._record.ended(self._end)
         self._removePrivate()
         if self._recorder is not None:
             self._recorder.close()
@@ -392,35 +405,61 @@ class Daemon(MultiService):
             shutil.rmtree(self._private, ignore_errors=True)
             self._private = None
 
+    def _running(self) -> None:
+        """
+        From now on, a record that does not say how we ended means a crash.
+        """
+        if self._record is not None and not self._stopping:
+            self._record.begun()
+
     def _notStarted(self, failure: Failure) -> None:
+        reason = failure.getErrorMessage()
         if failure.check(CorotwistError, OSError):
-            reason = failure.getErrorMessage()
             self._log.critical("The node cannot start: {reason}", reason=reason)
         else:
             self._log.failure("The node cannot start", failure=failure)
-        self._stopProcess(failure.getErrorMessage())
+        self._stopProcess(End(Ending.FAILED, reason or "for no reason"))
 
-    def _ended(self, reason: str) -> None:
-        self._log.critical("The node stops: {reason}", reason=reason)
-        if self.keeper is not None:
-            self.keeper.dump(reason).addErrback(lambda _: None)
-        self._stopProcess(reason)
+    def _ended(self, end: End) -> None:
+        if end.how is Ending.STOPPED:
+            self._log.info("The node stops: {reason}", reason=end.reason)
+        else:
+            self._log.critical("The node stops: {reason}", reason=end.reason)
+            if self.keeper is not None:
+                self.keeper.dump(end.reason).addErrback(lambda _: None)
+        self._stopProcess(end)
 
-    def _stopProcess(self, reason: str) -> None:
+    def _stopProcess(self, end: End) -> None:
         """
-        Stop, in order, and let the exit status tell that it was not asked for.
+        Stop, in order, and let the exit status tell whether it was asked for.
         """
         if self._failed or self._stopping:
             return
-        self._failed = reason or "for no reason"
+        self._end = end
+        if end.status:
+            self._failed = end.reason
+            if self._record is not None:
+                # Should anything be in the way of an end in order.
+                self._record.ended(end)
         if self._reactor.running:
-            # The last thing that runs: twistd itself always reports success.
-            atexit.register(self._fail)
+            if end.status:
+                # The last thing that runs: twistd itself always reports success.
+                atexit.register(self._fail)
             self._reactor.callLater(0, self._reactor.stop)
+
+    def _killed(self, reason: str) -> None:
+        """
+        End before anything else leaves this process.
+        """
+        self._end = End(Ending.KILLED, reason)
+        if self._record is not None:
+            self._record.ended(self._end)
+        self._removePrivate()
+        self._fail()
 
     def _fail(self) -> None:
         if self.keeper is not None:
             self.keeper.logs.stop()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(FAILED)
+        os._exit(self._end.status)

@@ -39,7 +39,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "logs.keys": ("logs", "config"),
     "plugin": ("interfaces",),
     "options": ("",),
-    "lastrun": (),
+    "lastrun": ("ending",),
     "directory": ("errors",),
     "components": ("interfaces", "errors", "plugin", "directory", "config.formats"),
     "config": ("errors", "interfaces", "plugin", "handles", "logs.levels", "logs.tags"),

@@ -26,6 +26,7 @@ from corotwist.config.settings import (
     TotemSettings,
 )
 from corotwist.config.values import u32
+from corotwist.ending import End, Ending
 from corotwist.engines.interfaces import IProcessGroups
 from corotwist.engines.manager import PATIENCE_TOKENS
 from corotwist.errors import StorageRefused
@@ -443,10 +444,50 @@ class NodeTests(SynchronousTestCase):
         node = self.node()
         node.startService()
         self.assertNoResult(node.ended)
-        self.engine.cluster.shutdownRequested("killed by node 2")
+        self.engine.cluster.shutdownRequested("no memory")
         self.engine.cluster.shutdownRequested("and again")
         self.clock.advance(0)
-        self.assertEqual(self.successResultOf(node.ended), "killed by node 2")
+        end = self.successResultOf(node.ended)
+        self.assertEqual(end, End(Ending.FAILED, "no memory"))
+        self.assertEqual((str(end), end.status), ("no memory", 1))
+
+    def test_operatorStopsNode(self) -> None:
+        """
+        When an operator wants the node to stop, whoever runs it is told that
+        this is no failure; and when nothing may hold it, nothing does. (F4)
+        """
+        node = self.node()
+        node.startService()
+        cluster = self.engine.cluster
+        cluster.holdShutdown("work")
+        cluster.stopRequested("asked for")
+        self.clock.advance(0)
+        end = self.successResultOf(node.ended)
+        self.assertEqual(end, End(Ending.STOPPED, "asked for"))
+        self.assertEqual(end.status, 0)
+        stopped = node.stopService()
+        self.assertNoResult(stopped)
+        cluster.stopRequested("at once", hasty=True)
+        self.clock.pump([0.0] * 3)
+        self.successResultOf(stopped)
+
+    def test_killed(self) -> None:
+        """
+        A node that is killed falls silent at once, and whoever runs it is told
+        before anything else happens. (F3)
+        """
+        node = self.node()
+        told: list[str] = []
+        node.onKilled = told.append
+        node.startService()
+        self.engine.cluster.nodeKilled(node.totem.nodeid + 1, 2, "another one")
+        self.assertEqual(told, [])
+        self.engine.cluster.nodeKilled(node.totem.nodeid, 2, "why")
+        self.assertEqual(told, ["killed by node 2: why"])
+        self.assertIn("network closed", self.told)
+        end = self.successResultOf(node.ended)
+        self.assertEqual((end.how, end.status), (Ending.KILLED, 255))
+        self.assertFalse(node.totem.multicast(b"anything"))
 
     def test_ringBreaks(self) -> None:
         """
@@ -456,7 +497,8 @@ class NodeTests(SynchronousTestCase):
         node.startService()
         assert node.totem.onBroken is not None
         node.totem.onBroken(Failure(ZeroDivisionError("oops")))
-        self.assertEqual(self.successResultOf(node.ended), "the ring broke: oops")
+        end = self.successResultOf(node.ended)
+        self.assertEqual(end, End(Ending.FAILED, "the ring broke: oops", hasty=True))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_withoutDoor(self) -> None:

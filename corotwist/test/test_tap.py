@@ -26,6 +26,7 @@ from zope.interface.verify import verifyObject
 import corotwist
 from corotwist import tap
 from corotwist.config.settings import NodeSettings
+from corotwist.ending import End, Ending
 from corotwist.errors import StorageRefused
 from corotwist.logs import choice
 from corotwist.logs.tracing import SWITCHES
@@ -324,7 +325,8 @@ class FakeNode:
         self.settings = settings
         self.parts = parts
         self.started: Deferred[None] = Deferred()
-        self.ended: Deferred[str] = Deferred()
+        self.ended: Deferred[End] = Deferred()
+        self.onKilled: Any = None
 
     def setServiceParent(self, parent: Daemon) -> None:
         parent.node = self  # type: ignore[attr-defined]
@@ -480,7 +482,7 @@ class DaemonTests(TestBase):
         """
         daemon = self.daemon("--config", self.write(GOOD))
         daemon.startService()
-        daemon.node.ended.callback("killed by node 2")
+        daemon.node.ended.callback(End(Ending.FAILED, "no memory"))
         self.reactor.advance(0)
         self.assertEqual((self.reactor.stops, len(self.last)), (1, 1))
 
@@ -506,11 +508,11 @@ class DaemonTests(TestBase):
         daemon = self.daemon("--config", self.write(GOOD))
         daemon.startService()
         daemon.keeper = keeper
-        daemon.node.ended.callback("killed by node 2")
+        daemon.node.ended.callback(End(Ending.FAILED, "no memory"))
         self.patch(os, "_exit", lambda status: done.append(f"exit {status}"))
         (last,) = self.last
         last()  # type: ignore[operator]
-        self.assertEqual(done, ["killed by node 2", "written", "exit 1"])
+        self.assertEqual(done, ["no memory", "written", "exit 1"])
 
     def test_endedWhileStopping(self) -> None:
         """
@@ -519,7 +521,7 @@ class DaemonTests(TestBase):
         daemon = self.daemon("--config", self.write(GOOD))
         daemon.startService()
         self.successResultOf(daemon.stopService())
-        daemon.node.ended.callback("the ring broke")
+        daemon.node.ended.callback(End(Ending.FAILED, "the ring broke"))
         self.reactor.advance(0)
         self.assertEqual((self.reactor.stops, self.last), (0, []))
 

@@ -2,7 +2,6 @@
 Nobody answers at a node's socket: what can be found out about it all the same.
 """
 
-import os
 import stat
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,7 +11,7 @@ from typing import Any, Final
 from attrs import asdict, frozen
 
 from corotwist import lastrun
-from corotwist.lastrun import Run
+from corotwist.lastrun import Run, isAlive
 
 ADVICE: Final = {
     "running": "see its log; is it another socket that clients are to use?",
@@ -117,18 +116,3 @@ def _kind(path: str) -> str:
     except OSError:
         return "missing"
     return "socket" if stat.S_ISSOCK(mode) else "other"
-
-
-def isAlive(pid: int) -> bool:
-    """
-    Is there a process of that number, whoever's it is?
-    """
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -395,7 +395,7 @@ class GateTests(SynchronousTestCase):
         self.engine.cluster.memoryFailed("a table")
         self.net.clock.advance(0)
         reason = self.successResultOf(self.manager.shutdown)
-        self.assertEqual(reason, "no memory for a table")
+        self.assertEqual(str(reason), "no memory for a table")
 
     def test_memoryError(self) -> None:
         """

@@ -668,7 +668,7 @@ class NodeTests(SynchronousTestCase):
         cluster.shutdownRequested("really")
         self.assertNoResult(manager.shutdown)
         net.clock.advance(0)
-        self.assertEqual(self.successResultOf(manager.shutdown), "no more")
+        self.assertEqual(str(self.successResultOf(manager.shutdown)), "no more")
 
     def test_otherEngines(self) -> None:
         """

@@ -120,7 +120,16 @@ class ReferenceTests(SynchronousTestCase):
         }
         commands = {
             command.commandName.decode(): command
-            for module in (wire, cfgcommands, cmap, components, confdb, cpg, status, votequorum)
+            for module in (
+                wire,
+                cfgcommands,
+                cmap,
+                components,
+                confdb,
+                cpg,
+                status,
+                votequorum,
+            )
             for command in vars(module).values()
             if isinstance(command, type)
             and issubclass(command, amp.Command)

@@ -11,8 +11,7 @@ from twisted.internet.task import deferLater
 
 from corotwist.config.tracking import ChangeKind
 from corotwist.config.values import u8, u32
-from corotwist.engines.cfg import OperatorEngine
-from corotwist.engines.reloads import MOST_ASKED, REPORTING_NS
+from corotwist.engines.reloads import MOST_ASKED, REPORTING_NS, Reloads
 from corotwist.errors import (
     AccessDenied,
     Busy,
@@ -261,7 +260,7 @@ class ReloadStories(WholeStory):
         failed = self.failing(self.reload(A))
         reports: list[int] = []
         for nodeid in (B, C):
-            engine = self.trio.engine(nodeid, "cfg")
+            engine = self.trio.engine(nodeid, "cfg")._reloads
             decide = engine._decide
 
             def decided(
@@ -297,7 +296,7 @@ class ReloadStories(WholeStory):
         reload ends on every node at the same place in the order.
         """
         self.trio.edit(self.text(max_messages=5))
-        engine = self.trio.engine(C, "cfg")
+        engine = self.trio.engine(C, "cfg")._reloads
         engine._proposalDelivered = lambda nodeid, message: None
         within = REPORTING_NS / 1e9 + 1
         report = self.trio.wait(self.reload(), within=within)
@@ -330,7 +329,7 @@ class ReloadStories(WholeStory):
         Whether a node refuses is said once: who asked is told what was done.
         """
         self.trio.edit(self.text(max_messages=5))
-        engine = self.trio.engine(C, "cfg")
+        engine = self.trio.engine(C, "cfg")._reloads
         for refuses, status in ((False, "applied"), (True, "refused")):
             engine._report = self._lying(engine, refuses)
             report = self.trio.wait(self.reload())
@@ -343,7 +342,7 @@ class ReloadStories(WholeStory):
         def report(running: Any, message: Any) -> None:
             told = {**message.told(), "refused": not flags}
             lie = evolve(message, flags=flags, text=json.dumps(told).encode())
-            OperatorEngine._report(engine, running, lie)
+            Reloads._report(engine, running, lie)
 
         return report
 

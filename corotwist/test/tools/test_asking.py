@@ -19,12 +19,12 @@ from corotwist.errors import NotExist
 from corotwist.ipc import path
 from corotwist.ipc.client import NodeClient
 from corotwist.ipc.server import IpcServer
-from corotwist.lastrun import Run
+from corotwist.lastrun import Run, isAlive
 from corotwist.test.directories import shortDirectory
 from corotwist.test.ipc.fakes import NODEID, FakeManager
 from corotwist.test.ipc.pipes import FakeReactor, endCredentials
 from corotwist.tools import absence, asking
-from corotwist.tools.absence import explore, isAlive, moment
+from corotwist.tools.absence import explore, moment
 from corotwist.tools.asking import FAILED, NodeOptions, Tool, run, session
 
 # No process has it: it is above the largest that Linux gives.
