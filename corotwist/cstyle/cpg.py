@@ -7,6 +7,7 @@ handle is an object; callbacks get it first, as in C.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from attrs import define
 
@@ -27,6 +28,7 @@ from corotwist.cstyle.cpgtypes import (
     CPG_REASON_NODEDOWN,
     CPG_REASON_NODEUP,
     CPG_REASON_PROCDOWN,
+    CPG_REASON_UNDEFINED,
     CPG_TYPE_AGREED,
     CPG_TYPE_FIFO,
     CPG_TYPE_SAFE,
@@ -73,6 +75,7 @@ __all__ = (
     "CPG_REASON_NODEDOWN",
     "CPG_REASON_NODEUP",
     "CPG_REASON_PROCDOWN",
+    "CPG_REASON_UNDEFINED",
     "CPG_TYPE_AGREED",
     "CPG_TYPE_FIFO",
     "CPG_TYPE_SAFE",
@@ -216,9 +219,10 @@ def cpg_mcast_joined(handle: CpgHandle, guarantee: int, iovec: Sequence[bytes]) 
 @results(1)
 def cpg_membership_get(handle: CpgHandle, group: bytes) -> tuple[list[CpgAddress]]:
     """
-    Who is in a group.
+    Who is in a group: L{CPG_MEMBERS_MAX} of them at most, the lowest, for so long
+    are the arrays of programs in C.  C{cpg_iteration_next} gives all.
     """
-    return ([*handle.members(group)],)
+    return ([*islice(handle.members(group), CPG_MEMBERS_MAX)],)
 
 
 @results(1)

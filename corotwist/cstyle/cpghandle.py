@@ -4,11 +4,12 @@ What a handle of C{corosync/cpg.h} stands for: one connection, in one group.
 
 from collections.abc import Iterator, Sequence
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.protocols import amp
 
 from corotwist.cstyle.cpgtypes import (
     CPG_MAX_NAME_LENGTH,
+    CPG_MEMBERS_MAX,
     CpgAddress,
     CpgModelV1Data,
     CpgRingId,
@@ -203,7 +204,14 @@ class CpgHandle(ServiceHandle):
         ours = self.connection.welcome
         if Member(ours.nodeid, ours.pid) in {change.member for change in found.joined}:
             self._member = True
-        self.expect(self.data.cpg_confchg_fn, self, group, *_lists(found))
+        *first, last = _steps(found)
+        for step in first:
+            self._expectConfchg(step, 0)
+        self._expectConfchg(last, NOTIFICATION_COST)
+
+    def _expectConfchg(self, view: GroupView, cost: int) -> None:
+        confchg = self.data.cpg_confchg_fn
+        self.expect(confchg, self, view.group, *_lists(view), cost=cost)
 
     def _flowChanged(self, group: bytes, *, paused: bool) -> None:
         if group == self._group:
@@ -217,15 +225,29 @@ class CpgHandle(ServiceHandle):
         self.expect(self.data.cpg_totem_confchg_fn, self, ringId, members)
 
 
-def _pair(member: Member) -> tuple[int, int]:
-    return member.nodeid, member.pid
+def _steps(view: GroupView) -> tuple[GroupView, ...]:
+    """
+    One change after the other, as corosync shows them: who left, then who came.
+    """
+    if not (view.left and view.joined):
+        return (view,)
+    came = {change.member for change in view.joined}
+    rest = tuple(member for member in view.members if member not in came)
+    return evolve(view, members=rest, joined=()), evolve(view, left=())
 
 
 def _lists(
     view: GroupView,
 ) -> tuple[list[CpgAddress], list[CpgAddress], list[CpgAddress]]:
-    def changed(changes: Sequence[Change]) -> list[CpgAddress]:
-        return [CpgAddress(*_pair(c.member), int(c.reason)) for c in changes]
+    """
+    As long as the arrays of programs in C.
+    """
 
-    members = [CpgAddress(*_pair(member)) for member in view.members]
+    def changed(changes: Sequence[Change]) -> list[CpgAddress]:
+        return [
+            CpgAddress(change.member.nodeid, change.member.pid, int(change.reason))
+            for change in changes[:CPG_MEMBERS_MAX]
+        ]
+
+    members = [CpgAddress(m.nodeid, m.pid) for m in view.members[:CPG_MEMBERS_MAX]]
     return members, changed(view.left), changed(view.joined)

@@ -20,6 +20,7 @@ CPG_TYPE_UNORDERED: Final = Guarantee.UNORDERED
 CPG_TYPE_FIFO: Final = Guarantee.FIFO
 CPG_TYPE_AGREED: Final = Guarantee.AGREED
 CPG_TYPE_SAFE: Final = Guarantee.SAFE
+CPG_REASON_UNDEFINED: Final = 0
 CPG_REASON_JOIN: Final = Reason.JOIN
 CPG_REASON_LEAVE: Final = Reason.LEAVE
 CPG_REASON_NODEDOWN: Final = Reason.NODEDOWN
@@ -51,12 +52,12 @@ class CpgAddress:
     """
     C{struct cpg_address}.
 
-    @ivar reason: 0 where corosync leaves it undefined: in lists of members.
+    @ivar reason: L{CPG_REASON_UNDEFINED} in lists of members.
     """
 
     nodeid: int
     pid: int
-    reason: int = 0
+    reason: int = CPG_REASON_UNDEFINED
 
 
 @frozen

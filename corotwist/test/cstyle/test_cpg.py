@@ -18,6 +18,7 @@ from corotwist.cstyle.cpg import (
     CPG_ITERATION_ALL,
     CPG_ITERATION_NAME_ONLY,
     CPG_ITERATION_ONE_GROUP,
+    CPG_MEMBERS_MAX,
     CPG_TYPE_AGREED,
     CPG_TYPE_SAFE,
     CpgAddress,
@@ -50,6 +51,7 @@ from corotwist.cstyle.types import (
     CS_DISPATCH_ONE_NONBLOCKING,
     CsError,
 )
+from corotwist.engines.interfaces import Change, GroupView, Member, Reason
 from corotwist.test.ipc.fakes import NODEID
 from corotwist.test.ipc.realnode import RealNodeCase
 
@@ -166,6 +168,77 @@ class CpgTests(RealNodeCase):
             self.assertEqual(cpg_mcast_joined(handle, 2, [b"x"]), expected)
         self.assertEqual(cpg_finalize(handle), OK)
         self.assertEqual(cpg_flow_control_state_get(handle), (9, None))
+
+    def test_leftAndJoined(self) -> Deferred[None]:
+        """
+        Of a view in which some left and others came a program is told twice, as
+        by corosync: who left first, with those who stay; then who came.
+        """
+        return self.story(self._leftAndJoined)
+
+    def _leftAndJoined(self) -> None:
+        program = Program(self.path)
+        self.assertEqual(cpg_join(program.handle, b"demo"), OK)
+        program.until("confchg")
+        me = Member(NODEID, os.getpid())
+        view = GroupView(
+            b"demo",
+            (Member(1, 11), Member(2, 22), me),
+            (
+                Change(Member(2, 22), Reason.NODEDOWN),
+                Change(Member(3, 33), Reason.NODEDOWN),
+            ),
+            (Change(Member(2, 22), Reason.NODEUP),),
+        )
+        self.show(view)
+        told = program.until("confchg", 3)[1:]
+        stay = [(11, 0), (me.pid, 0)]
+        self.assertEqual(told[0][2:], (stay, [(22, 3), (33, 3)], []))
+        everybody = [(11, 0), (22, 0), (me.pid, 0)]
+        self.assertEqual(told[1][2:], (everybody, [], [(22, 4)]))
+        cpg_finalize(program.handle)
+
+    def show(self, view: GroupView) -> None:
+        """
+        Show the only client a view of its group.
+        """
+        (client,) = self.server._clients
+        blockingCallFromThread(
+            reactor,  # type: ignore[arg-type]
+            client.connection.viewChanged,
+            view,
+        )
+
+    def test_manyMembers(self) -> Deferred[None]:
+        """
+        Programs in C have arrays of 128 members; so long are the lists here,
+        and an iteration goes on.  (D20)
+        """
+        return self.story(self._manyMembers)
+
+    def _manyMembers(self) -> None:
+        self.assertEqual(CPG_MEMBERS_MAX, 128)
+        program = Program(self.path)
+        self.assertEqual(cpg_join(program.handle, b"demo"), OK)
+        program.until("confchg")
+        members = tuple(Member(1, pid) for pid in range(1, 200))
+        changes = tuple(Change(member, Reason.JOIN) for member in members)
+        self.show(GroupView(b"demo", members, (), changes))
+        lists = program.until("confchg", 2)[1][2:]
+        self.assertEqual([*map(len, lists)], [128, 0, 128])
+        self.assertEqual(lists[0][-1], (128, 0))
+        engine = self.manager.engines["cpg"]
+        self.patch(engine, "members", lambda group: members)
+        self.patch(engine, "groups", lambda: (b"demo",))
+        error, found = cpg_membership_get(program.handle, b"demo")
+        self.assertEqual((error, len(found)), (OK, 128))
+        kind = CPG_ITERATION_ALL
+        _, where = cpg_iteration_initialize(program.handle, kind)
+        for member in members:
+            _, description = cpg_iteration_next(where)
+            self.assertEqual(description.pid, member.pid)
+        self.assertEqual(cpg_iteration_next(where)[0], CsError.CS_ERR_NO_SECTIONS)
+        cpg_finalize(program.handle)
 
     def test_errors(self) -> Deferred[None]:
         """
