@@ -3,11 +3,13 @@ What a story can do to nodes: start, end, and hold up their processes.
 """
 
 from corotwist.config.settings import NodeSettings
+from corotwist.ending import End
 from corotwist.errors import CorotwistError
 from corotwist.simulator.chance import source
 from corotwist.simulator.judges.judge import Life
 from corotwist.simulator.node import SimulatedNode
 from corotwist.simulator.process import Process
+from corotwist.simulator.services import Services
 from corotwist.simulator.storage import Disk
 from corotwist.simulator.story.stage import Stage
 from corotwist.totem.effects import Effect
@@ -36,6 +38,10 @@ class Nodes(Stage):
         process = self._workshop.make(node, life)
         self.jury.booted(life, process.port, lambda: node.disk.durable)
         node.started(process)
+        if isinstance(process.application, Services):
+            ours = process.application.node
+            ours.onKilled = lambda _: self.kill(node.nodeid)
+            ours.ended.addCallback(self._ended, process)
         try:
             process.application.start()
         except CorotwistError:
@@ -43,6 +49,15 @@ class Nodes(Stage):
             process.kill()
             self.jury.ended(life)
             raise
+
+    def _ended(self, end: End, process: Process) -> End:
+        """
+        As a daemon does when its node says so.
+        """
+        nodeid = process.life.nodeid
+        if self.nodes[nodeid].process is process:
+            self.stop(nodeid)
+        return end
 
     def edit(self, text: str, *nodeids: int) -> None:
         """
