@@ -26,6 +26,7 @@ from corotwist.ipc.objects import ObjectDatabase
 from corotwist.ipc.operator import Operator
 from corotwist.ipc.remote import Remote, ask, connectLocal, connectSocket
 from corotwist.ipc.status import NodeInquiry
+from corotwist.ipc.views import Installed, NodeViews, Transition
 from corotwist.ipc.votes import VoteQuorum
 from corotwist.ipc.wire import NOTIFICATION_COST
 
@@ -45,6 +46,7 @@ class NodeClient(Service):
 
     @ivar groups: the process groups.
     @ivar node: what may be asked about the node itself.
+    @ivar views: who is here, and may we act.
     @ivar components: its replaceable parts.
     @ivar cmap: its configuration map.
     @ivar confdb: the same, as a tree of objects.
@@ -69,6 +71,7 @@ class NodeClient(Service):
         """
         self.groups = ProcessGroups(clock)
         self.node = NodeInquiry(self.ask)
+        self.views = NodeViews(self.ask)
         self.components = NodeComponents(self.ask)
         self.cmap = ConfigurationMap(self.ask)
         self.cfg = Operator(self.ask)
@@ -84,6 +87,8 @@ class NodeClient(Service):
         self._waiting: list[tuple[Deferred[NodeClient], int | None]] = []
         self._stopped: Deferred[None] | None = None
         self._listeners: dict[bytes, Responder] = dict(self.groups.responders())
+        for told in (Transition, Installed):
+            self._listeners[told.commandName] = self._viewReceived
         self.listen(Changed, self._engineChanged)
         for followed in (self.cmap, self.confdb, self.cfg, self.votequorum):
             for command, notified in followed.responders().items():
@@ -181,6 +186,12 @@ class NodeClient(Service):
             self._log.failure("An application failed at {name}", name=command)
         self._consumed()
 
+    def _viewReceived(self, box: amp.AmpBox) -> None:
+        event = self.views.received(box)
+        if event is not None:
+            self.views.heard(event)
+        self._consumed()
+
     def _consumed(self) -> None:
         if self._remote is not None:
             self._remote.consumed(NOTIFICATION_COST)
@@ -241,6 +252,7 @@ class NodeClient(Service):
         self._attempt = None
         self._failures = 0
         self._remote = remote
+        self.views.connected()
         self.groups.connected(remote)
         self.cmap.connected()
         self.confdb.connected()
@@ -280,6 +292,7 @@ class NodeClient(Service):
         From the remote.
         """
         self._remote = None
+        self.views.connectionLost()
         self.groups.connectionLost(reason)
         self.cmap.connectionLost(reason)
         self.confdb.connectionLost(reason)

@@ -36,6 +36,7 @@ from corotwist.ipc.components import ComponentsLocator
 from corotwist.ipc.connection import Connection, Credentials
 from corotwist.ipc.locators import Locators
 from corotwist.ipc.status import StatusLocator
+from corotwist.ipc.views import ViewsLocator
 from corotwist.ipc.wire import (
     DISPATCH,
     DISPATCH_WINDOW_BYTES,
@@ -326,6 +327,7 @@ class LocalRemote:
             self._connection,
             StatusLocator(manager),
             ComponentsLocator(manager, self._connection),
+            ViewsLocator(manager.views, self._connection),
         )
 
     def askBox(self, name: bytes, box: Box) -> Deferred[amp.AmpBox]:

@@ -32,6 +32,7 @@ from corotwist.ipc.peer import peerCredentials, processName
 from corotwist.ipc.serverchannel import Client, Counters, DispatchLocator, ServerChannel
 from corotwist.ipc.spill import FileStore
 from corotwist.ipc.status import StatusLocator
+from corotwist.ipc.views import ViewsLocator
 from corotwist.ipc.wire import (
     DISPATCH,
     DISPATCH_WINDOW_BYTES,
@@ -299,6 +300,7 @@ class IpcServer(Service):
             connection,
             StatusLocator(self._manager, self.statistics),
             ComponentsLocator(self._manager, connection),
+            ViewsLocator(self._manager.views, connection),
             changed=requests.forgetResponders,
         )
         requests.paired(client, partial(self._located, who, found.locate))

@@ -23,6 +23,7 @@ from corotwist.engines.interfaces import (
     Reason,
     SlowReader,
 )
+from corotwist.engines.views import Views
 from corotwist.errors import Exists, NameTooLong, NotJoined, TryAgain
 from corotwist.interfaces import IEngineMaker, ITotem
 from corotwist.ipc.cpg import GroupsLocator
@@ -289,6 +290,9 @@ class FakeManager:
         self.connections: list[Any] = []
         self.settings = nodeSettings(NODEID, NODEID)
         self.budget = Budget("node", self.settings.ipc.memoryBytes)
+        self.views = Views(lambda: 0, lambda: (True, {"rule": "alone"}))
+        self.views.configurationChanged(self.configuration)
+        self.views.roundCompleted(lambda view: None)
 
     def synchronizing(self) -> bool:
         """

@@ -17,6 +17,7 @@ from corotwist.ipc import (
     confdb,
     cpg,
     status,
+    views,
     votequorum,
     wire,
 )
@@ -128,6 +129,7 @@ class ReferenceTests(SynchronousTestCase):
                 confdb,
                 cpg,
                 status,
+                views,
                 votequorum,
             )
             for command in vars(module).values()
