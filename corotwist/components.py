@@ -5,7 +5,8 @@ version.  [ARCH Live Component Replacement]
 Several versions of one name are there side by side.  They come from several
 sources, asked in this order; of the same name and version the first counts:
 
- - what is built in: engines, formats of configurations, transports;
+ - what is built in: engines, formats of configurations, transports, quorum
+   devices, fence agents;
  - Twisted plug-ins of installed packages;
  - the files of configured directories (L{corotwist.directory}), which are
    looked at again whenever somebody asks, so that a version may be added while
@@ -27,8 +28,14 @@ from zope.interface.interface import InterfaceClass
 from corotwist.config.formats.registry import BUILT_IN as FORMATS
 from corotwist.directory import Directory
 from corotwist.errors import BadHandle, Busy, NotExist, PluginClash
-from corotwist.interfaces import IConfigurationEngine, IEngineMaker, ITransportMaker
-from corotwist.plugin import TRANSPORTS
+from corotwist.interfaces import (
+    IConfigurationEngine,
+    IEngineMaker,
+    IFenceAgentMaker,
+    IQuorumDeviceMaker,
+    ITransportMaker,
+)
+from corotwist.plugin import AGENTS, DEVICES, TRANSPORTS
 
 PLUGINS: Final = "twisted.plugins"
 OURS: Final = f"{PLUGINS}.corotwist_plugin"
@@ -38,6 +45,8 @@ KINDS: Final[dict[InterfaceClass, str]] = {
     IEngineMaker: "engine",
     IConfigurationEngine: "configuration",
     ITransportMaker: "transport",
+    IQuorumDeviceMaker: "quorum device",
+    IFenceAgentMaker: "fence agent",
 }
 
 
@@ -111,7 +120,8 @@ class BuiltIn:
     problems: Sequence[str] = ()
 
     def providers(self) -> Iterator[tuple[str, Any]]:
-        for thing in (*vars(namedAny(OURS)).values(), *FORMATS, *TRANSPORTS):
+        engines = vars(namedAny(OURS)).values()
+        for thing in (*engines, *FORMATS, *TRANSPORTS, *DEVICES, *AGENTS):
             yield "built in", thing
 
     def forget(self, origin: str) -> None:

@@ -14,7 +14,12 @@ from twisted.plugin import IPlugin, getPlugins
 from twisted.python.reflect import namedAny
 from zope.interface import implementer
 
-from corotwist.interfaces import IEngineMaker, ITransportMaker
+from corotwist.interfaces import (
+    IEngineMaker,
+    IFenceAgentMaker,
+    IQuorumDeviceMaker,
+    ITransportMaker,
+)
 
 
 def always(settings: Any) -> bool:
@@ -79,6 +84,41 @@ class TransportMaker:
         return _named(self.transport)
 
 
+@implementer(IPlugin, IQuorumDeviceMaker)
+@frozen
+class QuorumDeviceMaker:
+    """
+    A quorum device by its class, or the dotted name of it.
+    """
+
+    name: str
+    version: int
+    device: str | Callable[..., Any]
+
+    def load(self) -> Any:
+        return _named(self.device)
+
+
+@implementer(IPlugin, IFenceAgentMaker)
+@frozen
+class FenceAgentMaker:
+    """
+    A fence agent by its class, or the dotted name of it.
+    """
+
+    name: str
+    version: int
+    agent: str | Callable[..., Any]
+
+    def load(self) -> Any:
+        return _named(self.agent)
+
+
+DEVICES: Final = (
+    QuorumDeviceMaker("disk", 1, "corotwist.quorumdevice.disk.DiskDevice"),
+    QuorumDeviceMaker("net", 1, "corotwist.quorumdevice.net.NetDevice"),
+)
+AGENTS: Final = (FenceAgentMaker("command", 1, "corotwist.fenceagents.CommandAgent"),)
 TRANSPORTS: Final = (
     TransportMaker("udp", 1, "corotwist.totem.udp.UdpTransport"),
     TransportMaker("udpu", 1, "corotwist.totem.udpu.UdpuTransport"),

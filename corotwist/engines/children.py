@@ -237,6 +237,7 @@ class Child:
         self.state = State.PAUSING
         self.starts = 0
         self.reason = ""
+        self.succeeded = False
         self.ended: Deferred[State] = Deferred()
         self.onStart: Callable[[], object] | None = None
         self.onEnd: Callable[[str], object] | None = None
@@ -322,6 +323,7 @@ class Child:
     def _processEnded(self, reason: str, good: bool) -> None:
         self._process = None
         self.reason = reason
+        self.succeeded = good
         self._log.info(
             "{who}: {name} ended: {reason}",
             who=self.who,

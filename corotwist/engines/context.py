@@ -303,6 +303,9 @@ class Cluster:
     def memoryFailed(self, what: str) -> None:
         self._facilities.memoryFailed(self._name, what)
 
+    def make(self, interface: Any, name: str, *given: Any) -> Any:
+        return self._facilities.make(interface, name, *given)
+
 
 def _kept(guarantee: Guarantee) -> Guarantee:
     """

@@ -219,6 +219,15 @@ class Facilities:
             for follower in list(self._followers):
                 follower.tell(quorate=self._quorate)
 
+    # Components.
+
+    def make(self, interface: Any, name: str, *given: Any) -> Any:
+        """
+        See C{ICluster.make}.
+        """
+        component = self._home.roster.components.reference(interface, name)
+        return component.provider.load()(self.clock, *given)
+
     # Trouble.
 
     def memoryFailed(self, who: str, what: str) -> None:

@@ -1,0 +1,3 @@
+"""
+Quorum devices: who has a vote besides the nodes, and what decides for whom.
+"""
