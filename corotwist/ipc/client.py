@@ -97,6 +97,13 @@ class NodeClient(Service):
     # For the application.
 
     @property
+    def clock(self) -> IReactorTime:
+        """
+        The one that it goes by; of a daemon's client, the reactor.
+        """
+        return self._clock
+
+    @property
     def connected(self) -> bool:
         """
         Is the node connected?
