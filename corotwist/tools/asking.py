@@ -61,6 +61,8 @@ class NodeOptions(Options):
         ["timeout", None, PATIENCE_SECONDS, "seconds for it to let us in", seconds],
     ]
 
+    opt_h = Options.opt_help
+
 
 class NoNode(CorotwistError):
     """
@@ -215,3 +217,5 @@ async def session(reactor: Any, tool: Tool, options: NodeOptions) -> int:
     except CorotwistError as error:
         complain(tool.name, error, asJson=asJson)
         return FAILED
+    except BrokenPipeError:
+        return DONE  # Who reads us has seen enough.

@@ -31,8 +31,10 @@ _ERRORS: Final[Mapping[int, str]] = {
     14: "CS_ERR_EXIST",
     15: "CS_ERR_NO_SPACE",
     16: "CS_ERR_INTERRUPT",
+    17: "CS_ERR_NAME_NOT_FOUND",
     19: "CS_ERR_NOT_SUPPORTED",
     21: "CS_ERR_FAILED_OPERATION",
+    22: "CS_ERR_MESSAGE_ERROR",
     26: "CS_ERR_TOO_BIG",
 }
 _WORDS: Final = {

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "cmapctl": "read, write and follow the keys of a node, or of a file",
     "confdb": "show and change the objects of a node's configuration, or a file's",
     "cpg": "join a process group, print what comes, send what is typed",
+    "quorumtool": "show and change quorum, as corosync-quorumtool",
     "cfg": "ask running nodes to reload, to open their logs anew, and more",
     "config": "read, check, convert and change configurations, without a node",
     "doctor": "say what keeps a node from running well, and what to do about it",
@@ -35,7 +36,7 @@ def usage() -> str:
     """
     What to type.
     """
-    commands = "\n".join(f"  {name:8} {text}" for name, text in COMMANDS.items())
+    commands = "\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items())
     return (
         "Usage: corotwist COMMAND [options]\n"
         "       corotwist COMMAND --help\n"
