@@ -92,6 +92,24 @@ class IRingStorage(Interface):
         """
 
 
+class INotes(Interface):
+    """
+    Small things that engines keep beyond a restart: a file each, in the state
+    directory.
+    """
+
+    def loadNote(name: str) -> bytes | None:
+        """
+        What was stored last; L{None} when nothing was, or nothing can be read.
+        """
+
+    def storeNote(name: str, data: bytes) -> Deferred[None]:
+        """
+        Fires when it is durable: a crash leaves what was there before, or this;
+        fails with C{StorageRefused}.
+        """
+
+
 class ITotemListener(Interface):
     """
     Whoever uses the total order: the service manager.
@@ -239,6 +257,7 @@ class ICluster(Interface):
         " from and give back to."
     )
     operations = Attribute("What operators may ask of the node: L{IOperations}.")
+    notes = Attribute("What is kept beyond a restart: L{INotes}, or L{None}.")
 
     def multicast(
         function: int, body: bytes, guarantee: Guarantee = Guarantee.AGREED

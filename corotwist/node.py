@@ -22,6 +22,7 @@ from corotwist.engines.manager import ServiceManager
 from corotwist.errors import StorageRefused
 from corotwist.interfaces import (
     IEngineMaker,
+    INotes,
     IReconfigurable,
     IRingStorage,
     ITransport,
@@ -133,11 +134,12 @@ class Node(MultiService):
         self._logs = logs
         components = Components.installed(settings.components.directories)
         totem = settings.totem
+        storage = storage or makeStorage(totem, clock)
         self.totem = TotemService(
             clock,
             totem,
             transport or makeTransport(totem, clock, components),
-            storage or makeStorage(totem, clock),
+            storage,
             random or SystemRandom(),
             timeOfDay=timeOfDay,
         )
@@ -150,6 +152,7 @@ class Node(MultiService):
             database=self.database,
             operations=self.reloader,
             processes=clock if IReactorProcess.providedBy(clock) else None,
+            notes=storage if INotes.providedBy(storage) else None,
         )
         self.totem.listener = self.manager
         self.totem.onBroken = self._broken

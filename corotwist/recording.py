@@ -31,7 +31,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from corotwist.errors import StorageRefused
-from corotwist.interfaces import IRingStorage
+from corotwist.interfaces import INotes, IRingStorage
 from corotwist.totem.effects import (
     ConfigurationChanged,
     Deliver,
@@ -189,15 +189,26 @@ class Recorder:
         os.close(self._file)
 
 
-@implementer(IRingStorage)
+@implementer(IRingStorage, INotes)
 class RecordedStorage:
     """
     A ring storage, and a recorder that learns what it keeps.
     """
 
-    def __init__(self, storage: IRingStorage, recorder: Recorder) -> None:
+    def __init__(self, storage: Any, recorder: Recorder) -> None:
+        """
+        @param storage: an L{IRingStorage} and L{INotes}.
+        """
         self._storage = storage
         self._recorder = recorder
+
+    def loadNote(self, name: str) -> bytes | None:
+        note: bytes | None = self._storage.loadNote(name)
+        return note
+
+    def storeNote(self, name: str, data: bytes) -> Deferred[None]:
+        stored: Deferred[None] = self._storage.storeNote(name, data)
+        return stored
 
     def load(self) -> int | None:
         stored: int | None = self._storage.load()

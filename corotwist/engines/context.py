@@ -56,6 +56,7 @@ class Home(Protocol):
     budget: Budget
     database: Any
     operations: Any
+    notes: Any
     settings: NodeSettings
     facilities: Facilities
     views: Views
@@ -104,6 +105,7 @@ class Cluster:
         self.database = home.database
         self.budget = Budget(name, ENGINE_BYTES, home.budget)
         self.operations = home.operations
+        self.notes = home.notes
 
     def close(self) -> None:
         """

@@ -114,10 +114,13 @@ class ServiceManager:
         database: Any = None,
         operations: Any = None,
         processes: Any = None,
+        notes: Any = None,
     ) -> None:
         """
         @param database: the node's, for its engines; by default one of its own.
         @param operations: what operators may ask of the node.
+        @param notes: what engines keep beyond a restart: an C{INotes}; L{None}
+            when nothing is kept.
         @param processes: starts processes for engines: an C{IReactorProcess};
             L{None} when there shall be none.
         @param timeOfDay: nanoseconds since 1970; by default the clock is
@@ -129,6 +132,7 @@ class ServiceManager:
         self.settings = settings
         self.database = Database.of(settings.keys) if database is None else database
         self.operations = operations
+        self.notes = notes
         self.timeOfDay = timeOfDay or (lambda: int(clock.seconds() * 1_000_000_000))
         self.configuration = Configuration(NO_RING, (), transitional=False)
         self.guarantee = Guarantee.AGREED

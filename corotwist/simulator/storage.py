@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from corotwist.errors import StorageRefused
-from corotwist.interfaces import IRingStorage
+from corotwist.interfaces import INotes, IRingStorage
 from corotwist.simulator.machine import STATE_DIRECTORY
 from corotwist.simulator.sockets import failed
 from corotwist.totem.storage import SEQUENCE_BYTES, FileRingStorage
@@ -293,7 +293,7 @@ class Files:
         return file
 
 
-@implementer(IRingStorage)
+@implementer(IRingStorage, INotes)
 @define(eq=False)
 class Storage:
     """
@@ -327,6 +327,12 @@ class Storage:
     def stamp(self, now: int) -> int:
         return self._storage.stamp(now)
 
+    def loadNote(self, name: str) -> bytes | None:
+        return self._storage.loadNote(name)
+
+    def storeNote(self, name: str, data: bytes) -> Deferred[None]:
+        return self._storage.storeNote(name, data)
+
     def _inThread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         result: Deferred[Any] = Deferred()
         self._pending = function, arguments
@@ -345,11 +351,18 @@ class Storage:
         try:
             value = function(*arguments)
         except StorageRefused:
-            self.stored(arguments[0], False)
+            self._ended(arguments[0], success=False)
             result.errback(Failure())
         else:
-            self.stored(arguments[0], True)
+            self._ended(arguments[0], success=True)
             result.callback(value)
+
+    def _ended(self, what: object, *, success: bool) -> None:
+        """
+        Notes of engines are nobody's business but theirs.
+        """
+        if isinstance(what, int):
+            self.stored(what, success)
 
     @property
     def exhausted(self) -> bool:

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from corotwist.errors import StorageRefused
-from corotwist.interfaces import IRingStorage
+from corotwist.interfaces import INotes, IRingStorage
 
 SEQUENCE_BYTES: Final = 8
 # Sequences only rise.  One so near the end of 64 bits was never reached by
@@ -24,6 +24,8 @@ SEQUENCE_BYTES: Final = 8
 LARGEST_SEQUENCE: Final = (1 << 64) - (1 << 32)
 # Nanoseconds of the year 2262: a stamp beyond it was no time of day.
 LARGEST_STAMP: Final = 1 << 63
+# One note of an engine.
+LARGEST_NOTE_BYTES: Final = 1 << 20
 # Stores that wait for the disk: a ring asks again only after it gave up.
 MOST_STORES: Final = 16
 
@@ -76,7 +78,7 @@ class Files(Protocol):
         """
 
 
-@implementer(IRingStorage)
+@implementer(IRingStorage, INotes)
 class MemoryRingStorage:
     """
     Survives as long as this object: for tests, and for nodes that are alone.
@@ -84,7 +86,15 @@ class MemoryRingStorage:
 
     def __init__(self, sequence: int | None = None) -> None:
         self.sequence = sequence
+        self.notes: dict[str, bytes] = {}
         self._stamp = 0
+
+    def loadNote(self, name: str) -> bytes | None:
+        return self.notes.get(name)
+
+    def storeNote(self, name: str, data: bytes) -> Deferred[None]:
+        self.notes[name] = data
+        return succeed(None)
 
     def load(self) -> int | None:
         return self.sequence
@@ -98,13 +108,13 @@ class MemoryRingStorage:
         return succeed(None)
 
 
-@implementer(IRingStorage)
+@implementer(IRingStorage, INotes)
 class FileRingStorage:
     """
     The file C{ringid_<nodeid>}, as corosync has it: the sequence in 8 bytes of
     the machine's own order; and beside it, for the seals of this start, the
-    stamp of the last one in a file of its own.  A crash leaves the old number
-    or the new one.
+    stamp of the last one in a file of its own.  Notes of engines are files of
+    their names.  A crash leaves what was there before, or what is new.
 
     @param inThread: runs a function that waits for the disk, given with its
         arguments, and returns a Deferred of its result.
@@ -194,18 +204,40 @@ class FileRingStorage:
         self._write(stamp, self._stampPath)
         return stamp
 
-    def _read(self, path: Path) -> bytes:
+    def loadNote(self, name: str) -> bytes | None:
+        path = self._directory / name
+        try:
+            return self._read(path, LARGEST_NOTE_BYTES)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._log.error(
+                "{path} cannot be read, and what it says is not known: {error}",
+                path=path,
+                error=error.strerror,
+            )
+            return None
+
+    def storeNote(self, name: str, data: bytes) -> Deferred[None]:
+        return self._store(self._writeBytes, data, self._directory / name)
+
+    def _read(self, path: Path, most: int = SEQUENCE_BYTES + 1) -> bytes:
         descriptor = self._files.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return self._files.read(descriptor, SEQUENCE_BYTES + 1)
+            return self._files.read(descriptor, most)
         finally:
             self._files.close(descriptor)
 
     def store(self, sequence: int) -> Deferred[None]:
+        return self._store(self._write, sequence, self._path)
+
+    def _store(
+        self, write: Callable[[Any, Path], None], what: object, path: Path
+    ) -> Deferred[None]:
         if self._waiting >= MOST_STORES:
-            return fail(StorageRefused(f"{self._path}: the disk does not answer"))
+            return fail(StorageRefused(f"{path}: the disk does not answer"))
         self._waiting += 1
-        stored = self._lock.run(self._inThread, self._write, sequence, self._path)
+        stored = self._lock.run(self._inThread, write, what, path)
         return stored.addBoth(self._answered)
 
     def _answered(self, result: Any) -> Any:
@@ -238,7 +270,9 @@ class FileRingStorage:
         """
         Returns when the number is on the disk: in a thread, or at the start.
         """
-        data = number.to_bytes(SEQUENCE_BYTES, sys.byteorder)
+        self._writeBytes(number.to_bytes(SEQUENCE_BYTES, sys.byteorder), path)
+
+    def _writeBytes(self, data: bytes, path: Path) -> None:
         try:
             self._files.replace(self._writeTemporary(path, data), path)
             self._synchronize()
