@@ -165,6 +165,28 @@ class ITotem(Interface):
         How many bytes of message C{multicast} would take now.
         """
 
+    def whenStable(callback: Callable[[tuple[int, ...]], None]) -> None:
+        """
+        Call once, when every member of the configuration in force has all that
+        has been delivered here in it, up to now.  Nobody needs to have sent
+        anything as safe for that.
+
+        When the ring changes before, it is called for those who came along:
+        they have delivered the same.  It is never called from within this
+        call, and not at all when the node stops first.
+
+        @param callback: told who has it: they have delivered it, or will,
+            unless they fail.
+        @raise TryAgain: there is no ring yet, or too many wait.
+        """
+
+    def leaseEnds() -> float:
+        """
+        Until when no member of our ring can be on one without us, on the
+        ring's own clock, in seconds; minus infinity when we are on none, or
+        do not know yet.  See L{corotwist.totem.lease} for what that rests upon.
+        """
+
     def synchronized() -> None:
         """
         The services finished synchronizing: use the ordinary queue again.
@@ -299,6 +321,17 @@ class ICluster(Interface):
         """
         Call once, soon after the send queue got room or synchronization
         ended; callbacks are called in the order they were asked for.
+        """
+
+    def whenStable(callback: Callable[[tuple[int, ...]], None]) -> None:
+        """
+        See L{ITotem.whenStable}.
+        """
+
+    def leaseEnds() -> int:
+        """
+        Until when no member of our ring can be on one without us, on the clock
+        of L{now}; -1 when that is not known.  See L{ITotem.leaseEnds}.
         """
 
     def flowCreate(name: bytes, changed: Callable[[bool], None]) -> IFlowGroup:

@@ -4,6 +4,8 @@ What an engine may ask of its node.  [ARCH Figure 9]
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from math import inf
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -20,7 +22,7 @@ from corotwist.engines.facilities import Facilities, Follower
 from corotwist.engines.flow import FlowControl
 from corotwist.engines.holds import Hold
 from corotwist.engines.interfaces import View
-from corotwist.engines.timers import Timers
+from corotwist.engines.timers import Timers, nanoseconds
 from corotwist.engines.views import Views
 from corotwist.engines.visits import Work
 from corotwist.errors import (
@@ -40,6 +42,7 @@ LAST_SHARED: Final = 63
 LARGEST_TOTEM_MESSAGE: Final = 1 << 20
 # What one engine may hold for those who wait, beside the whole node's budget.
 ENGINE_BYTES: Final = 256 << 20
+NO_LEASE: Final = -1
 
 
 class Home(Protocol):
@@ -166,6 +169,13 @@ class Cluster:
 
     def whenRoom(self, callback: Callable[[], None]) -> None:
         self._home.whenRoom(lambda: self._guard.call(callback))
+
+    def whenStable(self, callback: Callable[[tuple[int, ...]], None]) -> None:
+        self._home.totem.whenStable(partial(self._guard.call, callback))
+
+    def leaseEnds(self) -> int:
+        ends = self._home.totem.leaseEnds()
+        return NO_LEASE if ends == -inf else nanoseconds(ends)
 
     def flowCreate(self, name: bytes, changed: Callable[[bool], None]) -> IFlowGroup:
         return self._home.flow.create(self._serviceId, name, changed, self._guard)

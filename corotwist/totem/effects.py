@@ -55,6 +55,17 @@ class Deliver:
     safe: int = 0
 
 
+@frozen
+class Stable:
+    """
+    All members are operational on the ring C{ringId}, and have its frames up
+    to C{sequence}; only told while somebody wants to know.
+    """
+
+    ringId: RingId
+    sequence: int
+
+
 @define
 class ConfigurationChanged:
     """
@@ -116,6 +127,7 @@ Effect = (
     Multicast
     | Unicast
     | Deliver
+    | Stable
     | ConfigurationChanged
     | StoreRingId
     | StateChanged

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from corotwist.totem.effects import Multicast, Warned
+from corotwist.totem.effects import Multicast, Stable, Warned
 from corotwist.totem.joining import absorb, discover, hear
 from corotwist.totem.onring import OnRing
 from corotwist.totem.ordering import (
@@ -36,6 +36,8 @@ class Operational(OnRing):
 
     def entered(self, ring: Ring) -> None:
         ring.statistics.operationalEntered += 1
+        ring.lease.begin(ring.now, ring.timing.consensus)
+        ring.allOperational = False
         # Strangers can wait until the services are in step, a token time at
         # most: over a one-way link they would end each new ring at its first
         # frame, and no client ever got an answer.  [pitfall B18]
@@ -58,6 +60,12 @@ class Operational(OnRing):
         )
 
     def visited(self, ring: Ring, token: Token) -> None:
+        # Who passed it on after we became operational is that too: each sees
+        # at its visit what we saw a visit before.
+        ring.allOperational = True
+        ring.lease.renew(ring.now, progress=not ring.aruUnchanged)
+        if ring.stabilityWanted:
+            ring.emit(Stable(ring.ringId, ring.window.stable))
         self._heard(ring)
 
     def regularReceived(self, ring: Ring, frame: Regular) -> None:

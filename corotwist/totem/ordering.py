@@ -104,9 +104,10 @@ def watchIdleness(ring: Ring, token: Token) -> None:
         if not ring.armed(MERGE):
             ring.arm(MERGE, ring.timing.merge)
     # While somebody lacks a frame there is work: slowed down, a processor that
-    # cannot receive would hold everybody up for minutes.  [pitfall A12]
+    # cannot receive would hold everybody up for minutes.  [pitfall A12]  And
+    # when the last of them has it, who waits for that should hear it at once.
     threshold = ring.timing.sequenceUnchanged
-    if token.aruSetter:
+    if token.aruSetter or ring.forming.stable != token.sequence:
         ring.idle = False
     elif ring.nodeid == ring.ringId.representative:
         ring.idle = ring.sequenceUnchanged > threshold
@@ -208,14 +209,19 @@ def updateAru(ring: Ring, token: Token, lastAru: int) -> None:
         ring.aruUnchanged += 1
     else:
         ring.aruUnchanged = 0
+        ring.progressAt = ring.now
 
 
 def receivesNothing(ring: Ring, token: Token) -> bool:
     """
-    Have we held the ring back for so many rotations that we must give up?
+    Have we held the ring back for so many rotations that we must give up?  Not
+    before all leases have ended that say we cannot: see
+    L{corotwist.totem.lease}.
     """
     return (
-        ring.aruUnchanged > ring.timing.failReceive and token.aruSetter == ring.nodeid
+        ring.aruUnchanged > ring.timing.failReceive
+        and token.aruSetter == ring.nodeid
+        and ring.now >= ring.progressAt + ring.timing.consensus
     )
 
 

@@ -77,6 +77,7 @@ class Recovery(OnRing):
         ring.lastTokenSequence = (ring.firstTokenSequence - 1) & MASK
         ring.lastSequence = ring.lastAru = start
         ring.aruUnchanged = ring.sequenceUnchanged = 0
+        ring.progressAt = ring.now
         ring.idle = ring.holding = False
         transitional = fellows(ring, ring.proposed)
         ring.recovering = Recovering(

@@ -8,6 +8,7 @@ the time, and returns what must be done about it, in order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf
 from random import Random
 from typing import Any, Final
 
@@ -16,17 +17,25 @@ from attrs import define
 from corotwist.config.settings import Timing
 from corotwist.errors import WireError
 from corotwist.totem.commit import Commit
-from corotwist.totem.effects import Deliver, Dropped, Effect, Multicast, StateChanged
+from corotwist.totem.effects import (
+    Deliver,
+    Dropped,
+    Effect,
+    Multicast,
+    Stable,
+    StateChanged,
+)
 from corotwist.totem.flow import Flow
 from corotwist.totem.fragments import Outbox
 from corotwist.totem.gather import Gather
 from corotwist.totem.joining import FRESH_SEQUENCES
+from corotwist.totem.lease import Lease
 from corotwist.totem.membership import Configuration, Guarantee, RingId
 from corotwist.totem.mute import Mute
 from corotwist.totem.operational import Operational
 from corotwist.totem.ordering import SETTLING, cancelHold
 from corotwist.totem.recovery import Recovering, Recovery
-from corotwist.totem.sequence import MASK
+from corotwist.totem.sequence import MASK, after
 from corotwist.totem.solitude import Solitude
 from corotwist.totem.states import TRANSITIONS, Because, Idle, In, State, Stopped
 from corotwist.totem.window import Window
@@ -133,6 +142,10 @@ class Ring:
     @ivar solitude: whether we keep to ourselves.
     @ivar highestSequence: of any ring we have heard of.
     @ivar proposed: the commit token we have signed.
+    @ivar progressAt: the last visit at which nobody held the ring back.
+    @ivar lease: how long nobody can be on a ring without us.
+    @ivar allOperational: has the token come round since we became that?
+    @ivar stabilityWanted: does somebody want to know what all have?
     @ivar answered: at how many visits in a row, the last included, we sent a
         frame again that is still asked for.
     """
@@ -171,6 +184,8 @@ class Ring:
         self.synchronization = Outbox(frameBytes, SYNCHRONIZATION_QUEUE_BYTES)
         self.outbox = self.synchronization
         self.flow = Flow(timing.windowSize, timing.maxMessages)
+        self.lease = Lease()
+        self.allOperational = self.stabilityWanted = False
         self.retime(timing)
         self.senderSequence = 0
         # Gathering.
@@ -193,6 +208,7 @@ class Ring:
         self.lastSequence = firstSequence
         self.lastAru = firstSequence
         self.aruUnchanged = self.sequenceUnchanged = self.miscounts = 0
+        self.progressAt = -inf
         self.answered: dict[int, int] = {}
         self.tokenFrame = b""
         self.tokenTo = nodeid
@@ -204,9 +220,7 @@ class Ring:
         self._receivers = _RECEIVERS[In.IDLE]
         self._deadlines: dict[str, float] = {}
         self._effects: list[Effect] = []
-        self._lastInput = 0.0
-        self._deafUntil = 0.0
-        self.now = 0.0
+        self._lastInput = self._deafUntil = self.now = 0.0
 
     def retime(self, timing: Timing) -> None:
         """
@@ -217,6 +231,7 @@ class Ring:
         self.queueFrames = timing.windowSize * QUEUE_ROTATIONS
         self.flow.windowSize = timing.windowSize
         self.flow.maxMessages = timing.maxMessages
+        self.lease.shorten(timing.consensus)
 
     # What a shell asks.
 
@@ -245,6 +260,13 @@ class Ring:
         if outbox is self.ordinary and outbox.frames() >= self.queueFrames:
             return 0
         return outbox.room()
+
+    def leaseEnds(self) -> float:
+        """
+        Until when nobody can be on a ring without us; minus infinity when that
+        is not known.
+        """
+        return self.lease.ends if self._stateName is In.OPERATIONAL else -inf
 
     def backlog(self) -> int:
         """
@@ -387,6 +409,21 @@ class Ring:
         """
         self.solitude.end(now)
 
+    def wantStability(self, now: float) -> list[Effect]:
+        """
+        Tell from now on, at each visit of the token, what all members have;
+        and at once if that is all that we delivered.
+        """
+        self.now = now
+        self.stabilityWanted = True
+        if self._stateName is In.OPERATIONAL:
+            window = self.window
+            if self.allOperational and not after(window.delivered, window.stable):
+                self.emit(Stable(self.ringId, window.stable))
+            elif self.idle:
+                cancelHold(self)
+        return self._collect()
+
     def leave(self, now: float) -> list[Effect]:
         """
         Tell the others that we go, and hear nothing any more.
@@ -417,18 +454,18 @@ class Ring:
         Go where C{cause} leads from here.
         """
         before = self._stateName
-        after = TRANSITIONS[before, cause]
+        state = TRANSITIONS[before, cause]
         if cause is Because.TOKEN_LOST:
             self.statistics.tokenLost(before)
         if before is In.OPERATIONAL:
             self._deliver()
             self.cause = cause
         self._deadlines.clear()
-        self._stateName = after
-        self._state = state = STATES[after]
-        self._receivers = _RECEIVERS[after]
-        self.emit(StateChanged(before.value, after.value, cause.value))
-        state.entered(self)
+        self._stateName = state
+        self._state = STATES[state]
+        self._receivers = _RECEIVERS[state]
+        self.emit(StateChanged(before.value, state.value, cause.value))
+        self._state.entered(self)
 
     def dispatch(self, message: Join) -> None:
         """

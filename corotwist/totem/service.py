@@ -5,6 +5,7 @@ The total order as a Twisted service.
 import time
 from collections import Counter
 from collections.abc import Callable
+from math import inf
 from random import Random
 from typing import Final
 
@@ -16,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from corotwist.config.settings import NodeSettings, TotemSettings
+from corotwist.errors import TryAgain
 from corotwist.interfaces import (
     IReconfigurable,
     IRingStorage,
@@ -29,6 +31,7 @@ from corotwist.totem.membership import Guarantee
 from corotwist.totem.origin import Origins
 from corotwist.totem.ring import Ring
 from corotwist.totem.sockets import socketAddress
+from corotwist.totem.stability import WhenStable
 from corotwist.totem.transport import TotemProtocol, frameBytes
 
 _STAMP_BITS: Final = 64
@@ -168,6 +171,15 @@ class TotemService(Service):
     def room(self) -> int:
         protocol = self.protocol
         return 0 if protocol is None else protocol.ring.room()
+
+    def whenStable(self, callback: WhenStable) -> None:
+        if self.protocol is None:
+            raise TryAgain("this node is on no ring")
+        self.protocol.whenStable(callback)
+
+    def leaseEnds(self) -> float:
+        protocol = self.protocol
+        return -inf if protocol is None else protocol.ring.leaseEnds()
 
     def synchronized(self) -> None:
         if self.protocol is not None:

@@ -31,6 +31,7 @@ from corotwist.totem.effects import (
     Dropped,
     Effect,
     Multicast,
+    Stable,
     StateChanged,
     StoreRingId,
     TokenPassed,
@@ -42,6 +43,7 @@ from corotwist.totem.frame import OVERHEAD, Opener, Sealer, checkSender
 from corotwist.totem.membership import Configuration, Guarantee
 from corotwist.totem.origin import Origins
 from corotwist.totem.ring import Ring
+from corotwist.totem.stability import Stability, WhenStable
 
 # Of an IP packet without options, UDP's own 8 included.
 IPV4_HEADER_BYTES: Final = 28
@@ -57,7 +59,7 @@ DROP_LOG_INTERVAL: Final = 10.0
 
 _CONFIGURATIONS: Final = trace("TOTEM", MEMBERSHIP)
 # Effects that the listener hears of.
-_LISTENED: Final = (Deliver, ConfigurationChanged, TokenPassed)
+_LISTENED: Final = (Deliver, Stable, ConfigurationChanged, TokenPassed)
 
 
 def frameBytes(settings: TotemSettings) -> int:
@@ -135,6 +137,7 @@ class TotemProtocol(DatagramProtocol):
         self._opener = opener
         self._origins = origins
         self._assembly = Assembly()
+        self._stability = Stability()
         self._running = False
         self._effects: deque[Effect] = deque()
         self._performing = False
@@ -240,6 +243,15 @@ class TotemProtocol(DatagramProtocol):
             self._performQuietly(effects)
         return True
 
+    def whenStable(self, callback: WhenStable) -> None:
+        """
+        See L{ITotem.whenStable<corotwist.interfaces.ITotem>}; the listener is
+        not called before we return.
+        """
+        self._stability.ask(callback, self.ring.window.delivered)
+        if not self.ring.stabilityWanted or self.ring.idle:
+            self._performQuietly(self._ask(self.ring.wantStability) or ())
+
     def synchronized(self) -> None:
         """
         The services are in step; the listener is not called before we return.
@@ -328,6 +340,8 @@ class TotemProtocol(DatagramProtocol):
             case Multicast():
                 if not effect.quiet:
                     self._multicast(effect.frames)
+            case Stable():
+                self._stable(effect)
             case ConfigurationChanged():
                 self._configurationChanged(effect.configuration)
             case StoreRingId():
@@ -379,7 +393,14 @@ class TotemProtocol(DatagramProtocol):
         for message in messages:
             self._callListener(delivered, nodeid, message, order, guarantee)
 
+    def _stable(self, effect: Stable) -> None:
+        ready = self._stability.stable(effect.ringId, effect.sequence)
+        self.ring.stabilityWanted = bool(self._stability)
+        for callback, members in ready:
+            self._callListener(callback, members)
+
     def _configurationChanged(self, configuration: Configuration) -> None:
+        self._stability.configured(configuration)
         if configuration.transitional:
             self._assembly.departed(configuration.left)
         else:

@@ -9,6 +9,7 @@ next together have delivered the same before, whatever each had received.
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
+from math import inf
 from typing import Any
 
 from attrs import define, field, frozen
@@ -156,6 +157,10 @@ class MemoryTotem:
     reforms: int = 0
     reenabled: int = 0
     watcher: Callable[[bool], None] | None = None
+    unstable: deque[tuple[Callable[..., None], tuple[int, ...], int]] = field(
+        factory=deque
+    )
+    lease: float = -inf
 
     def multicast(
         self, message: bytes, guarantee: Guarantee = Guarantee.AGREED
@@ -174,6 +179,34 @@ class MemoryTotem:
 
     def reenable(self) -> None:
         self.reenabled += 1
+
+    def whenStable(self, callback: Callable[[tuple[int, ...]], None]) -> None:
+        assert self.ring is not None, "there is no ring yet"
+        members = self.together or self.ring.members
+        place = 0 if self.together else self.position
+        self.unstable.append((callback, members, place))
+
+    def leaseEnds(self) -> float:
+        return self.lease
+
+    def _stable(self) -> None:
+        """
+        Answer those who wait for what everybody has by now.
+        """
+        assert self.ring is not None
+        all_ = min(node.totem.position for node in self.ring.incarnations.values())
+        while self.unstable and self.unstable[0][2] <= all_:
+            callback, members, _ = self.unstable.popleft()
+            self.call(callback, members)
+
+    def narrow(self, together: tuple[int, ...]) -> None:
+        """
+        The ring is over, and these come along.
+        """
+        self.unstable = deque(
+            (callback, tuple(n for n in members if n in together), 0)
+            for callback, members, _ in self.unstable
+        )
 
     def synchronized(self) -> None:
         self.changing = False
@@ -198,6 +231,7 @@ class MemoryTotem:
         The token is here: order up to C{most} messages.
         """
         assert self.ring is not None
+        self._stable()
         for _ in range(most):
             if self.syncQueue:
                 self.ring.add(self.nodeid, *self.syncQueue.popleft())
@@ -368,6 +402,7 @@ class OrderedNet:
                 left = tuple(n for n in old.members if n not in group)
                 totem.changing = True
                 totem.together = tuple(sorted(group))
+                totem.narrow(totem.together)
                 self._configure(totem, ring, tuple(sorted(group)), True, left=left)
                 totem.deliver(len(old.order), skip=strangers)
         for totem in totems:

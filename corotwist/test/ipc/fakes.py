@@ -4,6 +4,7 @@ A node of one, without a ring: what one client asks, all see a turn later.
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from attrs import define, field
@@ -220,6 +221,12 @@ class LoneTotem:
 
     def room(self) -> int:
         return (2 << 20) - sum(len(message) for message, _ in self._queue)
+
+    def whenStable(self, callback: Callable[[tuple[int, ...]], None]) -> None:
+        self.clock.callLater(0, callback, (self.nodeid,))
+
+    def leaseEnds(self) -> float:
+        return -inf
 
     def synchronized(self) -> None:
         self._turnSoon()

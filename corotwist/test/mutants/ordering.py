@@ -162,7 +162,8 @@ ORDERING: Final = (
     mutant(
         "holds the token while others wait",
         "totem.ordering",
-        "    if token.aruSetter:\n        ring.idle = False\n    elif",
+        "    if token.aruSetter or ring.forming.stable != token.sequence:\n"
+        "        ring.idle = False\n    elif",
         "    if",
     ),
     mutant(
@@ -183,9 +184,8 @@ ORDERING: Final = (
     mutant(
         "never fails to receive",
         "totem.ordering",
-        "ring.aruUnchanged > ring.timing.failReceive and"
-        " token.aruSetter == ring.nodeid",
-        "False",
+        "        ring.aruUnchanged > ring.timing.failReceive\n        and token",
+        "        False\n        and token",
     ),
 )
 

@@ -577,7 +577,7 @@ class TokenTests(SynchronousTestCase):
         harness = formed(3, timing)
         harness.lost = lambda a, b, frame: b == 3 and isinstance(decode(frame), Regular)
         harness.multicast(1, b"deaf?")
-        harness.run(1.0)
+        harness.run(2.5)
         self.assertEqual(harness.delivered[2], [b"deaf?"])
         two = [c.members for c in harness.configurations[2]]
         three = [c.members for c in harness.configurations[3]]

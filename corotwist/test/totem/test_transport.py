@@ -35,6 +35,7 @@ from corotwist.totem.effects import (
     Dropped,
     Effect,
     Multicast,
+    Stable,
     StateChanged,
     StoreRingId,
     TokenPassed,
@@ -52,6 +53,7 @@ from corotwist.totem.transport import (
     TotemProtocol,
     frameBytes,
 )
+from corotwist.totem.window import Window
 
 ME, PEER, THIRD = 1, 2, 3
 RING = RingId(8, 1)
@@ -72,6 +74,8 @@ class FakeRing:
         self.inputs: list[tuple[Any, ...]] = []
         self.answers: dict[str, list[list[Effect] | None]] = {}
         self.bug: Exception | None = None
+        self.window = Window(RING)
+        self.stabilityWanted = self.idle = False
 
     def answer(self, name: str, *effects: Effect) -> None:
         """
@@ -109,6 +113,10 @@ class FakeRing:
 
     def synchronized(self, now: float) -> object:
         return self._told("synchronized", now)
+
+    def wantStability(self, now: float) -> object:
+        self.stabilityWanted = True
+        return self._told("stability", now)
 
     def leave(self, now: float) -> object:
         return self._told("leave", now)
@@ -564,6 +572,33 @@ class DeliveryTests(ShellTestCase):
         self.assertEqual(
             self.shell.listener.guarantees, [safe, safe, agreed, agreed, safe]
         )
+
+    def test_whenStable(self) -> None:
+        """
+        Who waits is called between messages, never at once, and only while
+        somebody waits the ring is to tell what all have.
+        """
+        shell, heard = self.shell, self.shell.listener.heard
+        shell.hear(ring(ME, PEER))
+        shell.ring.answer("stability", Stable(RING, 0))
+        shell.protocol.whenStable(heard.append)
+        self.assertTrue(shell.ring.stabilityWanted)
+        self.assertEqual(len(heard), 1)
+        shell.clock.advance(0)
+        self.assertEqual(heard[1:], [(ME, PEER)])
+        self.assertFalse(shell.ring.stabilityWanted)
+
+    def test_whenStableRaises(self) -> None:
+        """
+        One that raises does not keep the others from being called.
+        """
+        shell, heard = self.shell, self.shell.listener.heard
+        shell.hear(ring(ME, PEER))
+        shell.protocol.whenStable(lambda members: heard.append(1 // 0))
+        shell.protocol.whenStable(heard.append)
+        shell.hear(Stable(RING, 0))
+        self.assertEqual(heard[1:], [(ME, PEER)])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_fragments(self) -> None:
         """
