@@ -305,6 +305,12 @@ class ICluster(Interface):
         Did every member of this ring say that it understands the short form?
         """
 
+    def everybody(feature: int) -> bool:
+        """
+        Did every member of this ring say that it understands this bit of
+        C{corotwist.engines.compact.Feature}?
+        """
+
     def guarantee() -> Guarantee:
         """
         That of the message that is being delivered: L{Guarantee.SAFE} or
@@ -547,6 +553,12 @@ class ICluster(Interface):
         @param by: the node where that was asked for.
         """
 
+    def nodeStops(nodeid: int) -> None:
+        """
+        At this place of the order a node says that it is going to stop: when it
+        is gone it is not lost.
+        """
+
     def holdShutdown(reason: str) -> Any:
         """
         From now on a shutdown of the node waits, within the time that the
@@ -572,6 +584,16 @@ class ICluster(Interface):
         """
         The children of this engine, also those that an earlier version of it
         started.
+        """
+
+    def make(interface: Any, name: str, *given: Any) -> Any:
+        """
+        Make a component of this node, in its newest version, from the reactor
+        and what is given.
+
+        @param interface: of its maker: L{IQuorumDeviceMaker}.
+        @raise NotExist: there is none of that name; the text says which there
+            are.
         """
 
     def addresses(nodeid: int) -> Sequence[Any]:
@@ -632,16 +654,6 @@ class ISynchronized(Interface):
     The four stages after each membership change.  [ARCH Synchronization]
 
     They run engine by engine, in the order of service ids; the next engine
-    def make(interface: Any, name: str, *given: Any) -> Any:
-        """
-        Make a component of this node, in its newest version, from the reactor
-        and what is given.
-
-        @param interface: of its maker: L{IQuorumDeviceMaker}.
-        @raise NotExist: there is none of that name; the text says which there
-            are.
-        """
-
     starts when every member finished this one.
     """
 
@@ -933,40 +945,6 @@ class ITransportMaker(Interface):
         """
 
 
-class IConfigurationEngine(Interface):
-    """
-    A format of configuration files.  [ARCH Figure 7]
-
-    One is found as service engines are: a package ships a provider, which is
-    also a C{twisted.plugin.IPlugin}, in C{twisted/plugins/its_plugin.py}.
-    """
-
-    name = Attribute("Chooses it, as in C{toml:/etc/cluster}; letters and digits.")
-    version = Attribute("Of the implementation, an C{int}; the highest wins.")
-    suffixes = Attribute(
-        "Ends of file names that choose it: C{'.toml'}, or C{'/name.conf'} for"
-        " a whole name."
-    )
-    summary = Attribute("One line for people.")
-
-    def read(content: bytes, file: str) -> Any:
-        """
-        Understand a file (a C{corotwist.config.document.Reading}), with a
-        problem for everything that cannot be understood.
-
-        @param file: its name, for places and problems.
-        """
-
-    def write(document: Any, original: bytes = b"") -> Any:
-        """
-        The text of a file (a C{corotwist.config.document.Written}) that holds a
-        document (a C{corotwist.config.document.Section}).
-
-        @param original: what is in the file now, when the document was read
-            from it: what did not change may stay as it was written.
-        @raise ConfigurationError: the document has names or values that the
-            format has no way to write.
-        """
 class IQuorumDevice(Interface):
     """
     Who has a vote besides the nodes, and gives it to one partition at most.
@@ -1050,3 +1028,37 @@ class IFenceAgentMaker(Interface):
         """
 
 
+class IConfigurationEngine(Interface):
+    """
+    A format of configuration files.  [ARCH Figure 7]
+
+    One is found as service engines are: a package ships a provider, which is
+    also a C{twisted.plugin.IPlugin}, in C{twisted/plugins/its_plugin.py}.
+    """
+
+    name = Attribute("Chooses it, as in C{toml:/etc/cluster}; letters and digits.")
+    version = Attribute("Of the implementation, an C{int}; the highest wins.")
+    suffixes = Attribute(
+        "Ends of file names that choose it: C{'.toml'}, or C{'/name.conf'} for"
+        " a whole name."
+    )
+    summary = Attribute("One line for people.")
+
+    def read(content: bytes, file: str) -> Any:
+        """
+        Understand a file (a C{corotwist.config.document.Reading}), with a
+        problem for everything that cannot be understood.
+
+        @param file: its name, for places and problems.
+        """
+
+    def write(document: Any, original: bytes = b"") -> Any:
+        """
+        The text of a file (a C{corotwist.config.document.Written}) that holds a
+        document (a C{corotwist.config.document.Section}).
+
+        @param original: what is in the file now, when the document was read
+            from it: what did not change may stay as it was written.
+        @raise ConfigurationError: the document has names or values that the
+            format has no way to write.
+        """

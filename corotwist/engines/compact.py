@@ -7,15 +7,16 @@ a kind and a version::
 
     offset  size  field
          0     1  kind: 1 announcement, 2 engine message, 3 flow control,
-                  4 names of services, 5 service message
+                  4 names of services, 5 service message, 6 farewell
          1     1  version, 1
-         2     2  announcement and names: 0; others: service id
+         2     2  announcement, names and farewell: 0; others: service id
          4     4  ring id: representative; 0 in a service message
          8     8  ring id: sequence; 0 in a service message
         16        announcement: features, 8 bytes; engine message: its own;
                   flow control: L{FlowStates}; names:
                   L{ServiceNames<corotwist.engines.clashes.ServiceNames>};
-                  service message: function, 4 bytes, and its body
+                  service message: function, 4 bytes, and its body;
+                  farewell: L{Farewell<corotwist.engines.parting.Farewell>}
 
 Later versions only append, so the fields named here can be read from any of
 them.
@@ -28,7 +29,8 @@ from typing import Final, Self
 from attrs import define, frozen
 
 from corotwist.engines.batch import OVERHEAD
-from corotwist.engines.interfaces import LONGEST_GROUP_NAME
+from corotwist.engines.interfaces import LONGEST_GROUP_NAME, Terms
+from corotwist.engines.termswire import decodeTerms, encodeTerms
 from corotwist.errors import BadCount, TruncatedFrame, UnknownFrame
 from corotwist.totem.membership import NO_RING, RingId
 
@@ -51,6 +53,7 @@ class Kind:
     FLOW: Final = 3
     NAMES: Final = 4
     SERVICE: Final = 5
+    FAREWELL: Final = 6
 
 
 class Feature(IntFlag):
@@ -59,10 +62,16 @@ class Feature(IntFlag):
 
     @cvar COMPACT_CPG: process group messages in batches.
     @cvar FLOW: flow-control groups, and senders that wait for them.
+    @cvar FRESH: not something it understands, but that the process was in no
+        view with another node yet.
+    @cvar TERMS: process group messages for some members, for several groups,
+        or for one view.
     """
 
     COMPACT_CPG = 1
     FLOW = 2
+    TERMS = 4
+    FRESH = 8
 
 
 @define
@@ -237,6 +246,8 @@ class Piece(IntEnum):
 
 
 _BATCH: Final = Struct("<IIBB")
+# Added to the kind: terms stand between the name and the payload.
+_WITH_TERMS: Final = 16
 
 
 @define
@@ -247,10 +258,13 @@ class CompactMcast:
         offset  size  field
              0     4  pid
              4     4  number of messages; of a piece: bytes of its whole message
-             8     1  0 a batch; 1 first, 2 middle, 3 last piece of a message
+             8     1  0 a batch; 1 first, 2 middle, 3 last piece of a message;
+                      16 more with terms
              9     1  length of the group's name
-            10        name, then the batch (C{corotwist.engines.batch}), unopened,
-                      or the piece
+            10        name, then the terms, if there are any, then the batch
+                      (C{corotwist.engines.batch}), unopened, or the piece
+
+    @ivar terms: see L{corotwist.engines.termswire}; L{None} without.
     """
 
     pid: int
@@ -258,13 +272,26 @@ class CompactMcast:
     piece: Piece
     group: bytes
     payload: bytes
+    terms: Terms | None = None
+
+    @property
+    def groups(self) -> tuple[bytes, ...]:
+        """
+        All that it is for.
+        """
+        further = () if self.terms is None else self.terms.groups
+        return (self.group, *further)
 
     def encode(self) -> bytes:
         """
         What follows the common header.
         """
-        fixed = _BATCH.pack(self.pid, self.count, self.piece, len(self.group))
-        return fixed + self.group + self.payload
+        if self.terms is None:
+            kind, terms = int(self.piece), b""
+        else:
+            kind, terms = self.piece + _WITH_TERMS, encodeTerms(self.terms)
+        fixed = _BATCH.pack(self.pid, self.count, kind, len(self.group))
+        return fixed + self.group + terms + self.payload
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
@@ -278,15 +305,20 @@ class CompactMcast:
         if len(body) < _BATCH.size:
             raise TruncatedFrame(f"{len(body)} bytes of compact message")
         pid, count, kind, length = _BATCH.unpack_from(body)
-        end = _BATCH.size + length
+        nameEnd = end = _BATCH.size + length
         if len(body) < end:
             raise TruncatedFrame("compact message ends inside the group's name")
+        terms = None
+        if kind >= _WITH_TERMS:
+            kind -= _WITH_TERMS
+            terms, end = decodeTerms(body, end)
         if length > LONGEST_GROUP_NAME or kind > Piece.LAST or not count:
             raise BadCount(f"compact message: name {length}, kind {kind}, {count}")
         if kind == Piece.BATCH and count * OVERHEAD > len(body) - end:
             # Clients count what waits for them, and are not cut off for a lie.
             raise BadCount(f"{len(body) - end} bytes cannot be {count} messages")
-        return cls(pid, count, _PIECES[kind], body[_BATCH.size : end], body[end:])
+        group = body[_BATCH.size : nameEnd]
+        return cls(pid, count, _PIECES[kind], group, body[end:], terms)
 
 
 _PIECES: Final = tuple(Piece)
@@ -316,5 +348,13 @@ class Announced:
         """
         Did all of C{members} announce C{feature}?
         """
-        heard = self._features
-        return all(heard.get(nodeid, 0) & feature for nodeid in members)
+        return bool(self.common(members) & feature)
+
+    def common(self, members: tuple[int, ...]) -> int:
+        """
+        What all of C{members} announced.
+        """
+        heard, common = self._features, -1
+        for nodeid in members:
+            common &= heard.get(nodeid, 0)
+        return common

@@ -21,7 +21,7 @@ from corotwist.engines.executive import SERVICES_GROUP, SHORT_FORM, address, hea
 from corotwist.engines.facilities import Facilities, Follower
 from corotwist.engines.flow import FlowControl
 from corotwist.engines.holds import Hold
-from corotwist.engines.interfaces import View
+from corotwist.engines.interfaces import Cause, View
 from corotwist.engines.timers import Timers, nanoseconds
 from corotwist.engines.views import Views
 from corotwist.engines.visits import Work
@@ -66,6 +66,7 @@ class Home(Protocol):
 
     def dump(self) -> Mapping[str, Any]: ...
     def compactAllowed(self) -> bool: ...
+    def everybodyHas(self, feature: int) -> bool: ...
     def synchronizing(self) -> bool: ...
     def engineNamed(self, name: str) -> Any: ...
     def whenRoom(self, callback: Callable[[], None]) -> None: ...
@@ -160,6 +161,9 @@ class Cluster:
 
     def compact(self) -> bool:
         return self._home.compactAllowed()
+
+    def everybody(self, feature: int) -> bool:
+        return self._home.everybodyHas(feature)
 
     def guarantee(self) -> Guarantee:
         return self._home.guarantee
@@ -290,6 +294,9 @@ class Cluster:
     def nodeKilled(self, nodeid: int, by: int, reason: str) -> None:
         self._home.nodeKilled(nodeid, by, reason)
 
+    def nodeStops(self, nodeid: int) -> None:
+        self._home.views.departing(nodeid, Cause.STOPPED, "")
+
     def holdShutdown(self, reason: str) -> Hold:
         return self._facilities.holds.take(self._name, reason)
 
@@ -298,6 +305,9 @@ class Cluster:
 
     def children(self) -> Sequence[Child]:
         return tuple(self._facilities.children.of(self._name))
+
+    def make(self, interface: Any, name: str, *given: Any) -> Any:
+        return self._facilities.make(interface, name, *given)
 
     def addresses(self, nodeid: int) -> Sequence[Any]:
         entries = self._home.settings.totem.nodes
@@ -314,9 +324,6 @@ class Cluster:
 
     def memoryFailed(self, what: str) -> None:
         self._facilities.memoryFailed(self._name, what)
-
-    def make(self, interface: Any, name: str, *given: Any) -> Any:
-        return self._facilities.make(interface, name, *given)
 
 
 def _kept(guarantee: Guarantee) -> Guarantee:

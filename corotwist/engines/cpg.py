@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Final
 
+from attrs import frozen
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
@@ -25,14 +26,21 @@ from corotwist.engines.executive import (
     ProcJoin,
     ProcLeave,
 )
+from corotwist.engines.groupsdelivery import GroupsDelivery
 from corotwist.engines.groupslocal import LocalProcesses, departures
+from corotwist.engines.groupsreceipts import Fate
+from corotwist.engines.groupsrequests import (
+    checkedBatch,
+    checkedTerms,
+    membershipToSend,
+    nameToJoin,
+    otherKind,
+)
 from corotwist.engines.groupssending import PARTS, GroupsSending
 from corotwist.engines.groupsstate import GroupsState
 from corotwist.engines.groupssync import GroupsSynchronization, Unshown
 from corotwist.engines.interfaces import (
-    ATOMIC_MESSAGE_BYTES,
-    LARGEST_MESSAGE_BYTES,
-    LONGEST_GROUP_NAME,
+    ORDINARY,
     Change,
     GroupView,
     IGroupSubscriber,
@@ -40,26 +48,27 @@ from corotwist.engines.interfaces import (
     IRoundAware,
     Member,
     Reason,
+    Receipt,
     SlowReader,
+    Terms,
     View,
 )
 from corotwist.engines.joinlist import ByGroup, GroupTable
 from corotwist.engines.outgoing import (
     Acceptance,
-    Batch,
     Join,
     Leave,
     LocalMember,
     Membership,
 )
+from corotwist.engines.quorate import shown, wireName
 from corotwist.errors import (
     BadHandle,
     Busy,
-    InvalidParameter,
-    NameTooLong,
+    Conflict,
     NotJoined,
+    NotQuorate,
     ServiceError,
-    TooBig,
     TryAgain,
 )
 from corotwist.interfaces import ICluster, IReplaceable
@@ -69,9 +78,29 @@ from corotwist.totem.membership import Configuration, Guarantee, RingId
 _CHANGES: Final = trace("CPG", MEMBERSHIP)
 _COUNTERS: Final = (
     *("sent", "delivered", "strangers", "beyond", "unknown", "missed"),
-    *("interrupted", "raised"),
+    *("interrupted", "raised", "refused"),
 )
 _PIECES: Final = {part: piece for piece, part in PARTS.items()}
+
+
+@frozen
+class Pieces:
+    """
+    A piece of a message, in whatever form it came.
+
+    @ivar groups: all that it is for.
+    @ivar total: bytes of the whole message.
+    @ivar recipients: whom of ours it is for, if it is a first or last one.
+    @ivar bound: does it count on its ring only?
+    """
+
+    groups: tuple[bytes, ...]
+    piece: Piece
+    total: int
+    payload: bytes
+    recipients: tuple[LocalMember, ...]
+    bound: bool
+    terms: Terms | None = None
 
 
 @implementer(IProcessGroups, IReplaceable, IRoundAware)
@@ -80,9 +109,10 @@ class GroupsEngine(SynchronizedEngine):
     A library method only checks and queues; what it asks for happens when the
     message comes back, at the same place of the order on every node.
 
-    It has three parts: the local processes, who are told what is delivered;
-    sending what they ask for; and synchronization with the nodes of a new ring.
-    The table of all members, and messages in pieces, are its own.
+    It has four parts: the local processes, who are told what is delivered;
+    sending what they ask for; deciding whether they may see it; and
+    synchronization with the nodes of a new ring.  The table of all members, and
+    messages in pieces, are its own.
     """
 
     name = "cpg"
@@ -97,6 +127,7 @@ class GroupsEngine(SynchronizedEngine):
         self._assembly = Assembly()
         self._local = LocalProcesses(self._counters, self._flowChanged)
         self._sending = GroupsSending(self._local, self._counters)
+        self._delivery = GroupsDelivery(self._local, self._counters)
         self._synchronization = GroupsSynchronization()
         # From a regular configuration until the view of a ring is installed.
         self._between = False
@@ -110,6 +141,7 @@ class GroupsEngine(SynchronizedEngine):
         self._here = cluster.nodeid
         self._local.begin(cluster)
         self._sending.begin(cluster)
+        self._delivery.begin(cluster)
 
     def shutdown(self) -> bool:
         if not self._stopping:
@@ -117,7 +149,10 @@ class GroupsEngine(SynchronizedEngine):
             for client in list(self._local.clients.values()):
                 self.closed(client.subscriber)
         self._sending.pump()
-        return not self._local.members
+        if self._local.members:
+            return False
+        self._sending.receipts.abandoned()
+        return True
 
     # Another version.
 
@@ -134,6 +169,7 @@ class GroupsEngine(SynchronizedEngine):
             sending.aheadSerials,
             sending.aheadRing,
             sending.inFlight,
+            sending.receipts,
             self._assembly,
             self._counters,
         )
@@ -184,14 +220,20 @@ class GroupsEngine(SynchronizedEngine):
         subscriber: IGroupSubscriber,
         group: bytes,
         slow: SlowReader | None = None,
+        *,
+        quorate: bool = False,
+        discardOwn: bool = False,
     ) -> None:
         self._checkRunning()
-        if len(group) > LONGEST_GROUP_NAME:
-            raise NameTooLong(f"{len(group)} bytes, at most {LONGEST_GROUP_NAME}")
-        self._local.checkAbsent(group, subscriber.pid)
+        name = nameToJoin(group, gated=quorate)
+        self._local.checkAbsent(name, subscriber.pid)
+        other = otherKind(name, group)
+        if self._table.members(other) or self._local.members.get(other):
+            kind = "no quorate group" if quorate else "a quorate group"
+            raise Conflict(f"{group!r} is {kind}")
         if self._local.count >= self._table.most or self._table.isFull(self._here):
             raise TryAgain(f"{self._table.most} memberships on this node already")
-        member = self._local.entering(subscriber, group, slow)
+        member = self._local.entering(subscriber, name, slow, discardOwn=discardOwn)
         self._sending.enqueue(member.client, Join(member))
 
     def leave(self, subscriber: IGroupSubscriber, group: bytes) -> None:
@@ -212,13 +254,15 @@ class GroupsEngine(SynchronizedEngine):
         batch: bytes,
         count: int,
         guarantee: Guarantee,
-    ) -> Deferred[None]:
+        *,
+        terms: Terms = ORDINARY,
+    ) -> Deferred[Receipt]:
         try:
             self._checkRunning()
-            member = self._local.membership(subscriber, group)
-            if member is None or member.state is not Membership.JOINED:
-                raise NotJoined(f"not in {group!r}, or not yet, or not any more")
-            entry = self._checked(member, batch, count, guarantee)
+            member = membershipToSend(self._local, subscriber, group)
+            said = checkedTerms(self._local, subscriber, member, terms)
+            entry = checkedBatch(member, batch, count, guarantee, said)
+            self._checkQuorate(member)
             member.client.admit(entry.size)
         except ServiceError as error:
             return fail(error)
@@ -227,10 +271,10 @@ class GroupsEngine(SynchronizedEngine):
         return accepted.deferred
 
     def members(self, group: bytes) -> tuple[Member, ...]:
-        return self._table.members(group)
+        return self._table.members(group) or self._table.members(wireName(group))
 
     def groups(self) -> tuple[bytes, ...]:
-        return self._table.groups()
+        return tuple(sorted(set(map(shown, self._table.groups()))))
 
     def closed(self, subscriber: IGroupSubscriber) -> None:
         client = self._local.clients.pop(id(subscriber), None)
@@ -241,18 +285,13 @@ class GroupsEngine(SynchronizedEngine):
         if self._stopping:
             raise BadHandle("the node is stopping")
 
-    def _checked(
-        self, member: LocalMember, batch: bytes, count: int, guarantee: Guarantee
-    ) -> Batch:
-        largest = batches.check(batch, count)
-        if largest > LARGEST_MESSAGE_BYTES:
-            raise TooBig(f"{largest} bytes, at most {LARGEST_MESSAGE_BYTES}")
-        try:
-            asked = Guarantee(guarantee)
-        except ValueError:
-            raise InvalidParameter(f"there is no guarantee {guarantee}") from None
-        atomic = largest <= ATOMIC_MESSAGE_BYTES
-        return Batch(member, batch, count, asked, atomic, None)
+    def _checkQuorate(self, member: LocalMember) -> None:
+        """
+        @raise NotQuorate: it is known already that nobody would deliver it.
+        """
+        view = self.cluster.view()
+        if member.quorate and not (view.quorate or self.cluster.synchronizing()):
+            raise NotQuorate(f"view {view.viewId} is not quorate")
 
     def _flowChanged(self, group: bytes, paused: bool) -> None:
         """
@@ -266,7 +305,10 @@ class GroupsEngine(SynchronizedEngine):
     # From the ring: on every node, in the same order.
 
     def configurationChanged(self, configuration: Configuration) -> None:
-        if not configuration.transitional:
+        self._sending.receipts.members = configuration.members
+        if configuration.transitional:
+            self._delivery.ringEnded()
+        else:
             self._between = True
             self._assembly.ringChanged()
 
@@ -337,21 +379,29 @@ class GroupsEngine(SynchronizedEngine):
     def _mcastDelivered(self, nodeid: int, body: bytes, byteOrder: str) -> None:
         message = Mcast.decode(body, byteOrder)
         sender = self._sender(message.group, nodeid, message.pid)
+        fate: Fate = _stranger()
         if sender is not None:
+            fate = self._delivery.judge((message.group,))
             recipients = self._local.recipients(message.group)
             batch = batches.pack([message.payload])
-            self._local.deliver(recipients, message.group, sender, batch, 1)
+            self._delivery.deliver(recipients, sender, batch, 1, fate)
+        if nodeid == self._here:
+            self._sending.plainCameBack(fate)
 
     def _partialDelivered(self, nodeid: int, body: bytes, byteOrder: str) -> None:
         message = PartialMcast.decode(body, byteOrder)
-        self._pieceDelivered(
-            self._sender(message.group, nodeid, message.pid),
-            message.group,
+        piece = Pieces(
+            (message.group,),
             _PIECES[message.part],
             message.total,
             message.payload,
+            self._local.recipients(message.group),
             bound=False,
         )
+        sender = self._sender(message.group, nodeid, message.pid)
+        fate = self._pieceDelivered(sender, piece)
+        if nodeid == self._here:
+            self._sending.plainCameBack(fate)
 
     def _joinListDelivered(self, nodeid: int, body: bytes, byteOrder: str) -> None:
         message = JoinList.decode(body, byteOrder)
@@ -369,26 +419,65 @@ class GroupsEngine(SynchronizedEngine):
     def compactDelivered(self, nodeid: int, body: bytes) -> None:
         message = CompactMcast.decode(body)
         sender = self._sender(message.group, nodeid, message.pid)
-        if message.piece is not Piece.BATCH:
-            self._pieceDelivered(
-                sender,
-                message.group,
-                message.piece,
-                message.count,
-                message.payload,
-                bound=True,
-            )
-        elif sender is not None:
-            self._local.deliver(
-                self._local.recipients(message.group),
-                message.group,
-                sender,
-                message.payload,
-                message.count,
-            )
+        if message.piece is Piece.BATCH:
+            fate = self._batchDelivered(sender, message)
+        else:
+            fate = self._pieceDelivered(sender, self._piece(sender, message))
         if nodeid == self._here:
-            self._sending.compactCameBack(message, missed=False)
+            targets = self._present(message) if message.terms is not None else ()
+            self._sending.compactCameBack(
+                message, missed=False, fate=fate, targets=targets
+            )
             self._sending.cameBack(body)
+
+    def _batchDelivered(self, sender: Member | None, message: CompactMcast) -> Fate:
+        if sender is None:
+            return _stranger()
+        fate = self._delivery.judge(message.groups, message.terms)
+        recipients = self._recipients(sender, message)
+        self._delivery.deliver(recipients, sender, message.payload, message.count, fate)
+        return fate
+
+    def _recipients(
+        self, sender: Member, message: CompactMcast
+    ) -> tuple[LocalMember, ...]:
+        """
+        Whom of ours a message is for: in each of its groups that he who sent it
+        is in, in their order.
+        """
+        recipients = self._local.recipients(message.group)
+        terms = message.terms
+        if terms is None:
+            return recipients
+        for group in terms.groups:
+            if self._table.find(group, sender.nodeid, sender.pid) is not None:
+                recipients += self._local.recipients(group)
+        if not terms.to:
+            return recipients
+        pids = {target.pid for target in terms.to if target.nodeid == self._here}
+        return tuple([member for member in recipients if member.pid in pids])
+
+    def _piece(self, sender: Member | None, message: CompactMcast) -> Pieces:
+        recipients = () if sender is None else self._recipients(sender, message)
+        return Pieces(
+            message.groups,
+            message.piece,
+            message.count,
+            message.payload,
+            recipients,
+            bound=True,
+            terms=message.terms,
+        )
+
+    def _present(self, message: CompactMcast) -> tuple[Member, ...]:
+        """
+        Those it is for that are there.
+        """
+        assert message.terms is not None, "only then it is for some"
+        there = self._table.find
+        return tuple(
+            [m for m in message.terms.to if there(message.group, m.nodeid, m.pid)]
+        )
 
     def compactMissed(self, body: bytes) -> None:
         self._counters["missed"] += 1
@@ -404,29 +493,27 @@ class GroupsEngine(SynchronizedEngine):
             self._counters["strangers"] += 1
         return sender
 
-    def _pieceDelivered(
-        self,
-        sender: Member | None,
-        group: bytes,
-        piece: Piece,
-        total: int,
-        payload: bytes,
-        *,
-        bound: bool,
-    ) -> None:
+    def _pieceDelivered(self, sender: Member | None, piece: Pieces) -> Fate:
+        """
+        A message in pieces is where its last one is, for those who were there at
+        the first one.
+        """
         if sender is None:
-            return
-        key = (group, sender)
-        if piece is Piece.FIRST:
-            self._assembly.begin(key, total, self._local.recipients(group), bound=bound)
-        self._assembly.add(key, payload)
-        if piece is Piece.LAST:
-            finished = self._assembly.finish(key)
-            if finished is not None:
-                message, recipients = finished
-                now = self._local.recipients(group)
-                still = [member for member in recipients if member in now]
-                self._local.deliver(still, group, sender, batches.pack([message]), 1)
+            return _stranger()
+        key = (piece.groups[0], sender)
+        if piece.piece is Piece.FIRST:
+            self._assembly.begin(key, piece.total, piece.recipients, bound=piece.bound)
+        self._assembly.add(key, piece.payload)
+        if piece.piece is not Piece.LAST:
+            return None
+        finished = self._assembly.finish(key)
+        if finished is None:
+            return None
+        message, recipients = finished
+        fate = self._delivery.judge(piece.groups, piece.terms)
+        still = [member for member in recipients if member in piece.recipients]
+        self._delivery.deliver(still, sender, batches.pack([message]), 1, fate)
+        return fate
 
     # The table changes.
 
@@ -457,8 +544,8 @@ class GroupsEngine(SynchronizedEngine):
         if not recipients:
             return
         members = self._table.members(group)
-        view = GroupView(group, members, left, joined, self.cluster.view())
-        self._local.show(recipients, view)
+        view = GroupView(shown(group), members, left, joined, self.cluster.view())
+        self._delivery.show(recipients, view)
 
     def _afterViews(self, step: Callable[[], None]) -> None:
         """
@@ -471,8 +558,9 @@ class GroupsEngine(SynchronizedEngine):
 
     def viewAhead(self, view: View) -> None:
         """
-        Nothing waits for it.
+        What its ring left for quorate groups is decided.
         """
+        self._delivery.viewAhead(quorate=view.quorate)
 
     def roundCompleted(self) -> None:
         """
@@ -539,6 +627,10 @@ def _reason(number: int) -> Reason:
     As a leave says it; anything unknown is an end.
     """
     return Reason.LEAVE if number == Reason.LEAVE else Reason.PROCDOWN
+
+
+def _stranger() -> Fate:
+    return NotJoined("not in the group any more when it was ordered")
 
 
 def _named(changes: Iterable[Change]) -> str:

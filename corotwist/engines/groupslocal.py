@@ -13,6 +13,7 @@ from corotwist.engines.interfaces import (
     GroupView,
     IGroupSubscriber,
     Member,
+    Position,
     Reason,
     SlowReader,
 )
@@ -24,6 +25,7 @@ from corotwist.engines.outgoing import (
     LocalMember,
     Membership,
 )
+from corotwist.engines.quorate import wireName
 from corotwist.errors import Busy, Exists, TryAgain
 from corotwist.interfaces import ICluster, IFlowGroup
 from corotwist.totem.membership import RingId
@@ -97,9 +99,14 @@ class LocalProcesses:
     ) -> LocalMember | None:
         """
         Its own, in whatever state.
+
+        @param group: as the client calls it: it is in one kind of them only.
         """
         client = self.clients.get(id(subscriber))
-        return None if client is None else client.memberships.get(group)
+        if client is None:
+            return None
+        ordinary = client.memberships.get(group)
+        return ordinary or client.memberships.get(wireName(group))
 
     def checkAbsent(self, group: bytes, pid: int) -> None:
         """
@@ -114,7 +121,12 @@ class LocalProcesses:
         raise Exists("the process is in the group, or on its way in")
 
     def entering(
-        self, subscriber: IGroupSubscriber, group: bytes, slow: SlowReader | None
+        self,
+        subscriber: IGroupSubscriber,
+        group: bytes,
+        slow: SlowReader | None,
+        *,
+        discardOwn: bool,
     ) -> LocalMember:
         """
         A process is to join a group that it is not in.
@@ -127,7 +139,9 @@ class LocalProcesses:
         if len(client.memberships) >= MOST_GROUPS:
             raise TryAgain(f"in {MOST_GROUPS} groups already")
         client.admit(0)
-        member = LocalMember(group, client.pid, client, subscriber, slow)
+        member = LocalMember(
+            group, client.pid, client, subscriber, slow, discardOwn=discardOwn
+        )
         if group not in self.flows:
             self.flows[group] = self._flowOf(group)
         self.clients[id(subscriber)] = client
@@ -142,7 +156,7 @@ class LocalProcesses:
         """
         flow = self.flows[member.group]
         if member.subscriber is not None and flow.paused:
-            self.tell(member.subscriber.flowChanged, member.group, True)
+            self.tell(member.subscriber.flowChanged, member.name, True)
         if member.subscriber is not None:
             self.tell(member.subscriber.attach, flow, member.slow)
 
@@ -176,19 +190,30 @@ class LocalProcesses:
     def deliver(
         self,
         recipients: Iterable[LocalMember],
-        group: bytes,
         sender: Member,
         batch: bytes,
         count: int,
+        position: Position,
     ) -> None:
         """
         Messages of a group, in their place of the order.
         """
+        here = sender.nodeid == self._cluster.nodeid
         for member in recipients:
             subscriber = member.subscriber
-            if subscriber is not None:  # Gone since, perhaps through the one before.
-                self._counters["delivered"] += 1
-                self.tell(subscriber.messagesDelivered, group, sender, batch, count)
+            if subscriber is None:
+                continue  # Gone since, perhaps through the one before.
+            if member.discardOwn and here and member.pid == sender.pid:
+                continue
+            self._counters["delivered"] += 1
+            self.tell(
+                subscriber.messagesDelivered,
+                member.name,
+                sender,
+                batch,
+                count,
+                position,
+            )
 
     def show(self, recipients: Iterable[LocalMember], view: GroupView) -> None:
         """
@@ -204,7 +229,7 @@ class LocalProcesses:
         """
         for member in list(self.members.get(group, {}).values()):
             if member.inside and member.subscriber is not None:
-                self.tell(member.subscriber.flowChanged, group, paused)
+                self.tell(member.subscriber.flowChanged, member.name, paused)
 
     def showRing(self, ringId: RingId, members: tuple[int, ...]) -> None:
         """

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final
 
 from corotwist.engines import batch as batches
-from corotwist.engines.compact import CompactMcast, Piece
+from corotwist.engines.compact import CompactMcast, Feature, Piece
 from corotwist.engines.executive import (
     Executive,
     Mcast,
@@ -19,11 +19,17 @@ from corotwist.engines.executive import (
     ProcLeave,
 )
 from corotwist.engines.groupslocal import LocalProcesses
+from corotwist.engines.groupsreceipts import Expected, Fate, Receipts
 from corotwist.engines.groupsstate import GroupsState
 from corotwist.engines.interfaces import (
     ATOMIC_MESSAGE_BYTES,
     LARGEST_BATCH_BYTES,
+    NO_RECEIPT,
+    ORDINARY,
+    Level,
+    Member,
     Reason,
+    Terms,
 )
 from corotwist.engines.outgoing import (
     Batch,
@@ -34,7 +40,14 @@ from corotwist.engines.outgoing import (
     LocalMember,
     Turns,
 )
-from corotwist.errors import BadHandle, Interrupted, ServiceError, TryAgain
+from corotwist.errors import (
+    BadHandle,
+    Interrupted,
+    NotQuorate,
+    NotSupported,
+    ServiceError,
+    TryAgain,
+)
 from corotwist.interfaces import ICluster
 from corotwist.totem.membership import NO_RING, Guarantee
 
@@ -85,6 +98,7 @@ class GroupsSending:
     @ivar aheadSerials: of those in the ring's queue.
     @ivar aheadRing: the ring that they name.
     @ivar inFlight: bytes of ours in the ring's queue.
+    @ivar receipts: who waits for the places of what is there.
     """
 
     def __init__(self, local: LocalProcesses, counters: dict[str, int]) -> None:
@@ -103,12 +117,14 @@ class GroupsSending:
         self.aheadSerials: deque[int] = deque()
         self.aheadRing = NO_RING
         self.inFlight = 0
+        self.receipts = Receipts()
 
     def begin(self, cluster: ICluster) -> None:
         """
         The engine is initialized.
         """
         self._cluster = cluster
+        self.receipts.begin(cluster)
         self._here = cluster.nodeid
 
     def adopt(self, state: GroupsState) -> None:
@@ -122,6 +138,8 @@ class GroupsSending:
         self._ahead = len(state.aheadSerials)
         self.aheadRing = state.aheadRing
         self.inFlight = state.inFlight
+        self.receipts = state.receipts
+        self.receipts.begin(self._cluster)
         self._roomAsked = False
 
     def dump(self) -> Mapping[str, Any]:
@@ -133,6 +151,7 @@ class GroupsSending:
             "waitingBytes": sum(client.waitingBytes for client in self.turns),
             "sendingAgain": len(self.again),
             "inFlightBytes": self.inFlight,
+            **self.receipts.dump(),
         }
 
     # In turns.
@@ -172,10 +191,14 @@ class GroupsSending:
         Is it for a group that is to be spared?  What has begun is finished:
         what lies half sent on other nodes costs them as much.
         """
-        flow = self._local.flows.get(entry.member.group)
-        if flow is None or not flow.paused:
+        if not isinstance(entry, Batch) or entry.begun or entry.cancelled:
             return False
-        return isinstance(entry, Batch) and not (entry.begun or entry.cancelled)
+        flows = self._local.flows
+        flow = flows.get(entry.member.group)
+        if flow is not None and flow.paused:
+            return True
+        further = entry.terms.groups
+        return any(group in flows and flows[group].paused for group in further)
 
     def pump(self) -> None:
         """
@@ -196,7 +219,11 @@ class GroupsSending:
     def _sendAgain(self) -> None:
         while self.again:
             self._checkWindow()
-            self._sendBatch(self.again[0])
+            entry = self.again[0]
+            try:
+                self._sendBatch(entry)
+            except ServiceError as error:
+                self._refuse(entry, error)
             self.again.popleft()
 
     def _takeTurn(self, client: Client) -> None:
@@ -238,9 +265,11 @@ class GroupsSending:
     def _refuse(self, entry: Batch, error: ServiceError) -> None:
         if isinstance(error, Interrupted):
             self._counters["interrupted"] += 1
+        if entry.member.large is entry:
+            entry.member.large = None
         accepted, entry.accepted = entry.accepted, None
-        if accepted is not None and not accepted.deferred.called:
-            accepted.deferred.errback(error)
+        if accepted is not None:
+            accepted.refuse(error)
 
     def _checkWindow(self) -> None:
         """
@@ -286,6 +315,10 @@ class GroupsSending:
             return
         while entry.remaining:
             self._checkWindow()
+            if entry.terms is not ORDINARY or entry.member.quorate:
+                if _partRefused(entry):
+                    return
+                self._checkTerms(entry)
             start, end = batches.first(entry.data, entry.offset)
             if not entry.atomic and end - start > ATOMIC_MESSAGE_BYTES:
                 self._sendPieces(entry, start, end)
@@ -293,6 +326,21 @@ class GroupsSending:
                 self._sendCompact(entry)
             else:
                 self._sendPlain(entry, start, end)
+
+    def _checkTerms(self, entry: Batch) -> None:
+        """
+        @raise NotSupported: not everybody would understand.
+        @raise Interrupted: the view that was asked for is over.
+        @raise NotQuorate: so is the time to act.
+        """
+        terms = entry.terms
+        if terms.special and not self._cluster.everybody(Feature.TERMS):
+            raise NotSupported("a node of this ring knows no such terms")
+        view = self._cluster.view()
+        if terms.view is not None and terms.view != view.viewId:
+            raise Interrupted(f"it is view {view.viewId} now")
+        if entry.member.quorate and not view.quorate:
+            raise NotQuorate(f"view {view.viewId} is not quorate")
 
     def _sendCompact(self, entry: Batch) -> None:
         """
@@ -306,7 +354,8 @@ class GroupsSending:
                 data, offset, LARGEST_BATCH_BYTES, ATOMIC_MESSAGE_BYTES
             )
         payload = data[offset:end]
-        self._multicastCompact(entry.member, Piece.BATCH, count, payload, entry.serial)
+        last = count == entry.remaining
+        self._multicastCompact(entry, Piece.BATCH, count, payload, last=last)
         entry.offset = end
         entry.remaining -= count
 
@@ -319,6 +368,7 @@ class GroupsSending:
         self._multicast(
             Mcast(member.group, member.pid, self._here, 0, payload), entry.guarantee
         )
+        self.receipts.plainSent(entry, last=entry.remaining == 1)
         entry.offset = end
         entry.remaining -= 1
 
@@ -351,8 +401,9 @@ class GroupsSending:
         self, entry: Batch, piece: Piece, total: int, payload: bytes
     ) -> None:
         member = entry.member
+        last = piece is Piece.LAST and entry.remaining == 1
         if self._cluster.compact():
-            self._multicastCompact(member, piece, total, payload)
+            self._multicastCompact(entry, piece, total, payload, last=last)
             member.large = entry
         else:
             self._multicast(
@@ -367,6 +418,7 @@ class GroupsSending:
                 ),
                 entry.guarantee,
             )
+            self.receipts.plainSent(entry, last=last)
 
     # Into the ring.
 
@@ -395,20 +447,20 @@ class GroupsSending:
         self._counters["sent"] += 1
 
     def _multicastCompact(
-        self,
-        member: LocalMember,
-        piece: Piece,
-        count: int,
-        payload: bytes,
-        serial: int | None = None,
+        self, entry: Batch, piece: Piece, count: int, payload: bytes, *, last: bool
     ) -> None:
-        body = CompactMcast(member.pid, count, piece, member.group, payload).encode()
+        member, terms = entry.member, entry.terms
+        said = terms if terms.special else None
+        body = CompactMcast(
+            member.pid, count, piece, member.group, payload, said
+        ).encode()
         try:
-            self._cluster.multicastCompact(body)
+            self._cluster.multicastCompact(body, entry.guarantee)
         except TryAgain:
             self.askForRoom()
             raise _Blocked from None
         self.inFlight += len(body)
+        serial = entry.serial
         if serial is None:
             self.serials += 1
             serial = self.serials
@@ -416,7 +468,18 @@ class GroupsSending:
         self._ahead += 1
         self.aheadRing = self._cluster.ringId()
         member.ahead += 1
+        for further in self._members(terms.groups, member.pid):
+            further.ahead += 1
+        self.receipts.compactSent(serial, entry, last=last)
         self._counters["sent"] += 1
+
+    def _members(self, groups: Iterable[bytes], pid: int) -> list[LocalMember]:
+        """
+        A process, in each of some groups that it is in.
+        """
+        members = self._local.members
+        found = (members.get(group, {}).get(pid) for group in groups)
+        return [member for member in found if member is not None]
 
     def cameBack(self, body: bytes) -> None:
         """
@@ -426,43 +489,84 @@ class GroupsSending:
         if self.again or self.turns:
             self.pump()
 
-    def compactCameBack(self, message: CompactMcast, *, missed: bool) -> None:
+    def plainCameBack(self, fate: Fate) -> None:
+        """
+        A message of a client of ours, or a piece of one, in corosync's form.
+        """
+        expected = self.receipts.plainBack()
+        if expected is not None:
+            self.receipts.ordered(expected, fate, 1, ())
+
+    def compactCameBack(
+        self,
+        message: CompactMcast,
+        *,
+        missed: bool,
+        fate: Fate = None,
+        targets: tuple[Member, ...] = (),
+    ) -> None:
         """
         One of ours in the compact form, on the ring that it names or on another.
+
+        @param targets: to whom it was shown, if not to everybody.
         """
         if not self.aheadSerials:
             return  # In our name, but not from us.
         self._ahead -= 1
         serial = self.aheadSerials.popleft()
-        member = self._local.members.get(message.group, {}).get(message.pid)
-        if member is None:
-            return
-        member.ahead -= 1
+        expected = self.receipts.compactBack(serial)
+        if expected is not None and not missed:
+            count = message.count if message.piece is Piece.BATCH else 1
+            self.receipts.ordered(expected, fate, count, targets)
+        members = self._members(message.groups, message.pid)
+        for member in members:
+            member.ahead -= 1
+            if member.group == message.group:
+                self._backOf(member, message, serial, expected, missed=missed)
+            if member.client.parked:
+                self._unpark(member.client)
+
+    def _backOf(
+        self,
+        member: LocalMember,
+        message: CompactMcast,
+        serial: int,
+        expected: Expected | None,
+        *,
+        missed: bool,
+    ) -> None:
         if missed and message.piece is Piece.BATCH:
-            self._sendOnceMore(member, message, serial)
+            self._sendOnceMore(member, message, serial, expected)
         elif member.large is not None:
             if missed:
                 member.large.interrupted = True
             if missed or message.piece is Piece.LAST:
                 member.large = None
-        if member.client.parked:
-            self._unpark(member.client)
 
     def _sendOnceMore(
-        self, member: LocalMember, message: CompactMcast, serial: int
+        self,
+        member: LocalMember,
+        message: CompactMcast,
+        serial: int,
+        expected: Expected | None,
     ) -> None:
         """
         What is missed a second time is older than what still waits to be sent
         again for the first.
         """
+        terms = message.terms or ORDINARY
+        if expected is not None:
+            terms = Terms(expected.level, terms.to, terms.groups, terms.view)
         missed = Batch(
             member,
             message.payload,
             message.count,
-            Guarantee.AGREED,
+            self._cluster.guarantee(),
             atomic=True,
-            accepted=None,
+            accepted=None if expected is None else expected.acceptance,
             serial=serial,
+            terms=terms,
+            final=expected is None or expected.last,
         )
         insort(self.again, missed, key=_serial)
 
@@ -480,9 +584,20 @@ def _piece(sent: int, length: int, total: int) -> Piece:
 
 
 def _fire(entry: Batch) -> None:
+    """
+    All of it is in the ring's queue.
+    """
     accepted, entry.accepted = entry.accepted, None
-    if accepted is not None and not accepted.deferred.called:
-        accepted.deferred.callback(None)
+    if accepted is not None and entry.terms.level is Level.QUEUED:
+        accepted.answer(NO_RECEIPT)
+
+
+def _partRefused(entry: Batch) -> bool:
+    """
+    Was a part of it ordered where nobody delivers it?  Then nothing follows.
+    """
+    awaited = entry.awaited
+    return awaited is not None and awaited.answered and not awaited.cancelled
 
 
 def _serial(batch: Batch) -> int:

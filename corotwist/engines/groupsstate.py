@@ -5,7 +5,9 @@ as plain values that releases of other versions can read.
 
 Outside of a round of synchronization that is a dictionary::
 
-    format       1; a version adds keys, and does not change what these mean
+    format       1, or 2 where there is something that a version from before
+                 quorate groups and receipts would do wrongly; a version adds
+                 keys, and does not change what these mean
     table        (group, nodeid, pid) of every member of every group
     knownNodes   nodeids of the last round
     clients      by index: the subscriber (which lives on), its pid, whether it
@@ -13,21 +15,28 @@ Outside of a round of synchronization that is a dictionary::
     members      by index: the local processes in groups, in the order in which
                  they are told: group, pid, index of the client, state, ahead,
                  whether the client is gone, whether it is known to be a member
-                 here, and what is to happen when it is slow
+                 here, what is to happen when it is slow, and whether it wants
+                 what it sends itself not to be shown
     turns        indexes of the clients that have something to send, in turn
     again        batches that a change of the ring sent back
     serials      the number of the last compact message
     aheadSerials numbers of those in the ring's queue
     aheadRing    (sequence, representative) that they name
     inFlight     bytes of ours in the ring's queue
+    awaited      those who wait to hear where a message in the ring's queue is
+                 ordered: serial, acceptance, level, whether it is the last of
+                 his batch
+    plain        messages in corosync's form that went into the ring's queue and
+                 came back, and C{awaited} for their numbers
     assembly     messages in pieces: group, nodeid, pid, total, bound, data and
                  the indexes of the members they are for
     counters     by name
 
 An entry is C{("join", member)}, C{("leave", member, reason)}, or C{("batch",
 member, ...)} with a dictionary of the fields of L{Batch} by their names;
-C{large} tells that the member waits for its last piece.  Who waits for a batch
-lives on, like subscribers.
+C{large} tells that the member waits for its last piece; C{terms} and C{final}
+are there only if they are not the usual ones.  Who waits for a batch lives on,
+like subscribers.
 """
 
 from collections import deque
@@ -38,7 +47,16 @@ from attrs import define, field
 
 from corotwist.budget import Budget
 from corotwist.engines.assembly import Assembly
-from corotwist.engines.interfaces import Member, Reason, SlowReader
+from corotwist.engines.groupsreceipts import Expected, Receipts
+from corotwist.engines.interfaces import (
+    ORDINARY,
+    Level,
+    Member,
+    Reason,
+    SlowReader,
+    Terms,
+    ViewId,
+)
 from corotwist.engines.joinlist import GroupTable
 from corotwist.engines.outgoing import (
     Batch,
@@ -54,6 +72,8 @@ from corotwist.errors import NotSupported
 from corotwist.totem.membership import NO_RING, Guarantee, RingId
 
 FORMAT: Final = 1
+# What versions that know the first one only must not take for it.
+EXTENDED: Final = 2
 
 Plain = dict[str, Any]
 Locals = dict[bytes, dict[int, LocalMember]]
@@ -76,6 +96,7 @@ class GroupsState:
     aheadSerials: deque[int] = field(factory=deque)
     aheadRing: RingId = NO_RING
     inFlight: int = 0
+    receipts: Receipts = field(factory=Receipts)
     assembly: Assembly = field(factory=Assembly)
     counters: dict[str, int] = field(factory=dict)
 
@@ -93,9 +114,10 @@ class GroupsState:
 
         @raise NotSupported: in a format that we do not know.
         """
-        if plain.get("format") != FORMAT:
+        if plain.get("format") not in {FORMAT, EXTENDED}:
             raise NotSupported(
                 f"process groups in format {plain.get('format')}, not {FORMAT}"
+                f" or {EXTENDED}"
             )
         return _unpacked(plain, budget)
 
@@ -145,7 +167,7 @@ class _Packer:
     def packed(self) -> Plain:
         state = self._state
         return {
-            "format": FORMAT,
+            "format": EXTENDED if self._isExtended() else FORMAT,
             "table": tuple((g, m.nodeid, m.pid) for g, m in state.table.entries()),
             "knownNodes": state.knownNodes,
             "clients": tuple(map(self._client, self._clients)),
@@ -159,9 +181,26 @@ class _Packer:
             "aheadSerials": tuple(state.aheadSerials),
             "aheadRing": _ring(state.aheadRing),
             "inFlight": state.inFlight,
+            "awaited": _awaited(state.receipts.compact),
+            "plain": (
+                state.receipts.sent,
+                state.receipts.back,
+                _awaited(state.receipts.plain),
+            ),
             "assembly": tuple(self._assembly()),
             "counters": dict(state.counters),
         }
+
+    def _isExtended(self) -> bool:
+        receipts = self._state.receipts
+        queued = [entry for client in self._clients for entry in client.queue]
+        batches = [e for e in (*queued, *self._state.again) if isinstance(e, Batch)]
+        return bool(
+            receipts.compact
+            or receipts.plain
+            or any(member.quorate or member.discardOwn for member in self._members)
+            or any(e.terms is not ORDINARY or not e.final for e in batches)
+        )
 
     def _client(self, client: Client) -> Plain:
         return {
@@ -182,6 +221,7 @@ class _Packer:
             "state": member.state.value,
             "ahead": member.ahead,
             "slow": None if member.slow is None else member.slow.value,
+            "discardOwn": member.discardOwn,
         }
 
     def _entry(self, entry: Entry) -> tuple[Any, ...]:
@@ -205,6 +245,7 @@ class _Packer:
                 "interrupted": entry.interrupted,
                 "serial": entry.serial,
                 "large": entry.member.large is entry,
+                **_unusual(entry),
             },
         )
 
@@ -242,6 +283,7 @@ def _unpacked(plain: Mapping[str, Any], budget: Budget) -> GroupsState:
         aheadSerials=deque(plain["aheadSerials"]),
         aheadRing=RingId(*plain["aheadRing"]),
         inFlight=plain["inFlight"],
+        receipts=_receipts(plain),
         counters=dict(plain["counters"]),
     )
     for one, client in zip(plain["clients"], clients, strict=True):
@@ -276,6 +318,7 @@ def _member(one: Plain, clients: list[Client]) -> LocalMember:
         None if slow is None else SlowReader(slow),
         Membership(one["state"]),
         one["ahead"],
+        discardOwn=one.get("discardOwn", False),
     )
 
 
@@ -292,7 +335,10 @@ def _queued(member: LocalMember, fields: Plain) -> Batch:
     large = fields.pop("large")
     guarantee = Guarantee(fields.pop("guarantee"))
     ringId = RingId(*fields.pop("ringId"))
-    batch = Batch(member=member, guarantee=guarantee, ringId=ringId, **fields)
+    terms = _terms(fields.pop("terms")) if "terms" in fields else ORDINARY
+    batch = Batch(
+        member=member, guarantee=guarantee, ringId=ringId, terms=terms, **fields
+    )
     if large:
         member.large = batch
     return batch
@@ -321,6 +367,49 @@ def _resume(assembly: Assembly, one: Plain, members: list[LocalMember]) -> None:
     recipients = tuple(members[at] for at in one["recipients"])
     assembly.begin(key, one["total"], recipients, bound=one["bound"])
     assembly.add(key, one["data"])
+
+
+def _unusual(batch: Batch) -> Plain:
+    terms = batch.terms
+    if terms is ORDINARY and batch.final:
+        return {}
+    view = terms.view
+    said = {
+        "level": int(terms.level),
+        "to": tuple((member.nodeid, member.pid) for member in terms.to),
+        "groups": terms.groups,
+        "view": None if view is None else (*_ring(view.ringId), view.number),
+    }
+    return {"terms": said, "final": batch.final}
+
+
+def _terms(said: Plain) -> Terms:
+    view = said["view"]
+    return Terms(
+        Level(said["level"]),
+        tuple(Member(*one) for one in said["to"]),
+        tuple(said["groups"]),
+        None if view is None else ViewId(RingId(*view[:2]), view[2]),
+    )
+
+
+def _awaited(expected: Mapping[int, Expected]) -> tuple[tuple[Any, ...], ...]:
+    return tuple(
+        (number, one.acceptance, int(one.level), one.last)
+        for number, one in expected.items()
+    )
+
+
+def _receipts(plain: Mapping[str, Any]) -> Receipts:
+    receipts = Receipts()
+    receipts.sent, receipts.back, counted = plain.get("plain", (0, 0, ()))
+    for these, found in (
+        (receipts.compact, plain.get("awaited", ())),
+        (receipts.plain, counted),
+    ):
+        for number, acceptance, level, last in found:
+            these[number] = Expected(acceptance, Level(level), last)
+    return receipts
 
 
 def _ring(ringId: RingId) -> tuple[int, int]:

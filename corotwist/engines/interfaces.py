@@ -19,6 +19,8 @@ LONGEST_GROUP_NAME: Final = 128
 ATOMIC_MESSAGE_BYTES: Final = (1 << 20) - 1024
 # The largest message of a client.
 LARGEST_MESSAGE_BYTES: Final = 16 << 20
+# Names of quorate groups are shorter: see L{corotwist.engines.quorate}.
+LONGEST_QUORATE_NAME: Final = LONGEST_GROUP_NAME - 19
 # The largest batch that is multicast as one totem message.
 LARGEST_BATCH_BYTES: Final = ATOMIC_MESSAGE_BYTES
 
@@ -197,6 +199,93 @@ class ViewRecord:
     explanation: Mapping[str, Any]
 
 
+# Messages of one place in the order are numbered in these bits.
+SEQUENCE_BITS: Final = 20
+# Processes that one message is for, and groups besides the first.
+MOST_TARGETS: Final = 1024
+MOST_FURTHER_GROUPS: Final = 64
+
+
+class Level(IntEnum):
+    """
+    How far a message is when C{send} answers.
+
+    @cvar QUEUED: accepted; it goes out through any change of the ring.
+    @cvar ORDERED: it has its place in the order, and was delivered here.
+    @cvar SAFE: every member of the ring has it.
+    """
+
+    QUEUED = 0
+    ORDERED = 1
+    SAFE = 2
+
+
+@frozen
+class Terms:
+    """
+    What a sender wants besides a guarantee.
+
+    @ivar to: show it to these processes only; it has its place in the order of
+        the group all the same.  Nobody named is everybody.
+    @ivar groups: deliver it in these groups, too, at the same place.
+    @ivar view: refuse it unless it is ordered in this view.
+    """
+
+    level: Level = Level.QUEUED
+    to: tuple[Member, ...] = ()
+    groups: tuple[bytes, ...] = ()
+    view: ViewId | None = None
+
+    @property
+    def special(self) -> bool:
+        """
+        Is it something that has to be said to the other nodes?
+        """
+        return bool(self.to or self.groups) or self.view is not None
+
+
+ORDINARY: Final = Terms()
+
+
+@frozen
+class Receipt:
+    """
+    Where the last message of a batch is in the order.
+
+    @ivar sequence: the same on all members, and rising on each ring: its place
+        shifted by L{SEQUENCE_BITS}, and its number there.
+    @ivar viewId: the view of nodes it was ordered in; in a quorate group, a
+        token to fence with.
+    @ivar members: nodeids: of those who have it when it is safe, else of the
+        ring on which it was ordered.
+    @ivar targets: with C{to}: to whom it was shown; others are not in the group.
+    """
+
+    sequence: int
+    viewId: ViewId
+    members: tuple[int, ...]
+    targets: tuple[Member, ...] = ()
+
+
+NO_RECEIPT: Final = Receipt(0, NO_VIEW.viewId, ())
+
+
+@frozen
+class Position:
+    """
+    Where messages are in the order, and what they got.
+
+    @ivar sequence: of the first; the others follow: see L{Receipt}.
+    @ivar guarantee: L{Guarantee.AGREED} or L{Guarantee.SAFE}.
+    """
+
+    sequence: int
+    guarantee: Guarantee
+
+
+NOWHERE: Final = Position(0, Guarantee.AGREED)
+
+
 class IViewSubscriber(Interface):
     """
     Whoever hears of views, in their places of the order.
@@ -287,7 +376,7 @@ class IGroupSubscriber(Interface):
     pid = Attribute("The process id that others see.")
 
     def messagesDelivered(
-        group: bytes, sender: Member, batch: bytes, count: int
+        group: bytes, sender: Member, batch: bytes, count: int, position: Position
     ) -> None:
         """
         The next messages of one sender, in order.
@@ -333,17 +422,28 @@ class IProcessGroups(Interface):
     """
 
     def join(
-        subscriber: IGroupSubscriber, group: bytes, slow: SlowReader | None = None
+        subscriber: IGroupSubscriber,
+        group: bytes,
+        slow: SlowReader | None = None,
+        *,
+        quorate: bool = False,
+        discardOwn: bool = False,
     ) -> None:
         """
         Ask to be a member; done when a view with us in C{joined} arrives.
 
         @param slow: what is to happen when we read too slowly; L{None} for
             what the node does by default.
+        @param quorate: of the quorate group of that name: its messages are
+            taken and delivered in quorate views only.
+        @param discardOwn: do not show us what we send.
         @raise Exists: in it already, or asked already (also through another
             connection of the same process).
+        @raise Conflict: there are members of the other kind of group with that
+            name.
         @raise Busy: our leave of it is not through yet.
-        @raise NameTooLong: over L{LONGEST_GROUP_NAME} bytes.
+        @raise NameTooLong: over L{LONGEST_GROUP_NAME} bytes; of a quorate
+            group, over L{LONGEST_QUORATE_NAME}.
         @raise TryAgain: too much of this client waits to be sent.  While the
             cluster synchronizes the request waits its turn, and is no error.
         """
@@ -363,22 +463,33 @@ class IProcessGroups(Interface):
         batch: bytes,
         count: int,
         guarantee: Guarantee,
-    ) -> Deferred[None]:
+        *,
+        terms: Terms = ORDINARY,
+    ) -> Deferred[Receipt]:
         """
         Multicast messages to a group we are in (or at least asked to join
         and have seen the view of).
 
-        @return: fires when all of them are in the send queue of the ring;
-            waits while there is no room, while the cluster synchronizes, and
-            while a member of the group is behind that wants to be waited for.
-            A message over L{ATOMIC_MESSAGE_BYTES} counts as in the queue when
-            all its pieces were ordered on one ring (in rings with real
-            corosync nodes: when all were queued on one ring).
+        @param terms: what can be refused where the messages are ordered is
+            answered there, as with L{Level.ORDERED}: special terms, and
+            everything in a quorate group.
+        @return: fires when all of them are as far as C{terms} say.  With
+            L{Level.QUEUED} that is the send queue of the ring, and the answer is
+            L{NO_RECEIPT}; it waits while there is no room, while the cluster
+            synchronizes, and while a member of one of the groups is behind that
+            wants to be waited for.  A message over L{ATOMIC_MESSAGE_BYTES}
+            counts as in the queue when all its pieces were ordered on one ring
+            (in rings with real corosync nodes: when all were queued on one
+            ring).
             Fails with L{corotwist.errors.NotJoined}, C{InvalidParameter},
             C{TooBig}, C{TryAgain} (too much of this client waits), or
             C{Interrupted}: the ring changed in the middle of a message of
-            several pieces; those before it in the batch were sent, it and
-            those behind it were not.
+            several pieces, or before it was ordered in the view that was
+            asked for; those before it in the batch were sent, it and those
+            behind it were not.  In a quorate group with C{NotQuorate}: it was
+            not ordered in a quorate view; if the ring ended when it had been,
+            those who went another way may have delivered it.  With
+            C{NotSupported}: there are nodes that do not understand such terms.
         """
 
     def members(group: bytes) -> tuple[Member, ...]:

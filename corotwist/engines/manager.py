@@ -48,7 +48,8 @@ from corotwist.engines.executive import (
 from corotwist.engines.facilities import Facilities
 from corotwist.engines.figures import Figures
 from corotwist.engines.flow import FlowControl
-from corotwist.engines.interfaces import IRoundAware
+from corotwist.engines.interfaces import Cause, IRoundAware
+from corotwist.engines.parting import FAREWELL_TOKENS, Farewell, Parting
 from corotwist.engines.place import Place
 from corotwist.engines.roster import Roster
 from corotwist.engines.sync import Synchronization
@@ -73,7 +74,7 @@ PATIENCE_TOKENS: Final = 10
 # The service in whose stage of synchronization features are announced.
 ANNOUNCED_WITH: Final = CPG
 
-FEATURES: Final = Feature.COMPACT_CPG | Feature.FLOW
+FEATURES: Final = Feature.COMPACT_CPG | Feature.FLOW | Feature.TERMS
 
 # How messages begin that are for one group only: nearly all.
 _COMPACT: Final = address(compact.GROUP, b"")
@@ -94,6 +95,7 @@ class ServiceManager:
     @ivar configuration: the regular configuration in force.
     @ivar guarantee: that of the message that is being delivered.
     @ivar views: who is here and why, and may they act.
+    @ivar parting: says farewell to the others.
     @ivar flow: the flow-control groups.
     @ivar budget: what waits in this node, from clients and for them.
     @ivar facilities: what the node has for its engines besides all that.
@@ -147,6 +149,7 @@ class ServiceManager:
         self.roster = Roster(clock, settings, makers, self._context)
         self.facilities = Facilities(self, processes)
         self.views = Views(self.timeOfDay, self.facilities.verdict)
+        self.parting = Parting(self, self._farewellSeconds)
         self.facilities.holds.observers.append(self.shutdownAhead)
         self.comings = Comings(self, self._watch)
         self.roster.discarded = self.comings.discarded
@@ -156,7 +159,9 @@ class ServiceManager:
         self._announced = Announced()
         self._announcementSent = self._namesSent = False
         self._clashes = Clashes()
-        self._compact = False
+        # Features of everybody on this ring, since the round is complete in
+        # which they said so.
+        self._common = 0
         self._waiting: deque[Callable[[], None]] = deque()
         self._awaiting: list[Deferred[None]] = []
         self._counters = dict.fromkeys(
@@ -263,7 +268,7 @@ class ServiceManager:
     def configurationChanged(self, configuration: Configuration) -> None:
         if self.roster.stopped:
             return  # The ring goes on a little longer than its services.
-        self._compact = False
+        self._common = 0
         self.views.configurationChanged(configuration)
         self.flow.configurationChanged(configuration)
         if not configuration.transitional:
@@ -311,6 +316,7 @@ class ServiceManager:
         if self.roster.stopped:
             return
         self.synchronization.tokenPassed()
+        self.parting.tokenPassed()
         self.flow.say()
         self.facilities.visits.tokenPassed()
         self._runWaiting()
@@ -360,6 +366,9 @@ class ServiceManager:
         if header.kind == Kind.FLOW:
             self.flow.statesDelivered(nodeid, FlowStates.decode(header, body))
             return
+        if header.kind == Kind.FAREWELL:
+            self._farewellDelivered(nodeid, Farewell.decode(header, body))
+            return
         place = self._addressee(header.service)
         if header.kind not in {Kind.ENGINE, Kind.SERVICE} or place is None:
             self._counters["unknownService"] += 1
@@ -393,7 +402,8 @@ class ServiceManager:
         @return: L{False} to be called again: no room.
         """
         if not self._announcementSent:
-            body = Announcement(self.configuration.ringId, FEATURES).encode()
+            features = FEATURES | Feature.FRESH if self.views.fresh else FEATURES
+            body = Announcement(self.configuration.ringId, features).encode()
             self._announcementSent = self.totem.multicast(
                 address(compact.GROUP, body), Guarantee.AGREED
             )
@@ -413,13 +423,27 @@ class ServiceManager:
     def _announcementDelivered(self, nodeid: int, message: Announcement) -> None:
         if message.ringId == self.configuration.ringId:
             self._announced.heard(nodeid, message.features)
+            self.views.announced(nodeid, fresh=bool(message.features & Feature.FRESH))
+
+    def _farewellDelivered(self, nodeid: int, message: Farewell) -> None:
+        self.views.departing(nodeid, Cause.STOPPED, message.reason)
+        self.parting.delivered(nodeid)
+
+    def _farewellSeconds(self) -> float:
+        return FAREWELL_TOKENS * self.settings.totem.timing.token
 
     def compactAllowed(self) -> bool:
         """
-        Did every member of this ring announce the short form, and is the round
-        complete in which they did?
+        May messages go in the short form?
         """
-        return self._compact
+        return bool(self._common & Feature.COMPACT_CPG)
+
+    def everybodyHas(self, feature: int) -> bool:
+        """
+        Did every member of this ring announce it, and is the round complete in
+        which they did?
+        """
+        return bool(self._common & feature)
 
     # For synchronization.
 
@@ -443,18 +467,17 @@ class ServiceManager:
         """
         Use the ordinary queue again, and let everybody go on who waits.
         """
-        self._compact = self._announced.everybody(
-            self.configuration.members, Feature.COMPACT_CPG
-        )
+        self._common = self._announced.common(self.configuration.members)
         self.totem.synchronized()
         self.views.roundCompleted(partial(self._tellAware, "viewAhead"))
         self._tellAware("roundCompleted")
+        self.parting.roundCompleted()
         self.flow.roundCompleted()
         self._log.info(
             "Services synchronized on ring {ringId}: nodes {members}, {form} form",
             ringId=str(self.configuration.ringId),
             members=self.configuration.members,
-            form="compact" if self._compact else "corosync's",
+            form="compact" if self.compactAllowed() else "corosync's",
         )
         self._runWaiting()
         self._answerWaiting(lambda waits: waits.callback(None))
@@ -597,7 +620,7 @@ class ServiceManager:
         """
         return {
             "synchronization": self.synchronization.progress(),
-            "compact": self._compact,
+            "compact": self.compactAllowed(),
             "waiting": len(self._waiting),
             "flow": {
                 "everywhere": self._announced.everybody(

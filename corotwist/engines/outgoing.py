@@ -16,11 +16,16 @@ from twisted.internet.defer import Deferred
 from corotwist.budget import Budget
 from corotwist.engines.interfaces import (
     LARGEST_MESSAGE_BYTES,
+    ORDINARY,
     IGroupSubscriber,
+    Level,
     Reason,
+    Receipt,
     SlowReader,
+    Terms,
 )
-from corotwist.errors import TooBig, TryAgain
+from corotwist.engines.quorate import isQuorate, shown
+from corotwist.errors import ServiceError, TooBig, TryAgain
 from corotwist.totem.membership import NO_RING, Guarantee, RingId
 
 # Of one client, waiting; beyond it is told to try again.
@@ -45,6 +50,10 @@ class LocalMember:
     """
     A local process in a group.
 
+    @ivar group: as it is called on the wire.
+    @ivar name: as the client calls it.
+    @ivar discardOwn: it does not want to see what it sends.
+    @ivar quorate: is it a quorate group?
     @ivar subscriber: L{None} when the client is gone and the others do not
         know it yet.
     @ivar slow: what is to happen when it reads too slowly, if it said so.
@@ -60,6 +69,13 @@ class LocalMember:
     state: Membership = Membership.JOINING
     ahead: int = 0
     large: "Batch | None" = None
+    discardOwn: bool = False
+    quorate: bool = field(init=False)
+    name: bytes = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.quorate = isQuorate(self.group)
+        self.name = shown(self.group)
 
     @property
     def inside(self) -> bool:
@@ -93,21 +109,42 @@ class Leave:
 @define(eq=False)
 class Acceptance:
     """
-    Somebody waits until a batch is in the ring's queue.  It outlives the
-    engine that made it.
+    Somebody waits until a batch is as far as he wants.  It outlives the engine
+    that made it.
 
     @ivar cancelled: he lost interest; what has not begun is not sent.
     """
 
-    deferred: Deferred[None] = field(init=False)
+    deferred: Deferred[Receipt] = field(init=False)
     cancelled: bool = field(default=False, init=False)
 
     @deferred.default
-    def _new(self) -> Deferred[None]:
+    def _new(self) -> Deferred[Receipt]:
         return Deferred(self._cancel)
 
-    def _cancel(self, deferred: Deferred[None]) -> None:
+    def _cancel(self, deferred: Deferred[Receipt]) -> None:
         self.cancelled = True
+
+    @property
+    def answered(self) -> bool:
+        """
+        Does he know already?
+        """
+        return bool(self.deferred.called)
+
+    def answer(self, receipt: Receipt) -> None:
+        """
+        It is as far.
+        """
+        if not self.deferred.called:
+            self.deferred.callback(receipt)
+
+    def refuse(self, error: ServiceError) -> None:
+        """
+        It will never be.
+        """
+        if not self.deferred.called:
+            self.deferred.errback(error)
 
 
 @define(eq=False)
@@ -118,12 +155,14 @@ class Batch:
     @ivar offset: of the next message.
     @ivar remaining: messages from there on.
     @ivar atomic: none of them is too long to travel in one piece.
-    @ivar accepted: fires when all are in the ring's queue; L{None} when it
+    @ivar accepted: fires when all are as far as C{terms} say; L{None} when it
         fired already, and the batch is here to be sent again.
     @ivar sent: bytes of the next message that went already, in pieces.
     @ivar ringId: the ring that the pieces went to.
     @ivar interrupted: that ring is gone, or the pieces came out on another.
     @ivar serial: its place among what is sent again.
+    @ivar terms: groups in them are called as on the wire.
+    @ivar final: is its end the end of what C{accepted} waits for?
     """
 
     member: LocalMember
@@ -137,6 +176,22 @@ class Batch:
     ringId: RingId = NO_RING
     interrupted: bool = False
     serial: int | None = None
+    terms: Terms = ORDINARY
+    final: bool = True
+
+    @property
+    def groups(self) -> tuple[bytes, ...]:
+        """
+        All that it is for.
+        """
+        return (self.member.group, *self.terms.groups)
+
+    @property
+    def awaited(self) -> Acceptance | None:
+        """
+        Who wants to know where it was ordered.
+        """
+        return None if self.terms.level is Level.QUEUED else self.accepted
 
     @property
     def size(self) -> int:
@@ -238,10 +293,9 @@ class Client:
         """
         speaking = set[bytes]()
         for entry in self.queue:
-            group = entry.member.group
             if isinstance(entry, Batch):
-                speaking.add(group)
-            elif isinstance(entry, Join) or group not in speaking:
+                speaking.update(entry.groups)
+            elif isinstance(entry, Join) or entry.member.group not in speaking:
                 return entry
         return None
 

@@ -13,9 +13,11 @@ from zope.interface import implementer
 
 from corotwist.budget import Budget
 from corotwist.engines.interfaces import (
+    NOWHERE,
     EngineNews,
     GroupView,
     Member,
+    Position,
     SlowReader,
 )
 from corotwist.errors import ServiceError
@@ -156,10 +158,15 @@ class Connection:
     # From the engines.
 
     def messagesDelivered(
-        self, group: bytes, sender: Member, batch: bytes, count: int
+        self,
+        group: bytes,
+        sender: Member,
+        batch: bytes,
+        count: int,
+        position: Position = NOWHERE,
     ) -> None:
         if not self._ended:
-            self._backlog.intake.deliver(group, sender, batch, count)
+            self._backlog.intake.deliver(group, sender, batch, count, position)
             self._queued()
 
     def viewChanged(self, view: GroupView) -> None:

@@ -2,7 +2,7 @@
 Process groups for local clients: the commands, the answers, the notifications.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from struct import Struct
 from typing import Any, Final
@@ -13,13 +13,18 @@ from zope.interface import Attribute
 
 from corotwist.engines import batch as batches
 from corotwist.engines.interfaces import (
+    NO_RECEIPT,
+    ORDINARY,
     Change,
     GroupView,
     IGroupSubscriber,
     IProcessGroups,
+    Level,
     Member,
     Reason,
+    Receipt,
     SlowReader,
+    Terms,
 )
 from corotwist.errors import InvalidParameter, TooBig, TryAgain
 from corotwist.ipc.channel import Box, Responder
@@ -31,6 +36,7 @@ from corotwist.ipc.wire import (
     Numbers,
     Partials,
     Unsigned,
+    ViewIdentity,
     parts,
     unsigned,
 )
@@ -47,11 +53,17 @@ class Join(amp.Command):
     """
     Ask to be a member.  Answered when asked; done when a view with us in
     C{joined} arrives.  C{slow} is a L{SlowReader}: what is to happen when we
-    read too slowly.
+    read too slowly.  With C{quorate} it is the quorate group of that name; with
+    C{discard} what we send does not come back to us.
     """
 
     commandName = b"cpg.join"
-    arguments = [(b"group", amp.String()), (b"slow", amp.String(optional=True))]
+    arguments = [
+        (b"group", amp.String()),
+        (b"slow", amp.String(optional=True)),
+        (b"quorate", amp.Boolean(optional=True)),
+        (b"discard", amp.Boolean(optional=True)),
+    ]
     errors = ERRORS
 
 
@@ -67,8 +79,13 @@ class Leave(amp.Command):
 
 class Send(amp.Command):
     """
-    Multicast a batch.  Answered when queued in the ring, not when delivered.
-    A batch in parts names its stream; only the last part needs an answer.
+    Multicast a batch.  Answered when it is as far as C{level} says: without
+    one, when it is queued in the ring, with an empty answer.  A batch in parts
+    names its stream; only the last part needs an answer, and only there is
+    asked what the L{Terms} are: the processes C{to} which it is shown by nodeid
+    and pid, further C{groups}, packed like the messages of a batch, and the
+    C{view} it has to be ordered in.  Of the L{Receipt}, C{targets} are only
+    there if it was shown to somebody it was for.
     """
 
     commandName = b"cpg.send"
@@ -80,6 +97,16 @@ class Send(amp.Command):
         (b"stream", Unsigned(64, optional=True)),
         (b"part", Unsigned(32, optional=True)),
         (b"more", amp.Boolean(optional=True)),
+        (b"level", Unsigned(8, optional=True)),
+        (b"to", Numbers(optional=True)),
+        (b"groups", amp.String(optional=True)),
+        (b"view", ViewIdentity(optional=True)),
+    ]
+    response = [
+        (b"sequence", Unsigned(64, optional=True)),
+        (b"view", ViewIdentity(optional=True)),
+        (b"members", Numbers(optional=True)),
+        (b"targets", Numbers(optional=True)),
     ]
     errors = ERRORS
 
@@ -114,7 +141,9 @@ class Groups(amp.Command):
 class Deliver(amp.Command):
     """
     Messages of one sender.  A batch in parts comes without anything else in
-    between.
+    between.  C{places}, with the first part, are L{PLACE}s of runs of messages,
+    one behind the other: the sequence of its first message, and how many they
+    are.  C{guarantee} is said unless it is agreed.
     """
 
     commandName = b"cpg.deliver"
@@ -126,13 +155,16 @@ class Deliver(amp.Command):
         (b"batch", amp.String()),
         (b"part", Unsigned(32, optional=True)),
         (b"more", amp.Boolean(optional=True)),
+        (b"places", amp.String(optional=True)),
+        (b"guarantee", Unsigned(8, optional=True)),
     ]
     requiresAnswer = False
 
 
 class View(amp.Command):
     """
-    A group has other members now; C{view} is what L{encodeView} makes.
+    A group has other members now; C{view} is what L{encodeView} makes,
+    C{viewid} and C{quorate} tell of the view of nodes in force.
     """
 
     commandName = b"cpg.view"
@@ -141,6 +173,8 @@ class View(amp.Command):
         (b"view", amp.String()),
         (b"part", Unsigned(32)),
         (b"more", amp.Boolean()),
+        (b"viewid", ViewIdentity(optional=True)),
+        (b"quorate", amp.Boolean(optional=True)),
     ]
     requiresAnswer = False
 
@@ -159,6 +193,7 @@ class RingChanged(amp.Command):
     requiresAnswer = False
 
 
+PLACE: Final = Struct("<QI")
 _COUNTS: Final = Struct("<III")
 _MEMBER: Final = Struct("<II")
 _CHANGE: Final = Struct("<III")
@@ -222,14 +257,21 @@ def viewBoxes(view: GroupView) -> Iterator[Box]:
     """
     A view as notifications.
     """
+    viewId = ViewIdentity().toString(view.view.viewId)
     for number, more, data in parts(encodeView(view)):
         yield {
             amp.COMMAND: View.commandName,
             b"group": view.group,
             b"view": data,
             b"part": b"%d" % number,
-            b"more": b"True" if more else b"False",
+            b"more": _boolean(more),
+            b"viewid": viewId,
+            b"quorate": _boolean(view.view.quorate),
         }
+
+
+def _boolean(value: bool) -> bytes:
+    return b"True" if value else b"False"
 
 
 def ringBox(ringId: RingId, members: tuple[int, ...]) -> Box:
@@ -251,7 +293,7 @@ def flowBox(group: bytes, *, paused: bool) -> Box:
     return {
         amp.COMMAND: Flow.commandName,
         b"group": group,
-        b"paused": b"True" if paused else b"False",
+        b"paused": _boolean(paused),
     }
 
 
@@ -274,7 +316,45 @@ def _slowReader(name: bytes | None) -> SlowReader | None:
 
 
 _PAIR: Final = 2
+_SPECIAL: Final = frozenset({b"level", b"to", b"groups", b"view"})
+_LEVELS: Final[Mapping[bytes, Level]] = {b"%d" % n: n for n in Level}
 _GUARANTEES: Final[Mapping[bytes, Guarantee]] = {b"%d" % g: g for g in Guarantee}
+
+
+def _termsOf(box: amp.AmpBox) -> Terms:
+    """
+    What a sender wants.
+
+    @raise InvalidParameter: it is nothing that we can do.
+    """
+    level = _LEVELS.get(box.get(b"level", b"0"))
+    if level is None:
+        raise InvalidParameter("a level is 0, 1 or 2")
+    numbers = Numbers().fromString(box.get(b"to", b""))
+    if len(numbers) % _PAIR:
+        raise InvalidParameter("a process is a nodeid and a pid")
+    view = box.get(b"view")
+    return Terms(
+        level,
+        tuple(map(Member, numbers[::_PAIR], numbers[1::_PAIR])),
+        tuple(batches.unpack(box.get(b"groups", b""))),
+        None if view is None else ViewIdentity().fromString(view),
+    )
+
+
+def _receiptBox(receipt: Receipt) -> Box:
+    box = {
+        b"sequence": b"%d" % receipt.sequence,
+        b"view": ViewIdentity().toString(receipt.viewId),
+        b"members": Numbers().toString(receipt.members),
+    }
+    if receipt.targets:
+        box[b"targets"] = _numbered(receipt.targets)
+    return box
+
+
+def _numbered(members: Iterable[Member]) -> bytes:
+    return Numbers().toString(tuple([n for m in members for n in (m.nodeid, m.pid)]))
 
 
 class Subscriber(IGroupSubscriber):
@@ -311,8 +391,20 @@ class GroupsLocator(amp.CommandLocator):
         return responder
 
     @Join.responder
-    def _join(self, group: bytes, slow: bytes | None = None) -> dict[str, Any]:
-        self._groups.join(self._subscriber, group, _slowReader(slow))
+    def _join(
+        self,
+        group: bytes,
+        slow: bytes | None = None,
+        quorate: bool | None = None,
+        discard: bool | None = None,
+    ) -> dict[str, Any]:
+        self._groups.join(
+            self._subscriber,
+            group,
+            _slowReader(slow),
+            quorate=bool(quorate),
+            discardOwn=bool(discard),
+        )
         return {}
 
     @Leave.responder
@@ -341,7 +433,7 @@ class GroupsLocator(amp.CommandLocator):
             "more": next(behind, None) is not None,
         }
 
-    def _sendReceived(self, box: amp.AmpBox) -> Deferred[None] | None:
+    def _sendReceived(self, box: amp.AmpBox) -> Deferred[Box | None] | None:
         """
         The one frequent command: taken apart here, with as few steps as it
         takes.
@@ -364,7 +456,10 @@ class GroupsLocator(amp.CommandLocator):
             or self._pendingBytes + size > PENDING_BYTES
         ):
             raise TryAgain(f"{self._pendingSends} batches wait already")
-        sent = self._groups.send(self._subscriber, group, batch, count, guarantee)
+        terms = ORDINARY if _SPECIAL.isdisjoint(box) else _termsOf(box)
+        sent = self._groups.send(
+            self._subscriber, group, batch, count, guarantee, terms=terms
+        )
         self._pendingSends += 1
         self._pendingBytes += size
         return sent.addBoth(self._sendEnded, size)
@@ -388,4 +483,6 @@ class GroupsLocator(amp.CommandLocator):
     def _sendEnded(self, result: Any, size: int) -> Any:
         self._pendingSends -= 1
         self._pendingBytes -= size
-        return result
+        if result is NO_RECEIPT:
+            return None
+        return _receiptBox(result) if isinstance(result, Receipt) else result

@@ -5,15 +5,20 @@ Events on their way to one client, in their order.
 from collections import deque
 from functools import partial
 from sys import maxsize
+from typing import Final
 
 from attrs import define, field
 from twisted.protocols import amp
 
 from corotwist.budget import Budget
-from corotwist.engines.interfaces import Member
+from corotwist.engines.interfaces import NOWHERE, Member, Position
 from corotwist.ipc.channel import Box
-from corotwist.ipc.cpg import Deliver
+from corotwist.ipc.cpg import PLACE, Deliver
 from corotwist.ipc.wire import NOTIFICATION_COST, PART_BYTES
+from corotwist.totem.membership import Guarantee
+
+# In one box, so that they fit into one value.
+MOST_PLACES: Final = PART_BYTES // PLACE.size
 
 
 def _held(box: Box) -> int:
@@ -27,11 +32,15 @@ def _held(box: Box) -> int:
 class _Run:
     """
     Batches of one sender to one group, one after the other.
+
+    @ivar places: of each batch, as the client is told.
     """
 
     group: bytes
     sender: Member
     batches: list[bytes]
+    places: list[bytes]
+    guarantee: Guarantee
     count: int
     size: int
     part: int = 0
@@ -54,11 +63,19 @@ class DispatchQueue:
     heldMessages: int = field(default=0, init=False)
     _entries: deque[_Run | Box] = field(factory=deque, init=False)
 
-    def deliver(self, group: bytes, sender: Member, batch: bytes, count: int) -> None:
+    def deliver(
+        self,
+        group: bytes,
+        sender: Member,
+        batch: bytes,
+        count: int,
+        position: Position = NOWHERE,
+    ) -> None:
         """
         Append messages.
         """
         size = len(batch)
+        place, guarantee = PLACE.pack(position.sequence, count), position.guarantee
         self.heldBytes += size
         self._budget.charge(size)
         self.heldMessages += count
@@ -67,13 +84,18 @@ class DispatchQueue:
             isinstance(last, _Run)
             and last.group == group
             and last.sender == sender
+            and last.guarantee == guarantee
             and last.size + size <= min(self._partBytes, PART_BYTES)
+            and len(last.places) < MOST_PLACES
         ):
             last.batches.append(batch)
+            last.places.append(place)
             last.count += count
             last.size += size
         else:
-            self._entries.append(_Run(group, sender, [batch], count, size))
+            self._entries.append(
+                _Run(group, sender, [batch], [place], guarantee, count, size)
+            )
 
     def notify(self, box: Box) -> None:
         """
@@ -111,6 +133,10 @@ class DispatchQueue:
             b"pid": b"%d" % run.sender.pid,
             b"count": b"%d" % run.count,
         }
+        if not run.part:
+            box[b"places"] = b"".join(run.places)
+            if run.guarantee is not Guarantee.AGREED:
+                box[b"guarantee"] = b"%d" % run.guarantee
         if run.size <= self._partBytes:
             data = run.batches[0] if len(run.batches) == 1 else b"".join(run.batches)
             more = False

@@ -16,9 +16,15 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from corotwist.budget import Budget
-from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES, Member
+from corotwist.engines.interfaces import (
+    LARGEST_MESSAGE_BYTES,
+    NOWHERE,
+    Member,
+    Position,
+)
 from corotwist.ipc.channel import Box
 from corotwist.ipc.dispatch import DispatchQueue
+from corotwist.totem.membership import Guarantee
 
 # Written and read at once, at least, unless there is no more.
 CHUNK_BYTES: Final = 256 << 10
@@ -26,7 +32,7 @@ CHUNK_BYTES: Final = 256 << 10
 UNWRITTEN_BYTES: Final = LARGEST_MESSAGE_BYTES + (4 << 20)
 
 _BATCH, _BOX = 0, 1
-_MESSAGES: Final = Struct("<BBIIII")
+_MESSAGES: Final = Struct("<BBIIIIQB")
 _FIELDS: Final = Struct("<BB")
 _FIELD: Final = Struct("<BI")
 
@@ -145,12 +151,26 @@ class Spill:
 
     # In.
 
-    def deliver(self, group: bytes, sender: Member, batch: bytes, count: int) -> None:
+    def deliver(
+        self,
+        group: bytes,
+        sender: Member,
+        batch: bytes,
+        count: int,
+        position: Position = NOWHERE,
+    ) -> None:
         """
         Append messages.
         """
         head = _MESSAGES.pack(
-            _BATCH, len(group), sender.nodeid, sender.pid, count, len(batch)
+            _BATCH,
+            len(group),
+            sender.nodeid,
+            sender.pid,
+            count,
+            len(batch),
+            position.sequence,
+            position.guarantee,
         )
         self._append(head, group, batch)
 
@@ -272,7 +292,7 @@ class Spill:
             self._store.close()
 
 
-Messages = tuple[bytes, Member, bytes, int]
+Messages = tuple[bytes, Member, bytes, int, Position]
 
 
 def _events(data: bytes) -> Iterator[Messages | dict[bytes, bytes]]:
@@ -282,12 +302,15 @@ def _events(data: bytes) -> Iterator[Messages | dict[bytes, bytes]]:
     offset = 0
     while offset < len(data):
         if data[offset] == _BATCH:
-            _, length, nodeid, pid, count, size = _MESSAGES.unpack_from(data, offset)
+            head = _MESSAGES.unpack_from(data, offset)
+            _, length, nodeid, pid, count, size, sequence, guarantee = head
             offset += _MESSAGES.size
             group = data[offset : offset + length]
             offset += length
-            yield group, Member(nodeid, pid), data[offset : offset + size], count
+            batch = data[offset : offset + size]
             offset += size
+            position = Position(sequence, Guarantee(guarantee))
+            yield group, Member(nodeid, pid), batch, count, position
         else:
             _, fields = _FIELDS.unpack_from(data, offset)
             offset += _FIELDS.size

@@ -12,10 +12,13 @@ from zope.interface import implementer
 
 from corotwist.engines import batch
 from corotwist.engines.interfaces import (
+    NOWHERE,
     GroupView,
     IGroupSubscriber,
     IProcessGroups,
     Member,
+    Position,
+    Receipt,
     SlowReader,
 )
 from corotwist.errors import ServiceError
@@ -131,7 +134,7 @@ class Client(Writer):
         group: bytes,
         *payloads: bytes,
         guarantee: Guarantee = Guarantee.AGREED,
-    ) -> Deferred[None]:
+    ) -> Deferred[Receipt]:
         """
         Send messages, all in one batch.
 
@@ -152,8 +155,9 @@ class Client(Writer):
         )
         return result
 
-    def _accepted(self, result: None, group: bytes, numbers: range) -> None:
+    def _accepted(self, result: Receipt, group: bytes, numbers: range) -> Receipt:
         self.judge.accepted(self, group, numbers)
+        return result
 
     def _refused(self, failure: Failure, group: bytes, numbers: range) -> Failure:
         if failure.value is not None:
@@ -169,7 +173,12 @@ class Client(Writer):
         self.engine.closed(self)
 
     def messagesDelivered(
-        self, group: bytes, sender: Member, batch: bytes, count: int
+        self,
+        group: bytes,
+        sender: Member,
+        batch: bytes,
+        count: int,
+        position: Position = NOWHERE,
     ) -> None:
         if self.life.alive:
             self.judge.batchDelivered(self, group, sender, batch, count)

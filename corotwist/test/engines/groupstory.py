@@ -562,7 +562,7 @@ class Story:
             for number in range(first, first + len(sizes)):
                 self.sent[number].outcome = result
 
-        deferred.addBoth(lambda result: done(None if result is None else result.value))
+        deferred.addBoth(lambda result: done(getattr(result, "value", None)))
         if not inside:
             assert isinstance(self.sent[first].outcome, NotJoined)
 

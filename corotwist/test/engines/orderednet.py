@@ -30,10 +30,14 @@ from corotwist.engines.cmap import ConfigurationMapEngine
 from corotwist.engines.cpg import GroupsEngine
 from corotwist.engines.executive import address
 from corotwist.engines.interfaces import (
+    ORDINARY,
     GroupView,
     IGroupSubscriber,
     Member,
+    Position,
+    Receipt,
     SlowReader,
+    Terms,
 )
 from corotwist.engines.manager import ServiceManager
 from corotwist.engines.quorum import QuorumEngine
@@ -496,6 +500,8 @@ class Listener:
         C{("ring", ringId, members)}.
     @ivar pauses: groups, and whether their senders wait.
     @ivar flows: those it counts itself into while it is behind.
+    @ivar places: the sequences of all messages.
+    @ivar guarantees: what each of them got.
     """
 
     pid: int
@@ -504,15 +510,25 @@ class Listener:
     pauses: list[tuple[bytes, bool]] = field(factory=list)
     flows: list[IFlowGroup] = field(factory=list)
     behind: bool = False
+    places: list[int] = field(factory=list)
+    guarantees: list[Guarantee] = field(factory=list)
 
     def messagesDelivered(
-        self, group: bytes, sender: Member, data: bytes, count: int
+        self,
+        group: bytes,
+        sender: Member,
+        data: bytes,
+        count: int,
+        position: Position,
     ) -> None:
         if self.failing:
             raise RuntimeError("a client's own trouble")
         messages = batch.unpack(data)
         assert len(messages) == count
         self.events += [("message", group, sender, message) for message in messages]
+        first = position.sequence
+        self.places += range(first, first + count)
+        self.guarantees += [position.guarantee] * count
 
     def viewChanged(self, view: GroupView) -> None:
         self.events.append(("view", view))
@@ -564,11 +580,15 @@ class Listener:
 
 
 def send(
-    node: Node, listener: Listener, group: bytes, *messages: bytes
-) -> Deferred[None]:
+    node: Node,
+    listener: Listener,
+    group: bytes,
+    *messages: bytes,
+    guarantee: Guarantee = Guarantee.AGREED,
+    terms: Terms = ORDINARY,
+) -> Deferred[Receipt]:
     """
     Send a batch.
     """
-    return node.cpg.send(
-        listener, group, batch.pack(messages), len(messages), Guarantee.AGREED
-    )
+    data = batch.pack(messages)
+    return node.cpg.send(listener, group, data, len(messages), guarantee, terms=terms)

@@ -13,6 +13,7 @@ from corotwist.engines import (
     batch,
     cpg,
     groupslocal,
+    groupsrequests,
     groupssending,
     groupssync,
     outgoing,
@@ -33,6 +34,7 @@ from corotwist.engines.executive import (
 )
 from corotwist.engines.interfaces import (
     LARGEST_MESSAGE_BYTES,
+    NO_RECEIPT,
     GroupView,
     IGroupSubscriber,
     IProcessGroups,
@@ -163,9 +165,8 @@ class StateTests(NetCase):
         (view,) = self.client.views()
         self.assertEqual(view.members, (Member(1, 7), Member(1, 101)))
         self.assertEqual([change.reason for change in view.joined], [Reason.JOIN])
-        self.assertIsNone(
-            self.successResultOf(send(self.node(1), self.client, G, b"x"))
-        )
+        accepted = send(self.node(1), self.client, G, b"x")
+        self.assertIs(self.successResultOf(accepted), NO_RECEIPT)
 
     def test_leaving(self) -> None:
         """
@@ -371,7 +372,7 @@ class ViewTests(NetCase):
         """
         groups, client = self.node(1).cpg, self.clients[1]
 
-        def answer(group: bytes, sender: Member, data: bytes, count: int) -> None:
+        def answer(group: bytes, sender: Member, *_: Any) -> None:
             if sender.nodeid == 2:
                 send(self.node(1), client, G, b"answer")
                 groups.leave(client, G)
@@ -557,7 +558,7 @@ class RingTests(NetCase):
             self.node(2).cpg.leave(self.clients[2], G)
             self.node(3).cpg.closed(self.clients[3])
             self.net.run()
-            self.assertIsNone(self.successResultOf(accepted))
+            self.assertIs(self.successResultOf(accepted), NO_RECEIPT)
             for nodeid in (1, 2, 3):
                 self.assertEqual(
                     self.node(nodeid).cpg.members(G), (Member(1, 9), Member(1, 101))
@@ -994,7 +995,7 @@ class PieceTests(NetCase):
     """
 
     def setUp(self) -> None:
-        for module in (cpg, groupssending):
+        for module in (groupsrequests, groupssending):
             self.patch(module, "ATOMIC_MESSAGE_BYTES", 100)
         self.patch(groupssending, "LARGEST_BATCH_BYTES", 100)
         super().setUp()
@@ -1074,7 +1075,7 @@ class PieceTests(NetCase):
             results.add(bool(came))
             if came:
                 self.assertEqual(came, [self.large])
-                self.assertIsNone(self.successResultOf(accepted))
+                self.assertIs(self.successResultOf(accepted), NO_RECEIPT)
             else:
                 self.failureResultOf(accepted, Interrupted)
             self.assertEqual(self.node(2).cpg.dump()["assemblyBytes"], 0)
@@ -1151,7 +1152,7 @@ class PieceTests(NetCase):
         D19, D30: with the real limits messages of 1 MiB and around, and of 3
         MiB, arrive in rings of both kinds.
         """
-        for module in (cpg, groupssending):
+        for module in (groupsrequests, groupssending):
             self.patch(module, "ATOMIC_MESSAGE_BYTES", (1 << 20) - 1024)
         self.patch(groupssending, "LARGEST_BATCH_BYTES", (1 << 20) - 1024)
         sizes = [(1 << 20) + delta for delta in (-1025, -1024, -1023, 0)] + [3 << 20]

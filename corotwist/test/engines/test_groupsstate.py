@@ -2,13 +2,17 @@
 Tests of what process groups hand over.
 """
 
+from typing import cast
+
 from attrs import fields_dict
 from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.budget import Budget
 from corotwist.engines.assembly import Partial
 from corotwist.engines.cpg import GroupsEngine
+from corotwist.engines.groupsdelivery import GroupsDelivery
 from corotwist.engines.groupslocal import LocalProcesses
+from corotwist.engines.groupsreceipts import Receipts
 from corotwist.engines.groupssending import GroupsSending
 from corotwist.engines.groupsstate import GroupsState
 from corotwist.engines.groupssync import GroupsSynchronization
@@ -24,6 +28,7 @@ from corotwist.engines.outgoing import (
     Membership,
 )
 from corotwist.errors import NotSupported
+from corotwist.interfaces import ICluster
 from corotwist.test.engines.orderednet import Listener
 from corotwist.totem.membership import Guarantee, RingId
 
@@ -34,15 +39,17 @@ GROUP = b"group"
 FOLLOWS = {
     GroupsEngine: {
         *("_here", "_stopping", "_local", "_sending", "_synchronization"),
-        *("_between", "_unshown", "_afterwards"),
+        *("_between", "_unshown", "_afterwards", "_delivery"),
     },
     LocalProcesses: {"_log", "_counters", "_flowChanged", "count", "flows"},
     GroupsSending: {
         *("_local", "_counters", "_here", "_pumping", "_roomAsked", "_ahead"),
     },
     GroupsSynchronization: {"ringId", "_cameAlong", "_members", "_round", "_steps"},
+    Receipts: {"members", "_cluster"},
+    GroupsDelivery: {"_local", "_counters", "_held"},
     Client: {"budget", "memberships", "waitingBytes", "inTurn"},
-    LocalMember: {"subscriber", "large"},
+    LocalMember: {"subscriber", "large", "quorate", "name"},
     Batch: set[str](),
     Join: {"size"},
     Leave: {"size"},
@@ -54,13 +61,18 @@ HANDED = {
     LocalProcesses: {"clients", "members"},
     GroupsSending: {
         *("turns", "again", "serials", "aheadSerials", "aheadRing", "inFlight"),
+        "receipts",
     },
     GroupsSynchronization: {"knownNodes"},
+    Receipts: {"compact", "plain", "sent", "back"},
+    GroupsDelivery: set[str](),
     Client: {"subscriber", "pid", "queue", "parked"},
-    LocalMember: {"group", "pid", "client", "slow", "state", "ahead"},
+    LocalMember: {
+        *("group", "pid", "client", "slow", "state", "ahead", "discardOwn"),
+    },
     Batch: {
         *("member", "data", "remaining", "guarantee", "atomic", "accepted"),
-        *("offset", "sent", "ringId", "interrupted", "serial"),
+        *("offset", "sent", "ringId", "interrupted", "serial", "terms", "final"),
     },
     Join: {"member"},
     Leave: {"member", "reason"},
@@ -121,7 +133,12 @@ class StateTests(SynchronousTestCase):
         who adds something decides which.  (A11)
         """
         engine = GroupsEngine()
-        parts = (engine, engine._local, engine._sending, engine._synchronization)
+        sending = engine._sending
+        sending.receipts._cluster = cast("ICluster", None)
+        parts = (
+            *(engine, engine._local, sending, sending.receipts),
+            *(engine._delivery, engine._synchronization),
+        )
         fieldsOf = {type(part): set(vars(part)) for part in parts}
         for kind, handed in HANDED.items():
             there = fieldsOf.get(kind) or set(fields_dict(kind))
@@ -175,9 +192,9 @@ class StateTests(SynchronousTestCase):
         packed = {**example().packed(), "colour": "blue"}
         budget = Budget("new", 1 << 20)
         GroupsState.unpacked(packed, budget)
-        packed["format"] = 2
+        packed["format"] = 3
         error = self.assertRaises(NotSupported, GroupsState.unpacked, packed, budget)
-        self.assertEqual(str(error), "process groups in format 2, not 1")
+        self.assertEqual(str(error), "process groups in format 3, not 1 or 2")
 
 
 def _strange(value: object) -> set[str]:

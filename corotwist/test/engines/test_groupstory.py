@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from corotwist.engines import cpg, groupssending, groupssync
+from corotwist.engines import groupsrequests, groupssending, groupssync
 from corotwist.test.engines.groupstory import (
     GROUPS,
     Client,
@@ -170,7 +170,7 @@ class StoryTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        for module in (cpg, groupssending):
+        for module in (groupsrequests, groupssending):
             self.patch(module, "ATOMIC_MESSAGE_BYTES", ATOMIC)
         self.patch(groupssending, "LARGEST_BATCH_BYTES", ATOMIC)
         self.patch(groupssending, "IN_FLIGHT_BYTES", 600)

@@ -14,6 +14,7 @@ from corotwist.engines.interfaces import (
     GroupView,
     IGroupSubscriber,
     Member,
+    Position,
     SlowReader,
 )
 from corotwist.interfaces import IFlowGroup
@@ -75,7 +76,12 @@ class _Deaf:
     pid: int
 
     def messagesDelivered(
-        self, group: bytes, sender: Member, batch: bytes, count: int
+        self,
+        group: bytes,
+        sender: Member,
+        batch: bytes,
+        count: int,
+        position: Position,
     ) -> None:
         pass
 

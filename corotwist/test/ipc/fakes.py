@@ -15,14 +15,21 @@ from zope.interface import implementer
 from corotwist.budget import Budget
 from corotwist.engines.interfaces import (
     LONGEST_GROUP_NAME,
+    NO_RECEIPT,
+    ORDINARY,
     Change,
     GroupView,
     IGroupSubscriber,
     IProcessGroups,
     IQuorum,
     Member,
+    Position,
     Reason,
+    Receipt,
     SlowReader,
+    Terms,
+    View,
+    ViewId,
 )
 from corotwist.engines.views import Views
 from corotwist.errors import Exists, NameTooLong, NotJoined, TryAgain
@@ -32,6 +39,8 @@ from corotwist.test.engines.orderednet import nodeSettings
 from corotwist.totem.membership import Configuration, Guarantee, RingId
 
 NODEID = 7
+VIEW = View(ViewId(RingId(8, NODEID), 0), (NODEID,), (), (), True, "alone")
+FIRST = Position(1 << 20, Guarantee.AGREED)
 
 
 @implementer(IProcessGroups)
@@ -49,7 +58,7 @@ class FakeGroups:
     busy: bool = False
     blind: bool = False
     asked: list[tuple[Any, ...]] = field(factory=list)
-    held: list[tuple[Deferred[None], Callable[[], None]]] = field(factory=list)
+    held: list[tuple[Deferred[Receipt], Callable[[], None]]] = field(factory=list)
     processes: dict[bytes, dict[int, IGroupSubscriber]] = field(factory=dict)
 
     def join(
@@ -57,6 +66,9 @@ class FakeGroups:
         subscriber: IGroupSubscriber,
         group: bytes,
         slow: SlowReader | None = None,
+        *,
+        quorate: bool = False,
+        discardOwn: bool = False,
     ) -> None:
         self.asked.append(("join", subscriber.pid, group))
         if len(group) > LONGEST_GROUP_NAME:
@@ -83,16 +95,18 @@ class FakeGroups:
         batch: bytes,
         count: int,
         guarantee: Guarantee,
-    ) -> Deferred[None]:
+        *,
+        terms: Terms = ORDINARY,
+    ) -> Deferred[Receipt]:
         self.asked.append(("send", subscriber.pid, group, count, guarantee))
         if subscriber.pid not in self.processes.get(group, {}):
             raise NotJoined("not in it")
-        sent: Deferred[None] = Deferred()
+        sent: Deferred[Receipt] = Deferred()
         sender = Member(NODEID, subscriber.pid)
 
         def deliver() -> None:
             for process in list(self.processes.get(group, {}).values()):
-                process.messagesDelivered(group, sender, batch, count)
+                process.messagesDelivered(group, sender, batch, count, FIRST)
 
         self.held.append((sent, deliver))
         self.clock.callLater(0, self._release)
@@ -102,7 +116,7 @@ class FakeGroups:
         if not self.busy:
             held, self.held = self.held, []
             for sent, deliver in held:
-                sent.callback(None)
+                sent.callback(NO_RECEIPT)
                 deliver()
 
     def released(self) -> None:
@@ -131,13 +145,13 @@ class FakeGroups:
         if not remaining:
             del self.processes[group]
         change = Change(Member(NODEID, subscriber.pid), reason)
-        view = GroupView(group, self.members(group), (change,), ())
+        view = GroupView(group, self.members(group), (change,), (), VIEW)
         for process in (subscriber, *remaining.values()):
             process.viewChanged(view)
 
     def _show(self, group: bytes, pid: int, reason: Reason) -> None:
         change = Change(Member(NODEID, pid), reason)
-        view = GroupView(group, self.members(group), (), (change,))
+        view = GroupView(group, self.members(group), (), (change,), VIEW)
         for process in list(self.processes.get(group, {}).values()):
             process.viewChanged(view)
 

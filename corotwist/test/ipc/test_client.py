@@ -211,7 +211,7 @@ class ClientTests(ClientCase):
         """
         wishes: list[Any] = []
 
-        def join(groups: Any, subscriber: Any, group: bytes, slow: Any) -> None:
+        def join(groups: Any, client: Any, group: bytes, slow: Any, **_: Any) -> None:
             wishes.append(slow)
 
         self.patch(FakeGroups, "join", join)

@@ -14,9 +14,11 @@ from zope.interface import implementer
 from corotwist.budget import Budget
 from corotwist.engines.batch import pack, unpack
 from corotwist.engines.interfaces import (
+    NOWHERE,
     Change,
     GroupView,
     Member,
+    Position,
     Reason,
     SlowReader,
 )
@@ -204,7 +206,12 @@ class Subscriber:
         self.ending = callback
 
     def messagesDelivered(
-        self, group: bytes, sender: Member, batch: bytes, count: int
+        self,
+        group: bytes,
+        sender: Member,
+        batch: bytes,
+        count: int,
+        position: Position = NOWHERE,
     ) -> None:
         self.events.append((group, sender, batch, count))
 

@@ -15,13 +15,17 @@ from zope.interface.verify import verifyObject
 from corotwist.engines import batch, groupssync
 from corotwist.engines.cpg import GroupsEngine
 from corotwist.engines.interfaces import (
+    NO_RECEIPT,
+    ORDINARY,
     Change,
     GroupView,
     IGroupSubscriber,
     IProcessGroups,
     Member,
     Reason,
+    Receipt,
     SlowReader,
+    Terms,
 )
 from corotwist.errors import (
     Busy,
@@ -56,6 +60,9 @@ class Engine:
         subscriber: IGroupSubscriber,
         group: bytes,
         slow: SlowReader | None = None,
+        *,
+        quorate: bool = False,
+        discardOwn: bool = False,
     ) -> None:
         if self.answer is not None:
             raise self.answer
@@ -71,8 +78,10 @@ class Engine:
         batch: bytes,
         count: int,
         guarantee: Guarantee,
-    ) -> Deferred[None]:
-        return succeed(None) if self.answer is None else fail(self.answer)
+        *,
+        terms: Terms = ORDINARY,
+    ) -> Deferred[Receipt]:
+        return succeed(NO_RECEIPT) if self.answer is None else fail(self.answer)
 
     def members(self, group: bytes) -> tuple[Member, ...]:
         return self.table.get(group, ())

@@ -1,0 +1,120 @@
+"""
+From the order to the local processes: may they see it, and when.
+
+What is decided here follows from the order alone, so that all members decide
+alike: from the view in force, and from what a message says.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+
+from corotwist.engines.groupslocal import LocalProcesses
+from corotwist.engines.groupsreceipts import Fate, Held
+from corotwist.engines.interfaces import (
+    SEQUENCE_BITS,
+    GroupView,
+    Member,
+    Position,
+    Terms,
+)
+from corotwist.engines.outgoing import LocalMember
+from corotwist.engines.quorate import isQuorate
+from corotwist.errors import Interrupted, InvalidParameter, NotQuorate, ServiceError
+from corotwist.interfaces import ICluster
+from corotwist.totem.membership import Guarantee
+
+
+class GroupsDelivery:
+    """
+    Quorate groups get messages of quorate views.  Those that were ordered in a
+    view which is not are refused by everybody.  Those that a quorate ring leaves
+    when it is over are held until it is known whether we go on to a quorate
+    view, too; who does not drops them.  And they have to be safe: an agreed
+    message is delivered as soon as we have it, when we may be alone with it.
+    """
+
+    def __init__(self, local: LocalProcesses, counters: dict[str, int]) -> None:
+        """
+        @param counters: the engine's.
+        """
+        self._local = local
+        self._counters = counters
+        # From a transitional configuration to the next view of nodes.
+        self._held: Held | None = None
+
+    def begin(self, cluster: ICluster) -> None:
+        """
+        The engine is initialized.
+        """
+        self._cluster = cluster
+
+    # From the order.
+
+    def deliver(
+        self,
+        recipients: Iterable[LocalMember],
+        sender: Member,
+        batch: bytes,
+        count: int,
+        fate: Fate,
+    ) -> None:
+        """
+        Messages in their place.
+
+        @param fate: as L{judge} said.
+        """
+        if isinstance(fate, ServiceError):
+            self._counters["refused"] += 1
+            return
+        cluster = self._cluster
+        position = Position(cluster.position() << SEQUENCE_BITS, cluster.guarantee())
+        deliver = self._local.deliver
+        if fate is None:
+            deliver(recipients, sender, batch, count, position)
+        else:
+            them = tuple(recipients)
+            fate.message(partial(deliver, them, sender, batch, count, position))
+
+    def judge(self, groups: Iterable[bytes], terms: Terms | None = None) -> Fate:
+        """
+        What becomes of the message that is being delivered, on every node.
+
+        @param groups: all that it is for, as they are called on the wire.
+        """
+        view = self._cluster.view()
+        wanted = None if terms is None else terms.view
+        if wanted is not None and wanted != view.viewId:
+            return Interrupted(f"ordered in view {view.viewId}")
+        if not any(map(isQuorate, groups)):
+            return None
+        if not all(map(isQuorate, groups)):
+            return InvalidParameter("quorate groups and others at once")
+        if not view.quorate or self._cluster.guarantee() is not Guarantee.SAFE:
+            return NotQuorate(f"ordered in view {view.viewId}")
+        return self._held
+
+    def show(self, recipients: Iterable[LocalMember], view: GroupView) -> None:
+        """
+        Who is in a group, after a change.
+        """
+        them = tuple(recipients)
+        quorate = bool(them) and them[0].quorate
+        if quorate and self._held is not None:
+            self._held.change(partial(self._local.show, them, view))
+        else:
+            self._local.show(them, view)
+
+    def ringEnded(self) -> None:
+        """
+        A transitional configuration: what follows is left over.
+        """
+        if self._held is None:
+            self._held = Held()
+
+    def viewAhead(self, *, quorate: bool) -> None:
+        """
+        The next view is decided and will be shown.
+        """
+        held, self._held = self._held, None
+        if held is not None:
+            self._counters["refused"] += held.decide(quorate=quorate)
