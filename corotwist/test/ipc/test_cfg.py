@@ -3,6 +3,7 @@ What operators ask of nodes: L{corotwist.ipc.cfg}.
 """
 
 import json
+from collections.abc import Callable
 from typing import Any, cast
 
 from attrs import Factory, define
@@ -15,14 +16,29 @@ from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
 from corotwist.engines.cfg import OperatorEngine
-from corotwist.engines.operatorinterfaces import IOperator
-from corotwist.errors import AccessDenied, NotExist
+from corotwist.engines.operatorinterfaces import (
+    Insistence,
+    IOperator,
+    IShutdownTracker,
+    LinkStatus,
+    NodeStatus,
+    Objection,
+    RingStatus,
+)
+from corotwist.errors import AccessDenied, Exists, InvalidParameter, NotExist
 from corotwist.ipc.cfg import OperatorLocator
-from corotwist.ipc.cfgcommands import Dump, ReopenLogs, Report
+from corotwist.ipc.cfgcommands import (
+    Dump,
+    ReopenLogs,
+    ReplyToShutdown,
+    Report,
+    TryShutdown,
+)
 from corotwist.ipc.operator import Operator
 from corotwist.ipc.wire import ERRORS, PART_BYTES
 
 OURS = 77
+LINK = LinkStatus(True, True, False, 1500, "10.0.0.1", "10.0.0.2")
 
 
 @implementer(IOperator)
@@ -34,10 +50,40 @@ class FakeOperator:
 
     report: dict[str, Any] = Factory(lambda: {"status": "applied"})
     asked: list[Any] = Factory(list)
+    trackers: list[Any] = Factory(list)
 
     def reload(self, **how: bool) -> Deferred[dict[str, Any]]:
         self.asked.append(how)
         return succeed(self.report)
+
+    def killNode(self, nodeid: int, reason: str) -> Deferred[None]:
+        self.asked.append((nodeid, reason))
+        return succeed(None)
+
+    def tryShutdown(self, how: Insistence, who: str) -> Deferred[tuple[Objection, ...]]:
+        self.asked.append((how, who))
+        return succeed((Objection(5, "app", "says no"),))
+
+    def trackShutdown(self, tracker: IShutdownTracker) -> None:
+        self.trackers.append(tracker)
+
+    def untrackShutdown(self, tracker: IShutdownTracker) -> None:
+        self.trackers.remove(tracker)
+
+    def replyToShutdown(self, tracker: IShutdownTracker, *, yes: bool) -> None:
+        self.asked.append((tracker, yes))
+
+    def nodeStatus(self, nodeid: int) -> NodeStatus:
+        return NodeStatus(nodeid, True, False, False, 0, 1, 1, (LINK,))
+
+    def ringStatus(self) -> tuple[RingStatus, ...]:
+        return (RingStatus("0 10.0.0.1", "OK"),)
+
+    def nodeAddresses(self, nodeid: int) -> tuple[str, ...]:
+        return (f"10.0.0.{nodeid}",)
+
+    def localNodeid(self) -> int:
+        return 1
 
     def reopenLogs(self) -> None:
         self.asked.append("reopen")
@@ -64,6 +110,16 @@ class FakeClient:
 
     uid: int
     pid: int = 100
+    told: list[Any] = Factory(list)
+    endings: list[Any] = Factory(list)
+
+    def tell(self, command: type[amp.Command], **arguments: Any) -> None:
+        # As it crosses the wire.
+        box = command.makeArguments(arguments, None)  # type: ignore[no-untyped-call]
+        self.told.append((command, command.parseArguments(box, None)))  # type: ignore[no-untyped-call]
+
+    def atEnd(self, callback: Callable[[], object]) -> None:
+        self.endings.append(callback)
 
 
 class OperatorTests(SynchronousTestCase):
@@ -136,18 +192,104 @@ class OperatorTests(SynchronousTestCase):
             self.remote.reload(),
             self.ask(ReopenLogs),
             self.remote.dump("why"),
+            self.remote.killNode(2),
+            self.remote.tryShutdown(),
         ):
             self.failureResultOf(asked, AccessDenied)
         self.assertEqual(len(self.operator.asked), 1)
 
-    def test_onRecord(self) -> None:
+    def test_look(self) -> None:
         """
-        Who asked for what is in the log. (I14)
+        How nodes are, every client may ask. (F2, F6)
+        """
+        self.client.uid = 1000
+        status = self.successResultOf(self.remote.nodeStatus(2))
+        self.assertEqual(status, self.operator.nodeStatus(2))
+        links = self.successResultOf(self.remote.ringStatus())
+        self.assertEqual(links, self.operator.ringStatus())
+        addresses = self.successResultOf(self.remote.nodeAddresses(2))
+        self.assertEqual(addresses, ("10.0.0.2",))
+        self.assertEqual(self.successResultOf(self.remote.localGet()), 1)
+
+    def test_kill(self) -> None:
+        """
+        Whom to kill, and why, goes there and is on record. (F3, I14)
+        """
+        events = self.record()
+        self.successResultOf(self.remote.killNode(2, "it lies"))
+        (told,) = [formatEvent(e) for e in events if e.get("what")]
+        self.assertEqual(self.operator.asked, [(2, "it lies")])
+        self.assertEqual(told, "Process 100 of user 0 asks to kill node 2: it lies")
+
+    def test_shutdown(self) -> None:
+        """
+        How to stop, and who wants it, goes there and is on record; who objected
+        comes back. (F4, I14)
+        """
+        events = self.record()
+        asked = self.remote.tryShutdown(Insistence.REGARDLESS)
+        (told,) = [formatEvent(e) for e in events if e.get("what")]
+        self.assertEqual(
+            told, "Process 100 of user 0 asks to stop this node (regardless)"
+        )
+        objections = self.successResultOf(asked)
+        self.assertEqual(objections, (Objection(5, "app", "says no"),))
+        wish = (Insistence.REGARDLESS, "process 100 of user 0")
+        self.assertEqual(self.operator.asked, [wish])
+        self.failureResultOf(self.ask(TryShutdown, how=3), InvalidParameter)
+
+    def test_asked(self) -> None:
+        """
+        A client is asked and answers, until it does not mind or is gone.
+        (F1, F5)
+        """
+        heard: list[Insistence] = []
+        answers = [True, False]
+
+        def asked(how: Insistence) -> bool:
+            heard.append(how)
+            return answers.pop(0)
+
+        self.failureResultOf(self.remote.untrackShutdown(), NotExist)
+        self.failureResultOf(self.ask(ReplyToShutdown, yes=True), NotExist)
+        self.successResultOf(self.remote.trackShutdown(asked, "n" * 99))
+        self.failureResultOf(self.remote.trackShutdown(asked), Exists)
+        (tracker,) = self.operator.trackers
+        self.assertEqual((tracker.pid, tracker.name), (100, "n" * 64))
+        for _ in range(2):
+            tracker.shutdownProposed(Insistence.REGARDLESS)
+            self.notify()
+        tracker.shutdownWithdrawn()
+        self.notify()
+        self.assertEqual(heard, [Insistence.REGARDLESS] * 2)
+        self.assertEqual(self.operator.asked, [(tracker, True), (tracker, False)])
+        (gone,) = self.client.endings
+        gone()
+        self.assertEqual(self.operator.trackers, [])
+        gone()
+
+    def notify(self) -> None:
+        """
+        Have the client's side hear what it was told.
+        """
+        command, arguments = self.client.told.pop(0)
+        self.remote.responders()[command](**arguments)
+
+    def record(self) -> list[Any]:
+        """
+        What is logged from here on.
         """
         events: list[Any] = []
         observer = cast("ILogObserver", events.append)
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
+        return events
+
+    def test_onRecord(self) -> None:
+        """
+        Who asked for what is in the log. (I14)
+        """
+        events = self.record()
         self.successResultOf(self.remote.reload())
         (told,) = [formatEvent(e) for e in events if e.get("what")]
         self.assertEqual(told, "Process 100 of user 0 asks to reload the configuration")

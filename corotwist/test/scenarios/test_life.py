@@ -340,7 +340,7 @@ class EndStories(WholeStory):
         ended: list[int] = []
         for nodeid in cluster.nodes:
             node = cluster.services(nodeid).node
-            node.ended.addCallback(self.nodeEnded, cluster, nodeid, ended)
+            node.ended.addCallback(lambda _, nodeid=nodeid: ended.append(nodeid))
         cluster.settle()
         clients = [cluster.client(nodeid) for nodeid in cluster.nodes]
         for client in clients:
@@ -355,15 +355,6 @@ class EndStories(WholeStory):
             self.assertEqual(
                 client.views[GROUP].members, (clients[0].member, clients[2].member)
             )
-
-    def nodeEnded(
-        self, reason: str, cluster: Cluster, nodeid: int, ended: list[int]
-    ) -> None:
-        """
-        What runs the node does as it asks.
-        """
-        ended.append(nodeid)
-        cluster.stop(nodeid)
 
     def test_stoppedInARound(self) -> None:
         """
