@@ -165,6 +165,7 @@ class OperatorEngine(Engine):
                 self._killDelivered(nodeid, KillNode.decode(body, byteOrder))
             case Shutdown.FUNCTION:
                 Shutdown.decode(body, byteOrder)
+                self.cluster.nodeStops(nodeid)
                 self._shutdown.shutdownDelivered(nodeid)
             case Reload.FUNCTION:
                 self._reloads.reloadDelivered(nodeid, Reload.decode(body, byteOrder))

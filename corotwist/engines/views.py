@@ -162,6 +162,8 @@ class Views:
         A node goes, as everybody on this ring hears now: when it is gone, this
         is why.
         """
+        if nodeid not in self.current.members:
+            return
         known = self._departing.get(nodeid)
         if known is None or (known.cause is cause and not known.reason):
             change = NodeChange(nodeid, cause, reason[:LONGEST_REASON])
