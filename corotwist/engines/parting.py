@@ -110,6 +110,7 @@ class Parting:
         A new ring: those who came to it have not heard it.
         """
         self._unsaid = self._reason is not None
+        self.tokenPassed()
 
     def delivered(self, nodeid: int) -> None:
         """
