@@ -160,6 +160,8 @@ class Node(MultiService):
         self.ipc = None if ipc is None else ipc(clock, settings.ipc, self.manager)
         if self.ipc is not None:
             self.ipc.setServiceParent(self)
+        # To the other nodes, when this one stops.
+        self._farewell = "the node was asked to stop"
         self.started: Deferred[None] = Deferred()
         self.ended: Deferred[End] = Deferred()
         self.manager.shutdown.addCallback(self._end)
@@ -218,9 +220,9 @@ class Node(MultiService):
     @inlineCallbacks
     def stopService(self) -> Generator[Any, Any, None]:
         """
-        Wait for what holds the shutdown, then send clients away, stop the
-        services, leave the ring.  A second call does not let the first one
-        wait.
+        Wait for what holds the shutdown, then send clients away, say farewell,
+        stop the services, leave the ring.  A second call does not let the first
+        one wait.
 
         @return: fires when nothing of it is left.
         """
@@ -228,6 +230,8 @@ class Node(MultiService):
         yield self.manager.prepareStop("the node is asked to stop")
         if self.ipc is not None and self.ipc.running:
             yield maybeDeferred(self.ipc.stopService)
+        if self._farewell:
+            yield self.manager.parting.say(self._farewell)
         yield self.manager.stop()
         if self.totem.running:
             yield self.totem.stopService()
@@ -249,6 +253,7 @@ class Node(MultiService):
         self._end(End(Ending.KILLED, reason, hasty=True))
 
     def _end(self, end: End) -> None:
+        self._farewell = "" if end.hasty else end.reason
         if end.hasty:
             # The stop that follows does not wait.
             self.manager.prepareStop(end.reason)
