@@ -134,7 +134,9 @@ def cpg_model_initialize(
     path: str | None = None,
 ) -> tuple[CsError, CpgHandle | None]:
     """
-    Connect, and have rings told as well; model 1 is all there is.
+    Connect, and have rings told as well; model 1 is all there is.  With
+    L{CPG_MODEL_V1_DELIVER_INITIAL_TOTEM_CONF} in the flags the ring is told
+    behind the first change of a group, too, and not only when it changes.
     """
     if model != CPG_MODEL_V1 or model_data.model != CPG_MODEL_V1:
         return CsError.CS_ERR_INVALID_PARAM, None
@@ -142,9 +144,12 @@ def cpg_model_initialize(
         return CsError.CS_ERR_INVALID_PARAM, None
     try:
         connection = service_connect(path)
+        handle = CpgHandle(connection, context, data=model_data)
+        if model_data.flags & CPG_MODEL_V1_DELIVER_INITIAL_TOTEM_CONF:
+            handle.expectInitialRing()
     except ServiceError as error:
         return CsError(error.code), None
-    return CsError.CS_OK, CpgHandle(connection, context, data=model_data)
+    return CsError.CS_OK, handle
 
 
 @status

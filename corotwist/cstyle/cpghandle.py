@@ -21,6 +21,7 @@ from corotwist.engines.interfaces import (
     Change,
     GroupView,
     Member,
+    View,
 )
 from corotwist.errors import (
     Exists,
@@ -40,10 +41,18 @@ from corotwist.ipc.cpg import (
     Members,
     RingChanged,
     Send,
-    View,
     decodeView,
 )
+from corotwist.ipc.cpg import View as GroupViewed
 from corotwist.ipc.outbox import UNDERWAY_BYTES, UNDERWAY_MESSAGES
+from corotwist.ipc.views import (
+    Arriving,
+    Follow,
+    Installed,
+    NodeView,
+    Transition,
+    Unfollow,
+)
 from corotwist.ipc.wire import NOTIFICATION_COST, PART_BYTES, parts
 from corotwist.totem.membership import Guarantee
 
@@ -63,8 +72,19 @@ class CpgHandle(ServiceHandle):
     _underwayBytes: int = field(default=0, init=False)
     _underwayMessages: int = field(default=0, init=False)
     _streams: int = field(default=0, init=False)
+    _arriving: Arriving = field(factory=Arriving, init=False)
+    # While it is to be told behind the first change of configuration.
+    _ringWanted: bool = field(default=False, init=False)
+    _ring: tuple[CpgRingId, Sequence[int]] | None = field(default=None, init=False)
 
     # Asking.
+
+    def expectInitialRing(self) -> None:
+        """
+        See L{CPG_MODEL_V1_DELIVER_INITIAL_TOTEM_CONF}.
+        """
+        self._ringWanted = True
+        self.connection.send_recv(Follow)
 
     def join(self, group: bytes) -> None:
         """
@@ -159,12 +179,14 @@ class CpgHandle(ServiceHandle):
     def received(self, name: bytes, box: amp.AmpBox) -> None:
         if name == Deliver.commandName:
             self._delivered(**Deliver.parseArguments(box, None))
-        elif name == View.commandName:
-            self._viewed(**View.parseArguments(box, None))
+        elif name == GroupViewed.commandName:
+            self._viewed(**GroupViewed.parseArguments(box, None))
         elif name == RingChanged.commandName:
             self._ringChanged(**RingChanged.parseArguments(box, None))
         elif name == Flow.commandName:
             self._flowChanged(**Flow.parseArguments(box, None))
+        elif name in {Installed.commandName, Transition.commandName}:
+            self._nodesViewed(self._arriving.received(box))
         else:
             super().received(name, box)
 
@@ -176,7 +198,7 @@ class CpgHandle(ServiceHandle):
         *,
         batch: bytes,
         more: bool | None = None,
-        **others: int,
+        **others: object,
     ) -> None:
         size = len(batch)
         whole = self.whole(batch, more, size)
@@ -196,7 +218,9 @@ class CpgHandle(ServiceHandle):
             cost = 0 if number else size
             self.expect(deliver, self, group, nodeid, pid, message, cost=cost)
 
-    def _viewed(self, group: bytes, view: bytes, part: int, *, more: bool) -> None:
+    def _viewed(
+        self, group: bytes, view: bytes, *, more: bool, **others: object
+    ) -> None:
         whole = self.whole(view, more)
         if whole is None:
             return
@@ -208,6 +232,10 @@ class CpgHandle(ServiceHandle):
         for step in first:
             self._expectConfchg(step, 0)
         self._expectConfchg(last, NOTIFICATION_COST)
+        if self._ringWanted and self._ring is not None:
+            self._ringWanted = False
+            self.expect(self.data.cpg_totem_confchg_fn, self, *self._ring, cost=0)
+            self.connection.send(Unfollow)
 
     def _expectConfchg(self, view: GroupView, cost: int) -> None:
         confchg = self.data.cpg_confchg_fn
@@ -216,6 +244,13 @@ class CpgHandle(ServiceHandle):
     def _flowChanged(self, group: bytes, *, paused: bool) -> None:
         if group == self._group:
             self.paused = paused
+        self.connection.consumed(NOTIFICATION_COST)
+
+    def _nodesViewed(self, view: NodeView | None) -> None:
+        if isinstance(view, View):
+            ringId = view.viewId.ringId
+            ring = CpgRingId(ringId.representative, ringId.sequence)
+            self._ring = ring, view.members
         self.connection.consumed(NOTIFICATION_COST)
 
     def _ringChanged(

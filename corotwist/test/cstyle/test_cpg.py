@@ -19,6 +19,7 @@ from corotwist.cstyle.cpg import (
     CPG_ITERATION_NAME_ONLY,
     CPG_ITERATION_ONE_GROUP,
     CPG_MEMBERS_MAX,
+    CPG_MODEL_V1_DELIVER_INITIAL_TOTEM_CONF,
     CPG_TYPE_AGREED,
     CPG_TYPE_SAFE,
     CpgAddress,
@@ -26,6 +27,7 @@ from corotwist.cstyle.cpg import (
     CpgHandle,
     CpgModelV1Data,
     cpg_context_get,
+    cpg_context_set,
     cpg_dispatch,
     cpg_fd_get,
     cpg_finalize,
@@ -37,6 +39,7 @@ from corotwist.cstyle.cpg import (
     cpg_join,
     cpg_leave,
     cpg_local_get,
+    cpg_max_atomic_msgsize_get,
     cpg_mcast_joined,
     cpg_membership_get,
     cpg_model_initialize,
@@ -110,7 +113,8 @@ class CpgTests(RealNodeCase):
     def test_program(self) -> Deferred[None]:
         """
         A program ported line by line joins, sends, gets its messages and
-        changes in order from dispatch, and leaves (A91, A92).
+        changes in order from dispatch, and leaves: what it sends may be nothing,
+        or more than fits one piece (A91, A92, D7, D8, D9, D10, D11, D15, D18, D19).
         """
         return self.story(self._program)
 
@@ -168,6 +172,171 @@ class CpgTests(RealNodeCase):
             self.assertEqual(cpg_mcast_joined(handle, 2, [b"x"]), expected)
         self.assertEqual(cpg_finalize(handle), OK)
         self.assertEqual(cpg_flow_control_state_get(handle), (9, None))
+
+    def test_initialize(self) -> Deferred[None]:
+        """
+        A handle is made with callbacks alone, or with a model, flags and a
+        context; model 1 is the only one.  A context is kept as it is.  (D1, D2,
+        D5)
+        """
+        return self.story(self._initialize)
+
+    def _initialize(self) -> None:
+        error, handle = cpg_initialize(CpgCallbacks(), self.path)
+        self.assertEqual(error, OK)
+        assert handle is not None, "no handle"
+        self.assertEqual(cpg_context_get(handle), (OK, None))
+        context = object()
+        self.assertEqual(cpg_context_set(handle, context), OK)
+        self.assertEqual(cpg_context_get(handle), (OK, context))
+        self.assertEqual(cpg_finalize(handle), OK)
+        data = CpgModelV1Data(flags=CPG_MODEL_V1_DELIVER_INITIAL_TOTEM_CONF)
+        error, handle = cpg_model_initialize(1, data, context, self.path)
+        assert handle is not None, "no handle"
+        self.assertEqual(cpg_context_get(handle), (OK, context))
+        self.assertEqual(cpg_finalize(handle), OK)
+        for model, flags in ((0, 0), (2, 0), (1, 2), (1, 3)):
+            data = CpgModelV1Data(flags=flags)
+            made = cpg_model_initialize(model, data, context, self.path)
+            self.assertEqual(made, (7, None))
+        self.assertEqual(cpg_initialize(CpgCallbacks(), self.path + "x"), (2, None))
+
+    def test_sizes(self) -> Deferred[None]:
+        """
+        The longest message in one piece has 1047552 bytes; that, and a byte
+        more, arrives as it was sent, in the pieces of an iovec or a buffer
+        (D13, D15, D19).
+        """
+        return self.story(self._sizes)
+
+    def _sizes(self) -> None:
+        program = Program(self.path)
+        handle = program.handle
+        error, most = cpg_max_atomic_msgsize_get(handle)
+        self.assertEqual((error, most), (OK, 1047552))
+        self.assertEqual(cpg_join(handle, b"demo"), OK)
+        program.until("confchg")
+        for number, size in enumerate((most, most + 1), 1):
+            iovec = [b"x" * (size - 3), b"", b"end"]
+            self.assertEqual(cpg_mcast_joined(handle, CPG_TYPE_AGREED, iovec), OK)
+            told = program.until("deliver", number)[-1]
+            self.assertEqual(told[4], b"".join(iovec))
+        _, buffer = cpg_zcb_alloc(handle, 10)
+        for length in (-1, 11):
+            sent = cpg_zcb_mcast_joined(handle, CPG_TYPE_AGREED, buffer, length)
+            self.assertEqual(sent, 7)
+        self.assertEqual(cpg_zcb_free(handle, buffer), OK)
+        cpg_finalize(handle)
+
+    def test_dispatch(self) -> Deferred[None]:
+        """
+        One at a time, waiting or not, all that are pending, or all until the
+        handle is finalized; nothing pending is C{CS_ERR_TRY_AGAIN} for one
+        without waiting, and no error for all (D6).
+        """
+        return self.story(self._dispatch)
+
+    def _dispatch(self) -> None:
+        program = Program(self.path)
+        handle = program.handle
+        self.assertEqual(cpg_dispatch(handle, CS_DISPATCH_ONE_NONBLOCKING), 6)
+        self.assertEqual(cpg_dispatch(handle, CS_DISPATCH_ALL), OK)
+        self.assertEqual(cpg_join(handle, b"demo"), OK)
+        self.assertEqual(cpg_dispatch(handle, CS_DISPATCH_ONE), OK)
+        self.assertEqual([told[0] for told in program.told], ["confchg"])
+        for number in range(4):
+            self.assertEqual(cpg_mcast_joined(handle, 2, [b"%d" % number]), OK)
+        self.assertEqual(cpg_dispatch(handle, CS_DISPATCH_ONE), OK)
+        self.assertEqual(len(program.told), 2)
+        self.wait(handle)
+        self.assertEqual(cpg_dispatch(handle, CS_DISPATCH_ONE_NONBLOCKING), OK)
+        self.assertEqual(len(program.told), 3)
+        while len(program.told) < 5:
+            self.wait(handle)
+            self.assertEqual(cpg_dispatch(handle, CS_DISPATCH_ALL), OK)
+        self.assertEqual(cpg_dispatch(handle, CS_DISPATCH_ONE_NONBLOCKING), 6)
+        for flags in (0, 5):
+            self.assertEqual(cpg_dispatch(handle, flags), 7)
+        cpg_finalize(handle)
+        seen: list[bytes] = []
+
+        def deliver(
+            handle: CpgHandle, group: bytes, nodeid: int, pid: int, message: bytes
+        ) -> None:
+            seen.append(message)
+            if len(seen) == 3:
+                cpg_finalize(handle)
+
+        def confchg(handle: CpgHandle, *_: object) -> None:
+            for number in range(5):
+                cpg_mcast_joined(handle, 2, [b"%d" % number])
+
+        _, other = cpg_initialize(CpgCallbacks(deliver, confchg), self.path)
+        assert other is not None, "no handle"
+        self.assertEqual(cpg_join(other, b"other"), OK)
+        self.assertEqual(cpg_dispatch(other, CS_DISPATCH_BLOCKING), OK)
+        self.assertEqual(seen, [b"0", b"1", b"2"])
+        self.assertEqual(cpg_dispatch(other, CS_DISPATCH_BLOCKING), 9)
+
+    def wait(self, handle: CpgHandle) -> None:
+        """
+        Until there is something to dispatch.
+        """
+        _, descriptor = cpg_fd_get(handle)
+        ready, _, _ = select.select([descriptor], [], [], EVENT_SECONDS)
+        self.assertEqual(ready, [descriptor])
+
+    def test_oneGroup(self) -> Deferred[None]:
+        """
+        A handle is in one group at a time, as with corosync; after it has left
+        it may join another.  Several handles may be in several (D7, D8).
+        """
+        return self.story(self._oneGroup)
+
+    def _oneGroup(self) -> None:
+        first, second = Program(self.path), Program(self.path)
+        self.assertEqual(cpg_join(first.handle, b"one"), OK)
+        for group in (b"one", b"two"):
+            self.assertEqual(cpg_join(first.handle, group), 14)
+        self.assertEqual(cpg_join(second.handle, b"two"), OK)
+        first.until("confchg")
+        self.assertEqual(cpg_leave(first.handle, b"two"), 12)
+        self.assertEqual(cpg_leave(first.handle, b"one"), OK)
+        self.assertEqual(cpg_leave(first.handle, b"one"), 12)
+        first.until("confchg", 2)
+        self.assertEqual(cpg_join(first.handle, b"three"), OK)
+        self.assertEqual(first.until("confchg", 3)[2][1], b"three")
+        for program in (first, second):
+            cpg_finalize(program.handle)
+
+    def test_initialRing(self) -> Deferred[None]:
+        """
+        Who asks for it is told the ring once, directly behind the first change
+        of its group; others only when the ring changes, and all of them then.
+        (D2, D25)
+        """
+        return self.story(self._initialRing)
+
+    def _initialRing(self) -> None:
+        asking = Program(self.path, CPG_MODEL_V1_DELIVER_INITIAL_TOTEM_CONF)
+        plain = Program(self.path)
+        for program, name in ((asking, b"one"), (plain, b"two")):
+            self.assertEqual(cpg_join(program.handle, name), OK)
+            program.until("confchg")
+        kinds = [told[0] for told in asking.told]
+        asking.until("ring")
+        self.assertEqual([told[0] for told in asking.told], ["confchg", "ring"])
+        self.assertEqual(kinds, ["confchg"])
+        self.assertEqual(asking.told[1], ("ring", NODEID, (NODEID,)))
+        self.assertEqual([told[0] for told in plain.told], ["confchg"])
+        blockingCallFromThread(reactor, self.manager.totem.reform)  # type: ignore[arg-type]
+        plain.until("ring")
+        asking.until("ring", 2)
+        for program, rings in ((asking, 2), (plain, 1)):
+            self.assertEqual(cpg_leave(program.handle, program.told[0][1]), OK)
+            program.until("confchg", 2)
+            self.assertEqual(sum(told[0] == "ring" for told in program.told), rings)
+            cpg_finalize(program.handle)
 
     def test_leftAndJoined(self) -> Deferred[None]:
         """
@@ -242,7 +411,8 @@ class CpgTests(RealNodeCase):
 
     def test_errors(self) -> Deferred[None]:
         """
-        Wrong calls have corosync's numbers, and the handle goes on (A92, A93).
+        Wrong calls have corosync's numbers, and the handle goes on, until it is
+        finalized (A92, A93, D3, D7, D8, D9, D16).
         """
         return self.story(self._errors)
 
@@ -282,7 +452,7 @@ class CpgTests(RealNodeCase):
         """
         The descriptor can be read from as long as there is something to
         dispatch, also what was read from the socket already, and not longer
-        (A91).
+        (A91, D4).
         """
         return self.story(self._descriptor)
 
@@ -357,7 +527,8 @@ class CpgTests(RealNodeCase):
 
     def test_iteration(self) -> Deferred[None]:
         """
-        Groups are looked at by name, one, or all (A92).
+        Groups are looked at by name, one, or all; behind the last there is
+        C{CS_ERR_NO_SECTIONS} (A92, D14).
         """
         return self.story(self._iteration)
 
