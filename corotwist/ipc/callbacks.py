@@ -95,3 +95,8 @@ class Callbacks:
         """
         Nor was it.
         """
+
+    def end(self) -> None:
+        """
+        Nothing waits to be told.
+        """

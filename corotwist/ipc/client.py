@@ -20,12 +20,14 @@ from corotwist.errors import Disconnected
 from corotwist.ipc.channel import Responder
 from corotwist.ipc.components import Changed, NodeComponents
 from corotwist.ipc.connection import Credentials
+from corotwist.ipc.events import Event
 from corotwist.ipc.groups import ProcessGroups
 from corotwist.ipc.keys import ConfigurationMap
 from corotwist.ipc.objects import ObjectDatabase
 from corotwist.ipc.operator import Operator
 from corotwist.ipc.remote import Remote, ask, connectLocal, connectSocket
 from corotwist.ipc.status import NodeInquiry
+from corotwist.ipc.stream import Stream
 from corotwist.ipc.views import Installed, NodeViews, Transition
 from corotwist.ipc.votes import VoteQuorum
 from corotwist.ipc.wire import NOTIFICATION_COST
@@ -157,6 +159,15 @@ class NodeClient(Service):
     def _forgetWaiting(self, waiting: "Deferred[NodeClient]") -> None:
         self._waiting = [w for w in self._waiting if w[0] is not waiting]
 
+    def stream(self, heard: Callable[[Event], object] | None = None) -> Stream:
+        """
+        Views of the nodes and what happens in groups, in one order.
+
+        @param heard: called with each event, the view in force before this
+            returns; without it the stream waits to be iterated over.
+        """
+        return Stream(self.groups, heard)
+
     def ask(
         self, command: type[amp.Command], **arguments: Any
     ) -> Deferred[dict[str, Any]]:
@@ -195,9 +206,11 @@ class NodeClient(Service):
 
     def _viewReceived(self, box: amp.AmpBox) -> None:
         event = self.views.received(box)
-        if event is not None:
+        if event is None:
+            self._consumed()
+        else:
             self.views.heard(event)
-        self._consumed()
+            self.groups.nodesViewed(event)
 
     def _consumed(self) -> None:
         if self._remote is not None:

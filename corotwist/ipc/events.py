@@ -4,26 +4,22 @@ What a client is told, and who takes it.
 
 from collections.abc import Iterator
 from itertools import chain, repeat
-from struct import Struct
 from typing import Final, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from corotwist.engines import batch as batches
 from corotwist.engines.interfaces import (
     NO_VIEW,
     GroupView,
     Member,
-    TransitionalView,
-    View,
     ViewId,
 )
+from corotwist.ipc.cpg import PLACE
 from corotwist.ipc.remote import Remote
+from corotwist.ipc.views import NodeView
 from corotwist.ipc.wire import DISPATCH_WINDOW_BYTES
 from corotwist.totem.membership import Guarantee
-
-# Of one batch: the place of its first message, and how many it has.
-_PLACE: Final = Struct("<QI")
 
 
 @frozen
@@ -56,6 +52,12 @@ class Message:
     sequence: int = field(default=0, eq=False)
     _origin: Origin = field(default=_UNKNOWN, eq=False, repr=False)
 
+    def without(self, front: int) -> "Message":
+        """
+        The same, but for the first bytes.
+        """
+        return evolve(self, payload=self.payload[front:])
+
     @property
     def view(self) -> ViewId:
         """
@@ -84,7 +86,6 @@ class Gap:
     reason: str
 
 
-NodeView = TransitionalView | View
 Shown = GroupView | NodeView
 Event = Message | Shown | Gap
 
@@ -129,8 +130,8 @@ class Delivery:
         )
 
     def _sequences(self) -> Iterator[int]:
-        if len(self.places) % _PLACE.size == 0:
-            for first, count in _PLACE.iter_unpack(self.places):
+        if len(self.places) % PLACE.size == 0:
+            for first, count in PLACE.iter_unpack(self.places):
                 yield from range(first, first + count)
 
 
@@ -214,6 +215,23 @@ class Shared:
             self._account.released(cost)
 
 
+@define(eq=False)
+class Settled:
+    """
+    For what was acknowledged before.
+    """
+
+    def kept(self, size: int) -> None:
+        """
+        See L{Account}.
+        """
+
+    def released(self, cost: int, size: int = 0) -> None:
+        """
+        See L{Account}.
+        """
+
+
 class Audience(Protocol):
     """
     Who takes what happens in one group, or in several.
@@ -242,4 +260,9 @@ class Audience(Protocol):
     def left(self, group: bytes) -> None:
         """
         Nothing more of it will come.
+        """
+
+    def end(self) -> None:
+        """
+        Nothing more will come at all.
         """

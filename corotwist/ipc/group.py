@@ -4,21 +4,35 @@ One process group, as an application sees it.
 
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Protocol
+from typing import Any, Final, Protocol
 
+from attrs import frozen
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 
 from corotwist.engines.interfaces import (
     LARGEST_MESSAGE_BYTES,
+    ORDINARY,
     GroupView,
+    Level,
     Member,
     SlowReader,
+    Terms,
+    ViewId,
 )
-from corotwist.errors import BadHandle, NotJoined, TooBig
+from corotwist.errors import (
+    BadHandle,
+    InvalidParameter,
+    NotJoined,
+    ServiceError,
+    TooBig,
+)
 from corotwist.ipc.events import Account, Audience, Event
 from corotwist.ipc.iteration import Events
 from corotwist.totem.membership import Guarantee
+
+_GUARANTEES: Final = frozenset(Guarantee)
+_LEVELS: Final = frozenset(Level)
 
 
 class Standing(Enum):
@@ -39,23 +53,55 @@ class Outlet(Protocol):
     """
 
     def send(
-        self, group: "ProcessGroup", guarantee: Guarantee, payload: bytes
-    ) -> Deferred[None]:
+        self,
+        group: "ProcessGroup",
+        guarantee: Guarantee,
+        payload: bytes,
+        terms: Terms = ORDINARY,
+    ) -> Deferred[Any]:
         """
         For L{ProcessGroup.send}.
         """
 
     def sendAll(
-        self, group: "ProcessGroup", guarantee: Guarantee, payloads: list[bytes]
-    ) -> Deferred[None]:
+        self,
+        group: "ProcessGroup",
+        guarantee: Guarantee,
+        payloads: list[bytes],
+        terms: Terms = ORDINARY,
+    ) -> Deferred[Any]:
         """
         For L{ProcessGroup.sendAll}.
+        """
+
+    def inTime(self, waiting: Deferred[Any], seconds: float) -> Deferred[Any]:
+        """
+        Have it fail with L{TimedOut<corotwist.errors.TimedOut>} after so long.
         """
 
     def leave(self, group: "ProcessGroup") -> Deferred[None]:
         """
         For L{ProcessGroup.leave}.
         """
+
+
+@frozen
+class Wishes:
+    """
+    As what somebody wants to be a member.
+
+    @ivar slow: what is to happen when we read more slowly than others send; by
+        default what is configured for the node.
+    @ivar quorate: of the quorate group of that name.
+    @ivar discardOwn: without what we send ourselves.
+    """
+
+    slow: SlowReader | None = None
+    quorate: bool = False
+    discardOwn: bool = False
+
+
+AS_EVERYBODY: Final = Wishes()
 
 
 class ProcessGroup:
@@ -79,9 +125,9 @@ class ProcessGroup:
         name: bytes,
         outlet: Outlet,
         audience: Audience,
+        wishes: Wishes = AS_EVERYBODY,
         *,
         iterated: Events | None = None,
-        slow: SlowReader | None = None,
     ) -> None:
         """
         @param audience: who takes what happens here.
@@ -91,7 +137,7 @@ class ProcessGroup:
         self.name = name
         self.flowControlState = False
         self.flowChanged: Callable[[bool], object] | None = None
-        self.slow = slow
+        self.wishes = wishes
         self.members: tuple[Member, ...] = ()
         self.audience = audience
         self._outlet = outlet
@@ -109,48 +155,102 @@ class ProcessGroup:
     # For the application.
 
     def send(
-        self, payload: bytes, guarantee: Guarantee = Guarantee.AGREED
-    ) -> Deferred[None]:
+        self,
+        payload: bytes,
+        guarantee: Guarantee = Guarantee.AGREED,
+        *,
+        level: Level = Level.QUEUED,
+        to: Iterable[Member] | None = None,
+        also: Iterable[bytes] = (),
+        view: ViewId | None = None,
+        timeout: float | None = None,
+    ) -> Deferred[Any]:
         """
         Multicast to every member, ourselves included.  All that is sent in
         one turn of the reactor travels together.
 
+        @param level: how far the message is to be when we are told.
+        @param to: show it to these members only, at its place in the order.
+        @param also: deliver it in these groups, too, at the same place.
+        @param view: only if it is ordered in this view of nodes.
+        @param timeout: how long to wait at most, in seconds.
         @return: fires with L{None} when the node queued the message in the
             ring; from there it will be ordered unless the node dies.  Waits
             while the cluster synchronizes or is busy, while some member is
             behind (see L{flowControlState}), and while
             L{UNDERWAY_BYTES<corotwist.ipc.outbox.UNDERWAY_BYTES>} of ours did
-            not come back to us: whoever sends much must read, too.  Fails with
-            L{NotJoined} when we are not a member now, L{TooBig} beyond
+            not come back to us: whoever sends much must read, too.
+
+            With another C{level}, or C{to}, C{also} or C{view}, fires with a
+            L{Receipt}: with L{Level.ORDERED} when it was delivered here, with
+            L{Level.SAFE} when every member has it.
+
+            Fails with L{NotJoined} when we are not a member now,
+            L{InvalidParameter} when there is no such guarantee or level or
+            nobody is named in C{to}, L{TooBig} beyond
             L{LARGEST_MESSAGE_BYTES}, L{TryAgain} when
             L{SEND_QUEUE_BYTES<corotwist.ipc.outbox.SEND_QUEUE_BYTES>} wait
             already, L{Interrupted} when the membership changed in the middle
-            of a large message, and L{Disconnected} when the connection was
-            lost before the answer: then it may be ordered, or not.  To cancel
-            is to stop waiting; the message is on its way.
+            of a large message or the view is another one, L{NotQuorate} in a
+            quorate group, L{NotSupported} when there are nodes that do not know
+            what was asked for, L{Disconnected} when the connection was lost
+            before the answer: then it may be ordered, or not.  So it is with
+            L{TimedOut}, and with who cancels: that is to stop waiting, and the
+            message is on its way.
         """
-        if self.standing is not Standing.MEMBER:
-            return fail(self._notJoined())
-        if len(payload) > LARGEST_MESSAGE_BYTES:
-            return fail(TooBig(f"a message has at most {LARGEST_MESSAGE_BYTES} bytes"))
-        return self._outlet.send(self, guarantee, payload)
+        trouble = self._trouble(guarantee, len(payload))
+        if trouble is not None:
+            return fail(trouble)
+        if not (level or also) and to is None and view is None:
+            sent = self._outlet.send(self, guarantee, payload)
+        else:
+            try:
+                terms = _terms(level, to, also, view)
+            except InvalidParameter as error:
+                return fail(error)
+            sent = self._outlet.send(self, guarantee, payload, terms)
+        return sent if timeout is None else self._outlet.inTime(sent, timeout)
 
     def sendAll(
-        self, payloads: Iterable[bytes], guarantee: Guarantee = Guarantee.AGREED
-    ) -> Deferred[None]:
+        self,
+        payloads: Iterable[bytes],
+        guarantee: Guarantee = Guarantee.AGREED,
+        *,
+        level: Level = Level.QUEUED,
+        to: Iterable[Member] | None = None,
+        also: Iterable[bytes] = (),
+        view: ViewId | None = None,
+        timeout: float | None = None,
+    ) -> Deferred[Any]:
         """
         Multicast messages one after the other, for less than sending each.
 
-        @return: fires with L{None} when all of them are queued.  Fails as
-            L{send}; with L{TryAgain} none was sent, with other errors the
-            first ones may have been.
+        @return: fires as L{send} when all of them are that far; a L{Receipt} is
+            of the last.  Fails as L{send}; with L{TryAgain} none was sent, with
+            other errors the first ones may have been.
+        """
+        payloads = list(payloads)
+        trouble = self._trouble(guarantee, max(map(len, payloads), default=0))
+        if trouble is not None:
+            return fail(trouble)
+        try:
+            terms = _terms(level, to, also, view)
+        except InvalidParameter as error:
+            return fail(error)
+        sent = self._outlet.sendAll(self, guarantee, payloads, terms)
+        return sent if timeout is None else self._outlet.inTime(sent, timeout)
+
+    def _trouble(self, guarantee: int, size: int) -> ServiceError | None:
+        """
+        Why not to send at all.
         """
         if self.standing is not Standing.MEMBER:
-            return fail(self._notJoined())
-        payloads = list(payloads)
-        if payloads and len(max(payloads, key=len)) > LARGEST_MESSAGE_BYTES:
-            return fail(TooBig(f"a message has at most {LARGEST_MESSAGE_BYTES} bytes"))
-        return self._outlet.sendAll(self, guarantee, payloads)
+            return self._notJoined()
+        if guarantee not in _GUARANTEES:
+            return InvalidParameter(f"there is no guarantee {guarantee}")
+        if size > LARGEST_MESSAGE_BYTES:
+            return TooBig(f"a message has at most {LARGEST_MESSAGE_BYTES} bytes")
+        return None
 
     def leave(self) -> Deferred[None]:
         """
@@ -203,12 +303,17 @@ class ProcessGroup:
             except Exception:  # noqa: BLE001
                 self._log.failure("An application failed at flow control")
 
-    def connectionLost(self) -> None:
+    def connectionLost(self) -> bool:
         """
-        We are nobody's member for now.
+        We are not a member for now.
+
+        @return: were we?
         """
+        member = self.standing is Standing.MEMBER
+        self.standing = Standing.WAITING
         self.members = ()
         self.flowReceived(False)
+        return member
 
     def leavingBegan(self) -> None:
         """
@@ -227,3 +332,21 @@ class ProcessGroup:
         self.audience.left(self.name)
         if self._iterated is not None:
             self._iterated.end()
+
+
+def _terms(
+    level: int,
+    to: Iterable[Member] | None,
+    groups: Iterable[bytes],
+    view: ViewId | None,
+) -> Terms:
+    """
+    @raise InvalidParameter: there is no such level, or nobody it is for.
+    """
+    if level not in _LEVELS:
+        raise InvalidParameter(f"there is no level {level}")
+    members = () if to is None else tuple(to)
+    if to is not None and not members:
+        raise InvalidParameter("a message for nobody")
+    terms = Terms(Level(level), members, tuple(groups), view)
+    return ORDINARY if terms == ORDINARY else terms

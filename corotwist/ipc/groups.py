@@ -6,13 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from attrs import frozen
-from twisted.internet.defer import (
-    CancelledError,
-    Deferred,
-    FirstError,
-    fail,
-    gatherResults,
-)
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.protocols import amp
@@ -21,6 +15,7 @@ from twisted.python.failure import Failure
 from corotwist.engines import batch as batches
 from corotwist.engines.interfaces import (
     LONGEST_GROUP_NAME,
+    NO_VIEW,
     GroupView,
     Member,
     SlowReader,
@@ -31,35 +26,22 @@ from corotwist.errors import (
     Exists,
     NameTooLong,
     NotExist,
-    ServiceError,
     TimedOut,
     TryAgain,
 )
+from corotwist.ipc.arrivals import Arrivals
 from corotwist.ipc.callbacks import Callbacks
-from corotwist.ipc.cpg import (
-    Deliver,
-    Flow,
-    Groups,
-    Join,
-    Leave,
-    Members,
-    RingChanged,
-    Send,
-    View,
-    decodeView,
-)
-from corotwist.ipc.events import Delivery, Gap, Ledger
-from corotwist.ipc.group import ProcessGroup, Standing
+from corotwist.ipc.cpg import Groups, Join, Leave, Members
+from corotwist.ipc.events import Account, Audience, Event, Gap, Settled
+from corotwist.ipc.group import ProcessGroup, Standing, Wishes
 from corotwist.ipc.iteration import Events
-from corotwist.ipc.outbox import Batch, Outbox
+from corotwist.ipc.posting import Posting
 from corotwist.ipc.remote import Remote, ask
-from corotwist.ipc.wire import NOTIFICATION_COST, Partials, parts
-from corotwist.totem.membership import Guarantee, RingId
+from corotwist.ipc.views import NodeView
+from corotwist.totem.membership import RingId
 
 # Between asking again whether we may join or leave now.
 RETRY_SECONDS: Final = 0.1
-# Senders whose names we keep; all are forgotten when there are more.
-KNOWN_SENDERS: Final = 4096
 
 
 @frozen
@@ -87,17 +69,24 @@ class ProcessGroups:
         self.ringChanged: Callable[[Ring], object] | None = None
         self._clock = clock
         self._remote: Remote | None = None
-        self._ledger: Ledger | None = None
-        self._own = Member(0, 0)
         self._groups: dict[bytes, ProcessGroup] = {}
-        self._outbox: Outbox[ProcessGroup] = Outbox()
-        self._flushing = False
-        self._streams = 0
-        self._partials = Partials()
-        self._senders: dict[tuple[bytes, bytes], Member] = {}
+        self._posting = Posting(clock, self._askToLeave)
+        self._arrivals = Arrivals(self._groups, self)
+        self.send = self._posting.send
+        self.sendAll = self._posting.sendAll
+        self.returned = self._posting.returned
         self._retries: dict[ProcessGroup, IDelayedCall] = {}
+        # Who hears of the nodes, too: of a group, or of all of a stream.
+        self._watching: dict[Audience, bytes | None] = {}
 
     # For the application.
+
+    @property
+    def own(self) -> Member:
+        """
+        Ourselves, as other members see us; (0, 0) before we were connected.
+        """
+        return self._arrivals.own
 
     def join(
         self,
@@ -107,7 +96,11 @@ class ProcessGroups:
         interrupted: Callable[[Gap], object] | None = None,
         *,
         batchDelivered: Callable[[Member, list[bytes]], object] | None = None,
+        heard: Callable[[Event], object] | None = None,
+        nodes: bool = False,
         slow: SlowReader | None = None,
+        quorate: bool = False,
+        discardOwn: bool = False,
         timeout: float | None = None,
     ) -> Deferred[ProcessGroup]:
         """
@@ -124,33 +117,53 @@ class ProcessGroups:
         @param interrupted: called with each L{Gap}.
         @param batchDelivered: called with a sender and the messages of it that
             came together, at least one, in order: for less than a call each.
+        @param heard: called with every event, as iterating gives it.
+        @param nodes: give views of the nodes, too, in their places.
         @param slow: what is to happen when we read more slowly than others
             send; by default what is configured for the node.
+        @param quorate: be in the quorate group of that name: its messages are
+            taken and delivered in quorate views of the nodes only.
+        @param discardOwn: do not get what we send ourselves.
         @param timeout: how long to wait at most, in seconds.
         @return: fires with the group at the first view with us in it; waits
             for the node to be connected and in step.  Fails with
             L{TimedOut} when that is not so in time, and we are out; with
             L{NameTooLong}, with L{Exists} when this process joined it already,
+            L{Conflict} when it has members of the other kind (C{quorate}),
             L{Disconnected} when the client is stopped.  To cancel is to leave.
         """
+        called = Callbacks(delivered, batchDelivered, viewChanged, interrupted, heard)
+        wishes = Wishes(slow, quorate, discardOwn)
+        if called.wanted():
+            group = ProcessGroup(name, self, called, wishes)
+        else:
+            events = Events()
+            group = ProcessGroup(name, self, events, wishes, iterated=events)
+        return self.enter(group, timeout, nodes=nodes)
+
+    def enter(
+        self,
+        group: ProcessGroup,
+        timeout: float | None = None,
+        *,
+        nodes: bool = False,
+    ) -> Deferred[ProcessGroup]:
+        """
+        Join, as L{join} does, a group whose audience is set up.
+        """
+        name = group.name
         if len(name) > LONGEST_GROUP_NAME:
             text = f"a group's name has at most {LONGEST_GROUP_NAME} bytes"
             return fail(NameTooLong(text))
         if name in self._groups:
             return fail(Exists(f"this client joined {name!r} already"))
-        called = Callbacks(delivered, batchDelivered, viewChanged, interrupted)
-        if called.wanted():
-            group = ProcessGroup(name, self, called, slow=slow)
-        else:
-            events = Events()
-            group = ProcessGroup(name, self, events, iterated=events, slow=slow)
         self._groups[name] = group
         joining: Deferred[ProcessGroup] = Deferred(lambda _: self._withdraw(group))
         group.joining = joining
+        if nodes:
+            self.watch(group.audience, name)
         self._askToJoin(group)
-        if timeout is not None:
-            joining.addTimeout(timeout, self._clock, _timedOut)
-        return joining
+        return joining if timeout is None else self.inTime(joining, timeout)
 
     def members(self, name: bytes) -> Deferred[tuple[Member, ...]]:
         """
@@ -200,38 +213,36 @@ class ProcessGroups:
             return fail(Disconnected("not connected to the node"))
         return ask(self._remote, command, **arguments)
 
-    # From a group.
+    # From streams.
 
-    def send(
-        self, group: ProcessGroup, guarantee: Guarantee, payload: bytes
-    ) -> Deferred[None]:
+    def watch(self, audience: Audience, name: bytes | None = None) -> None:
         """
-        For L{ProcessGroup.send}.
-        """
-        try:
-            done = self._outbox.add(group, guarantee, payload)
-        except ServiceError as error:
-            return fail(error)
-        if not self._flushing:
-            self._flushSoon()
-        return done
+        Give an audience the views of the nodes, the one in force at once.
 
-    def sendAll(
-        self, group: ProcessGroup, guarantee: Guarantee, payloads: list[bytes]
-    ) -> Deferred[None]:
+        @param name: of the group that it has; otherwise it may have several.
         """
-        For L{ProcessGroup.sendAll}.
+        self._watching[audience] = name
+        if self._arrivals.view is not NO_VIEW:
+            audience.shown(self._arrivals.view, Settled())
+
+    def unwatch(self, audience: Audience) -> Deferred[None]:
         """
-        try:
-            dones = self._outbox.addAll(group, guarantee, payloads)
-        except ServiceError as error:
-            return fail(error)
-        if not self._flushing:
-            self._flushSoon()
-        if len(dones) == 1:
-            return dones[0]
-        gathered = gatherResults(dones, consumeErrors=True)
-        return gathered.addCallbacks(_nothing, _firstError)
+        Leave all groups of an audience, and end it.
+
+        @return: fires when that is so.
+        """
+        self._watching.pop(audience, None)
+        theirs = [g for g in self._groups.values() if g.audience is audience]
+        left = gatherResults([self.leave(group) for group in theirs])
+        return left.addCallback(lambda _: audience.end())
+
+    # From a group; what it sends goes the way of L{Posting}.
+
+    def inTime(self, waiting: Deferred[Any], seconds: float) -> Deferred[Any]:
+        """
+        See L{Outlet<corotwist.ipc.group.Outlet>}.
+        """
+        return waiting.addTimeout(seconds, self._clock, _timedOut)
 
     def leave(self, group: ProcessGroup) -> Deferred[None]:
         """
@@ -242,63 +253,12 @@ class ProcessGroups:
         self._withdraw(group)
         return left
 
-    # Sending.
-
-    def _flushSoon(self) -> None:
-        self._flushing = True
-        self._clock.callLater(0, self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        while self._remote is not None:
-            batch = self._outbox.take()
-            if batch is None:
-                return
-            batch.owner.unanswered += 1
-            answer = self._sendBatch(self._remote, batch)
-            answer.addBoth(self._batchAnswered, batch)
-
-    def _sendBatch(
-        self, remote: Remote, batch: Batch[ProcessGroup]
-    ) -> Deferred[amp.AmpBox]:
-        """
-        One L{Send}, or as many as the packed batch has parts.
-        """
-        box = {
-            b"group": batch.owner.name,
-            b"count": b"%d" % len(batch.payloads),
-            b"guarantee": b"%d" % batch.guarantee,
-        }
-        packed = batches.pack(batch.payloads)
-        if len(packed) <= remote.partBytes:
-            return remote.askBox(Send.commandName, {**box, b"batch": packed})
-        self._streams += 1
-        box[b"stream"] = b"%d" % self._streams
-        for number, more, data in parts(packed, remote.partBytes):
-            box |= {b"part": b"%d" % number, b"batch": data}
-            if more:
-                remote.tellBox({amp.COMMAND: Send.commandName, **box, b"more": b"True"})
-        return remote.askBox(Send.commandName, box)
-
-    def _batchAnswered(self, answer: Any, batch: Batch[ProcessGroup]) -> None:
-        self._outbox.done(batch)
-        group = batch.owner
-        group.unanswered -= 1
-        if isinstance(answer, Failure):
-            self._outbox.returned(group, batch.size, len(batch.payloads))
-        _settle(batch, answer)
-        if group.standing is Standing.LEAVING:
-            self._askToLeave(group)
-        if not self._flushing:
-            self._flushSoon()
-
     # Joining and leaving.
 
     def _askToJoin(self, group: ProcessGroup) -> None:
         if self._remote is not None and group.standing is Standing.WAITING:
             group.standing = Standing.ASKED
-            wish = {} if group.slow is None else {"slow": group.slow.encode()}
-            asked = ask(self._remote, Join, group=group.name, **wish)
+            asked = ask(self._remote, Join, group=group.name, **_said(group.wishes))
             asked.addErrback(self._joinRefused, group)
 
     def _joinRefused(self, failure: Failure, group: ProcessGroup) -> None:
@@ -322,7 +282,7 @@ class ProcessGroups:
             self._end(group, None)
         elif group.standing is not Standing.LEAVING:
             group.leavingBegan()
-            self._flush()
+            self._posting.flush()
             self._askToLeave(group)
 
     def _askToLeave(self, group: ProcessGroup) -> None:
@@ -330,7 +290,7 @@ class ProcessGroups:
             self._remote is not None
             and group.standing is Standing.LEAVING
             and not group.unanswered
-            and not self._outbox.holds(group)
+            and not self._posting.holds(group)
         ):
             asked = ask(self._remote, Leave, group=group.name)
             asked.addErrback(self._leaveRefused, group)
@@ -369,9 +329,11 @@ class ProcessGroups:
         The group is not ours any more.
         """
         self._groups.pop(group.name, None)
-        self._outbox.forget(group)
+        self._posting.forget(group)
         self._forgetRetry(group)
         group.ended()
+        if self._watching.get(group.audience) is not None:
+            del self._watching[group.audience]
         joining, group.joining = group.joining, None
         if joining is not None and failure is not None:
             joining.errback(failure)
@@ -379,16 +341,16 @@ class ProcessGroups:
         for left in leaving:
             left.callback(None)
 
-    # From the node.
+    # From the client.
 
     def connected(self, remote: Remote) -> None:
         """
         The node is there, perhaps again.
         """
         self._remote = remote
-        self._ledger = Ledger(remote)
-        self._own = Member(remote.welcome.nodeid, remote.welcome.pid)
-        self._partials.clear()
+        own = Member(remote.welcome.nodeid, remote.welcome.pid)
+        self._posting.connected(remote, own)
+        self._arrivals.connected(remote, own)
         for group in list(self._groups.values()):
             self._askToJoin(group)
 
@@ -396,21 +358,23 @@ class ProcessGroups:
         """
         It is gone, for now.
         """
-        self._remote = self._ledger = None
-        lost = Failure(Disconnected(f"not sent: {reason}"))
-        for batch in self._outbox.clear():
-            _settle(batch, lost)
+        self._remote = None
+        self._posting.connectionLost(reason)
+        self._arrivals.connectionLost()
+        interrupted: dict[Audience, Gap] = {}
         for group in list(self._groups.values()):
             self._forgetRetry(group)
-            self._outbox.forget(group)
+            self._posting.forget(group)
             if group.standing is Standing.LEAVING:
                 self._end(group, None)
-            else:
-                member = group.standing is Standing.MEMBER
-                group.standing = Standing.WAITING
-                if member:
-                    group.connectionLost()
-                    group.audience.interrupted(Gap(group.name, reason))
+            elif group.connectionLost():
+                # One gap for each audience: that of its only group, or of all.
+                name = self._watching.get(group.audience, group.name)
+                interrupted[group.audience] = Gap(name, reason)
+        for audience, name in self._watching.items():
+            interrupted[audience] = Gap(name, reason)
+        for audience, gap in interrupted.items():
+            audience.interrupted(gap)
 
     def stopped(self) -> None:
         """
@@ -419,72 +383,35 @@ class ProcessGroups:
         failure = Failure(Disconnected("the client was stopped"))
         for group in list(self._groups.values()):
             self._end(group, failure)
+        watching, self._watching = self._watching, {}
+        for audience in watching:
+            audience.end()
+
+    def nodesViewed(self, view: NodeView) -> None:
+        """
+        Views of the nodes, in their places of the order.
+        """
+        self._arrivals.nodesViewed(view, tuple(self._watching))
 
     def responders(self) -> dict[bytes, Callable[[amp.AmpBox], None]]:
         """
         Who takes which notification.
         """
-        return {
-            Deliver.commandName: self._deliverReceived,
-            View.commandName: self._viewReceived,
-            Flow.commandName: self._flowReceived,
-            RingChanged.commandName: self._ringReceived,
-        }
+        return self._arrivals.responders()
 
-    def _deliverReceived(self, box: amp.AmpBox) -> None:
-        ledger = self._ledger
-        if ledger is None:
-            return
-        batch: bytes | None = box[b"batch"]
-        cost = len(box[b"batch"])
-        if b"part" in box:
-            batch = self._whole(Deliver.commandName, box, box[b"batch"])
-            if batch is None:
-                ledger.partReceived(cost)
-                return
-        group = self._groups.get(box[b"group"])
-        if group is None or batch is None:
-            ledger.released(cost)
-        else:
-            key = (box[b"nodeid"], box[b"pid"])
-            sender = self._senders.get(key) or self._newSender(key)
-            delivery = Delivery(group.name, sender, batch, cost)
-            group.audience.delivered(delivery, ledger)
-            if sender == self._own:
-                self._outbox.returned(group, len(batch), int(box[b"count"]))
-                if not self._flushing and self._outbox.heldBytes:
-                    self._flushSoon()
+    # From what arrives.
 
-    def _whole(self, stream: bytes, box: amp.AmpBox, data: bytes) -> bytes | None:
-        more = box[b"more"] == b"True"
-        return self._partials.partReceived(stream, int(box[b"part"]), data, more=more)
-
-    def _newSender(self, key: tuple[bytes, bytes]) -> Member:
-        if len(self._senders) >= KNOWN_SENDERS:
-            self._senders.clear()
-        sender = self._senders[key] = Member(int(key[0]), int(key[1]))
-        return sender
-
-    def _viewReceived(self, box: amp.AmpBox) -> None:
-        ledger = self._ledger
-        if ledger is None:
-            return
-        whole = self._whole(View.commandName, box, box[b"view"])
-        group = self._groups.get(box[b"group"])
-        if whole is None or group is None:
-            ledger.released(NOTIFICATION_COST)
-        else:
-            self._viewChanged(group, decodeView(group.name, whole), ledger)
-
-    def _viewChanged(
-        self, group: ProcessGroup, view: GroupView, ledger: Ledger
+    def viewReceived(
+        self, group: ProcessGroup, view: GroupView, own: Member, account: Account
     ) -> None:
-        own = self._own
+        """
+        See L{Receiver<corotwist.ipc.arrivals.Receiver>}.
+        """
         entered = group.standing is Standing.ASKED and own in view.members
         if entered:
             group.standing = Standing.MEMBER
             group.everJoined = True
-        group.viewReceived(view, ledger)
+        group.viewReceived(view, account)
         joining = group.joining
         if entered and joining is not None:
             group.joining = None
@@ -492,52 +419,33 @@ class ProcessGroups:
         if own in (change.member for change in view.left):
             self._end(group, None)
 
-    def _flowReceived(self, box: amp.AmpBox) -> None:
-        group = self._groups.get(box[b"group"])
-        if group is not None:
-            group.flowReceived(box[b"paused"] == b"True")
-        if self._ledger is not None:
-            self._ledger.released(NOTIFICATION_COST)
-
-    def _ringReceived(self, box: amp.AmpBox) -> None:
-        values = RingChanged.parseArguments(box, None)
-        ringId = RingId(values["sequence"], values["representative"])
-        self.ring = Ring(ringId, values["members"])
+    def ringReceived(self, ringId: RingId, members: tuple[int, ...]) -> None:
+        """
+        See L{Receiver<corotwist.ipc.arrivals.Receiver>}.
+        """
+        self.ring = Ring(ringId, members)
         if self.ringChanged is not None:
             try:
                 self.ringChanged(self.ring)
             except Exception:  # noqa: BLE001
                 self._log.failure("An application failed at a ring")
-        if self._ledger is not None:
-            self._ledger.released(NOTIFICATION_COST)
 
 
-def _settle(batch: Batch[ProcessGroup], answer: Any) -> None:
+def _said(wishes: Wishes) -> dict[str, Any]:
     """
-    Tell everybody whose message is in a batch.
+    Wishes as arguments of L{Join}.
     """
-    if isinstance(answer, Failure):
-        for done in batch.waiting:
-            done.errback(answer)
-    else:
-        for done in batch.waiting:
-            done.callback(None)
+    said: dict[str, Any] = {}
+    if wishes.slow is not None:
+        said["slow"] = wishes.slow.encode()
+    if wishes.quorate:
+        said["quorate"] = True
+    if wishes.discardOwn:
+        said["discard"] = True
+    return said
 
 
 def _timedOut(result: object, timeout: float) -> object:
     if isinstance(result, Failure) and result.check(CancelledError):
-        raise TimedOut(f"not a member within {timeout} s")
+        raise TimedOut(f"not within {timeout} s")
     return result
-
-
-def _nothing(_: object) -> None:
-    return None
-
-
-def _firstError(failure: Failure) -> Failure:
-    """
-    What a C{FirstError} is about.
-    """
-    first = failure.value
-    assert isinstance(first, FirstError)
-    return first.subFailure

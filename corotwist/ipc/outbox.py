@@ -4,15 +4,20 @@ What an application sends, on its way to the node: many messages to a batch.
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from corotwist.engines.batch import OVERHEAD
-from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES
+from corotwist.engines.interfaces import (
+    LARGEST_MESSAGE_BYTES,
+    ORDINARY,
+    Level,
+    Terms,
+)
 from corotwist.errors import TooBig, TryAgain
-from corotwist.ipc.wire import DISPATCH_QUEUE_MESSAGES, PART_BYTES
+from corotwist.ipc.wire import DISPATCH_QUEUE_MESSAGES, PART_BYTES, PENDING_SENDS
 from corotwist.totem.membership import Guarantee
 
 # Of one client, queued and not yet answered; there is always room for one
@@ -22,6 +27,10 @@ SEND_QUEUE_BYTES: Final = LARGEST_MESSAGE_BYTES + (64 << 10)
 SENDS_IN_FLIGHT: Final = 4
 # Batches that are not full leave only while fewer than so many do.
 SMALL_IN_FLIGHT: Final = 2
+
+# Batches whose answer waits for more than the node's own queue: for those to be
+# ordered, or safe.  With the others, no more than a node lets a client have.
+PROMISES_IN_FLIGHT: Final = PENDING_SENDS // 2
 
 # Of one client, sent and not yet come back to it as a member; beyond that it
 # sends no more.  So a process that sends faster than it reads slows itself and
@@ -44,15 +53,23 @@ class Batch(Generic[Owner]):
 
     owner: Owner
     guarantee: Guarantee
+    terms: Terms = ORDINARY
     payloads: list[bytes] = field(factory=list)
-    waiting: list[Deferred[None]] = field(factory=list)
+    waiting: list[Deferred[Any]] = field(factory=list)
     size: int = 0
 
-    def oneMore(self) -> Deferred[None]:
+    @property
+    def promises(self) -> bool:
+        """
+        Is it answered later than when the node has queued it?
+        """
+        return self.terms.level is not Level.QUEUED or self.terms.special
+
+    def oneMore(self) -> Deferred[Any]:
         """
         Another that waits.
         """
-        done: Deferred[None] = Deferred()
+        done: Deferred[Any] = Deferred()
         self.waiting.append(done)
         return done
 
@@ -72,12 +89,20 @@ class Outbox(Generic[Owner]):
     _underwayBytes: int = field(default=0, init=False)
     _underwayMessages: int = field(default=0, init=False)
     _inFlight: int = field(default=0, init=False)
+    _promises: int = field(default=0, init=False)
     _batches: deque[Batch[Owner]] = field(factory=deque, init=False)
     _open: Batch[Owner] | None = field(default=None, init=False)
 
-    def add(self, owner: Owner, guarantee: Guarantee, payload: bytes) -> Deferred[None]:
+    def add(
+        self,
+        owner: Owner,
+        guarantee: Guarantee,
+        payload: bytes,
+        terms: Terms = ORDINARY,
+    ) -> Deferred[Any]:
         """
-        Append a message.
+        Append a message.  One with terms of its own travels alone, so that the
+        answer is about it alone.
 
         @return: what L{Batch.waiting} holds for it.
         @raise TryAgain: no room.
@@ -91,17 +116,22 @@ class Outbox(Generic[Owner]):
             batch is None
             or batch.owner is not owner
             or batch.guarantee is not guarantee
+            or batch.terms is not terms
             or batch.size + size > PART_BYTES
         ):
-            batch = self._begin(owner, guarantee)
+            batch = self._begin(owner, guarantee, terms)
         batch.payloads.append(payload)
         batch.size += size
         self.heldBytes += size
         return batch.oneMore()
 
     def addAll(
-        self, owner: Owner, guarantee: Guarantee, payloads: Iterable[bytes]
-    ) -> list[Deferred[None]]:
+        self,
+        owner: Owner,
+        guarantee: Guarantee,
+        payloads: Iterable[bytes],
+        terms: Terms = ORDINARY,
+    ) -> list[Deferred[Any]]:
         """
         Append messages, all or none.
 
@@ -116,14 +146,18 @@ class Outbox(Generic[Owner]):
         if self.heldBytes + total > SEND_QUEUE_BYTES:
             raise self._noRoom(total)
         self.heldBytes += total
-        dones: list[Deferred[None]] = []
+        dones: list[Deferred[Any]] = []
         batch = self._open
-        if batch is None or (batch.owner, batch.guarantee) != (owner, guarantee):
-            batch = self._begin(owner, guarantee)
+        if batch is None or (batch.owner, batch.guarantee, batch.terms) != (
+            owner,
+            guarantee,
+            terms,
+        ):
+            batch = self._begin(owner, guarantee, terms)
         for payload, size in zip(payloads, sizes, strict=True):
             if batch.size + size > PART_BYTES and batch.payloads:
                 dones.append(batch.oneMore())
-                batch = self._begin(owner, guarantee)
+                batch = self._begin(owner, guarantee, terms)
             batch.payloads.append(payload)
             batch.size += size
         return [*dones, batch.oneMore()]
@@ -133,8 +167,9 @@ class Outbox(Generic[Owner]):
             return TooBig(f"{size} bytes; the limit is {SEND_QUEUE_BYTES}")
         return TryAgain(f"{self.heldBytes} bytes wait for the node already")
 
-    def _begin(self, owner: Owner, guarantee: Guarantee) -> Batch[Owner]:
-        batch = self._open = Batch(owner, guarantee)
+    def _begin(self, owner: Owner, guarantee: Guarantee, terms: Terms) -> Batch[Owner]:
+        batch = Batch(owner, guarantee, terms)
+        self._open = None if batch.promises else batch
         self._batches.append(batch)
         return batch
 
@@ -150,11 +185,17 @@ class Outbox(Generic[Owner]):
         ):
             return None
         batch = self._batches[0]
-        if batch is self._open:
+        if batch.promises:
+            if self._promises >= PROMISES_IN_FLIGHT:
+                return None
+            self._promises += 1
+        elif batch is self._open:
             if self._inFlight >= SMALL_IN_FLIGHT:
                 return None
             self._open = None
-        self._inFlight += 1
+            self._inFlight += 1
+        else:
+            self._inFlight += 1
         self._departed(batch.owner, batch.size, len(batch.payloads))
         return self._batches.popleft()
 
@@ -189,7 +230,10 @@ class Outbox(Generic[Owner]):
         """
         The node answered.
         """
-        self._inFlight -= 1
+        if batch.promises:
+            self._promises -= 1
+        else:
+            self._inFlight -= 1
         self.heldBytes -= batch.size
 
     def holds(self, owner: Owner) -> bool:

@@ -51,7 +51,7 @@ from corotwist.ipc.wire import (
     PART_BYTES,
     Closing,
 )
-from corotwist.test.ipc.fakes import NODEID, FakeGroups, FakeManager
+from corotwist.test.ipc.fakes import NODEID, VIEW, FakeGroups, FakeManager
 from corotwist.test.ipc.pipes import FakeReactor, endCredentials
 from corotwist.totem.membership import Guarantee, RingId
 
@@ -129,12 +129,14 @@ class ClientTests(ClientCase):
         self.reactor.pass_(1)
         group = self.successResultOf(joining)
         self.assertEqual((group.name, group.members), (b"g", (ME,)))
-        view = GroupView(b"g", (ME,), (), (Change(ME, Reason.JOIN),))
-        self.assertEqual(self.events(group), [view])
+        (view,) = self.events(group)
+        self.assertEqual(view.joined, (Change(ME, Reason.JOIN),))
+        self.assertEqual((view.members, view.view.viewId), ((ME,), VIEW.viewId))
 
     def test_joinTwice(self) -> None:
         """
-        A client is in a group once, and so is a process with two clients.
+        A client is in a group once, and so is a process with two clients: so
+        nodeid and pid name a member without doubt.  (D17)
         """
         self.joined()
         self.failureResultOf(self.client.groups.join(b"g"), Exists)
@@ -146,7 +148,7 @@ class ClientTests(ClientCase):
 
     def test_names(self) -> None:
         """
-        A name is any 128 bytes, or none.
+        A name is any 128 bytes, or none.  (D16)
         """
         self.joined(bytes(range(128)))
         self.joined(b"")
@@ -813,10 +815,10 @@ class SocketClientTests(ClientTests):
         done = group.send(b"3")
         self.reactor.settle()
         self.successResultOf(done)
-        view = GroupView(b"g", (ME,), (), (Change(ME, Reason.JOIN),))
-        events = self.events(group)
-        self.assertIsInstance(events[1], Gap)
-        self.assertEqual(events[:1] + events[2:], [view, view, Message(b"g", ME, b"3")])
+        before, gap, *after = self.events(group)
+        self.assertEqual(before.joined, (Change(ME, Reason.JOIN),))
+        self.assertIsInstance(gap, Gap)
+        self.assertEqual(after, [before, Message(b"g", ME, b"3")])
 
     def test_gapCallback(self) -> None:
         """
