@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "confdb": "show and change the objects of a node's configuration, or a file's",
     "cpg": "join a process group, print what comes, send what is typed",
     "quorumtool": "show and change quorum, as corosync-quorumtool",
+    "cfgtool": "show links, reload, kill and stop nodes, as corosync-cfgtool",
     "cfg": "ask running nodes to reload, to open their logs anew, and more",
     "config": "read, check, convert and change configurations, without a node",
     "doctor": "say what keeps a node from running well, and what to do about it",
