@@ -10,8 +10,9 @@ from attrs import define, field, frozen
 
 from corotwist.engines.interfaces import SEQUENCE_BITS, Level, Member, Receipt
 from corotwist.engines.outgoing import Acceptance, Batch
-from corotwist.errors import BadHandle, NotQuorate, ServiceError
+from corotwist.errors import BadHandle, NotQuorate, ServiceError, TryAgain
 from corotwist.interfaces import ICluster
+from corotwist.totem.membership import Guarantee
 
 LEFT_OVER: Final = "ordered when its ring was over, and what followed is not quorate"
 
@@ -166,8 +167,25 @@ class Receipts:
             receipt = Receipt(sequence, viewId, self.members, targets)
             if fate is not None:
                 fate.expect(acceptance, receipt)
+            elif expected.level is Level.SAFE:
+                self._whenSafe(acceptance, receipt)
             else:
                 acceptance.answer(receipt)
+
+    def _whenSafe(self, acceptance: Acceptance, receipt: Receipt) -> None:
+        if self._cluster.guarantee() is Guarantee.SAFE:
+            acceptance.answer(receipt)
+            return
+
+        def stable(members: tuple[int, ...]) -> None:
+            acceptance.answer(
+                Receipt(receipt.sequence, receipt.viewId, members, receipt.targets)
+            )
+
+        try:
+            self._cluster.whenStable(stable)
+        except TryAgain as error:
+            acceptance.refuse(error)
 
     def abandoned(self) -> None:
         """

@@ -78,7 +78,7 @@ def checkedBatch(
         asked = Guarantee(guarantee)
     except ValueError:
         raise InvalidParameter(f"there is no guarantee {guarantee}") from None
-    if member.quorate or terms.level is Level.SAFE:
+    if member.quorate:
         asked = Guarantee.SAFE
     atomic = largest <= ATOMIC_MESSAGE_BYTES
     return Batch(member, batch, count, asked, atomic, None, terms=terms)

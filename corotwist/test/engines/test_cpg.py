@@ -11,7 +11,6 @@ from zope.interface.verify import verifyObject
 
 from corotwist.engines import (
     batch,
-    cpg,
     groupslocal,
     groupsrequests,
     groupssending,
@@ -40,6 +39,7 @@ from corotwist.engines.interfaces import (
     IProcessGroups,
     Member,
     Reason,
+    Receipt,
 )
 from corotwist.engines.place import Duty
 from corotwist.errors import (
@@ -100,7 +100,7 @@ class NetCase(SynchronousTestCase):
         self.net.run()
         return client
 
-    def send(self, nodeid: int, *messages: bytes) -> Deferred[None]:
+    def send(self, nodeid: int, *messages: bytes) -> Deferred[Receipt]:
         return send(self.node(nodeid), self.clients[nodeid], G, *messages)
 
     def restart(self, nodeid: int, **settings: Any) -> None:
