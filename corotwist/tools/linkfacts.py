@@ -91,7 +91,7 @@ class LinkFacts:
         @param which: the number or our address of one of them.
         """
         chosen = list(enumerate(self.addresses))
-        chosen = [one for one in chosen if which in map(str, one)] or chosen
+        chosen = [one for one in chosen if str(which) in map(str, one)] or chosen
         return self.header() + "".join(
             f"LINK ID {link} {self.protocols.get(link, '')}\n"
             f"\taddr\t= {address}\n" + self._onLink(link, brief=brief)

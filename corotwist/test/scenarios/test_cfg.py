@@ -2,6 +2,7 @@
 Stories about nodes that operators end, and ask about.
 """
 
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -368,8 +369,9 @@ class LoadStories(OperatorStory):
         refused: set[int] = set()
         for number in range(LOAD):
             sent = sender.send(number.to_bytes(4, "big") + b"." * 1000)
-            sent.addCallback(lambda _, number=number: accepted.add(number))
-            sent.addErrback(lambda _, number=number: refused.add(number))
+            sent.addCallbacks(
+                partial(_noted, accepted, number), partial(_noted, refused, number)
+            )
         self.trio.run(0.005)
         asked = self.trio.engine(A, "cfg").tryShutdown(Insistence.REQUEST, "a test")
         self.assertEqual(self.successResultOf(asked), ())
@@ -378,6 +380,10 @@ class LoadStories(OperatorStory):
         self.assertEqual(accepted | refused, {*range(LOAD)})
         self.assertTrue(accepted and refused, "it stopped in the middle")
         self.assertEqual(accepted - heard, set())
+
+
+def _noted(where: set[int], number: int, result: object) -> None:
+    where.add(number)
 
 
 def _number(payload: bytes) -> int:

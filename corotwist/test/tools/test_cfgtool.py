@@ -201,8 +201,8 @@ class StatusTests(ToolCase):
         """
         for argv in (("-s",), ("--status",), ("-s", "-i", "5"), ("-i", "0", "-s")):
             self.assertEqual(self.tool(*argv), (0, STATUS, ""))
-        for argv in (("-sb",), ("-bs",), ("--brief", "--status")):
-            self.assertEqual(self.tool(*argv), (0, BRIEF, ""))
+        for short in (["-sb"], ["-bs"], ["--brief", "--status"]):
+            self.assertEqual(self.tool(*short), (0, BRIEF, ""))
 
     def test_nodes(self) -> None:
         """
