@@ -2,7 +2,7 @@
 Events that go to an application as they come.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from attrs import define
@@ -57,11 +57,23 @@ class Callbacks:
         if payloads:
             self._call(self.batch, delivery.sender, payloads)
         if self.message is not None:
-            for payload in payloads:
-                self._call(self.message, delivery.sender, payload)
+            self._tellEach(self.message, delivery.sender, payloads)
         if self.heard is not None:
             for message in delivery.messages():
                 self._call(self.heard, message)
+
+    def _tellEach(
+        self,
+        callback: Callable[[Member, bytes], object],
+        sender: Member,
+        payloads: Iterable[bytes],
+    ) -> None:
+        # Once for each message: no calls to spare.
+        for payload in payloads:
+            try:
+                callback(sender, payload)
+            except Exception:  # noqa: BLE001
+                self._log.failure("An application failed at a message")
 
     def _call(self, callback: Callable[..., object] | None, *arguments: Any) -> None:
         if callback is not None:

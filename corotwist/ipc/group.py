@@ -198,17 +198,20 @@ class ProcessGroup:
             L{TimedOut}, and with who cancels: that is to stop waiting, and the
             message is on its way.
         """
-        trouble = self._trouble(guarantee, len(payload))
-        if trouble is not None:
-            return fail(trouble)
-        if not (level or also) and to is None and view is None:
-            sent = self._outlet.send(self, guarantee, payload)
-        else:
+        # Once for each message: no calls to spare.
+        if (
+            self.standing is not Standing.MEMBER
+            or guarantee not in _GUARANTEES
+            or len(payload) > LARGEST_MESSAGE_BYTES
+        ):
+            return fail(self._trouble(guarantee))
+        terms = ORDINARY
+        if level or also or to is not None or view is not None:
             try:
                 terms = _terms(level, to, also, view)
             except InvalidParameter as error:
                 return fail(error)
-            sent = self._outlet.send(self, guarantee, payload, terms)
+        sent = self._outlet.send(self, guarantee, payload, terms)
         return sent if timeout is None else self._outlet.inTime(sent, timeout)
 
     def sendAll(
@@ -230,9 +233,13 @@ class ProcessGroup:
             other errors the first ones may have been.
         """
         payloads = list(payloads)
-        trouble = self._trouble(guarantee, max(map(len, payloads), default=0))
-        if trouble is not None:
-            return fail(trouble)
+        largest = max(map(len, payloads), default=0)
+        if (
+            self.standing is not Standing.MEMBER
+            or guarantee not in _GUARANTEES
+            or largest > LARGEST_MESSAGE_BYTES
+        ):
+            return fail(self._trouble(guarantee))
         try:
             terms = _terms(level, to, also, view)
         except InvalidParameter as error:
@@ -240,17 +247,15 @@ class ProcessGroup:
         sent = self._outlet.sendAll(self, guarantee, payloads, terms)
         return sent if timeout is None else self._outlet.inTime(sent, timeout)
 
-    def _trouble(self, guarantee: int, size: int) -> ServiceError | None:
+    def _trouble(self, guarantee: int) -> ServiceError:
         """
-        Why not to send at all.
+        Why nothing is sent.
         """
         if self.standing is not Standing.MEMBER:
             return self._notJoined()
         if guarantee not in _GUARANTEES:
             return InvalidParameter(f"there is no guarantee {guarantee}")
-        if size > LARGEST_MESSAGE_BYTES:
-            return TooBig(f"a message has at most {LARGEST_MESSAGE_BYTES} bytes")
-        return None
+        return TooBig(f"a message has at most {LARGEST_MESSAGE_BYTES} bytes")
 
     def leave(self) -> Deferred[None]:
         """
