@@ -94,12 +94,42 @@ class TotemSettings:
 
 
 @frozen
+class DeviceSettings:
+    """
+    The quorum device, section C{quorum.device}.
+
+    @ivar model: which kind.
+    @ivar timeout: it has to renew its vote in so many seconds.
+    @ivar syncTimeout: the same after a change of the membership.
+    @ivar votes: what its vote is worth.
+    @ivar masterWins: is its vote enough?  L{None} for what the device says.
+    @ivar options: everything else in the section and below, by the rest of the
+        name and as texts: for the device.
+    """
+
+    model: str
+    timeout: float = 10.0
+    syncTimeout: float = 30.0
+    votes: int = 1
+    masterWins: bool | None = None
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@frozen
 class QuorumSettings:
     """
-    Votes, as far as this release counts them.
+    Who may act, and how votes are counted.
 
     @ivar provider: L{None} for none: always quorate.
-    @ivar expectedVotes: the sum of the node list's votes unless given.
+    @ivar expectedVotes: the sum of the node list's votes unless given, and the
+        device's.
+    @ivar lastManStandingWindow: seconds.
+    @ivar tieBreaker: C{"lowest"}, C{"highest"}, C{"list"}, or nothing.
+    @ivar tieBreakerNodes: the list.
+    @ivar barrier: clean leaves do not lower what is expected below this: the
+        number of C{quorum.expected_votes}, 0 if that is not given.
+    @ivar voters: nodeid and votes of each in the node list, ascending.
+    @ivar notes: what the file says and has no effect, with the reason.
     """
 
     provider: str | None = None
@@ -107,6 +137,16 @@ class QuorumSettings:
     votes: int = 1
     twoNode: bool = False
     waitForAll: bool = False
+    lastManStanding: bool = False
+    lastManStandingWindow: float = 10.0
+    tieBreaker: str = ""
+    tieBreakerNodes: tuple[int, ...] = ()
+    allowDownscale: bool = False
+    tracking: bool = False
+    barrier: int = 0
+    voters: tuple[tuple[int, int], ...] = ()
+    device: DeviceSettings | None = None
+    notes: tuple[str, ...] = ()
 
 
 @frozen

@@ -3,65 +3,49 @@ Quorum by votes: every node brings some, and a partition with the majority of
 the expected votes may act.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
-from enum import Enum
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import Any
 
-from attrs import asdict, define
+from attrs import asdict
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from corotwist.config.settings import NodeSettings, QuorumSettings
-from corotwist.engines.base import SynchronizedEngine
+from corotwist.config.settings import NodeSettings
+from corotwist.engines.agreement import NOTE, Agreement
+from corotwist.engines.counting import NO_VERDICT, Count
+from corotwist.engines.decisions import Decisions
 from corotwist.engines.executive import (
     VOTEQUORUM,
     Executive,
     NodeFlag,
-    NodeInfo,
     Reconfigure,
     Reconfigured,
 )
 from corotwist.engines.keyspace import IVoting
-from corotwist.engines.quoruminterfaces import IQuorumProvider
-from corotwist.engines.votes import Ballot, Rules, Verdict, judge
+from corotwist.engines.quorumdevice import LocalDevice
+from corotwist.engines.quoruminterfaces import (
+    Decision,
+    IVoteQuorum,
+    IVoteSubscriber,
+)
+from corotwist.engines.tracking import Tracking
+from corotwist.engines.voteclients import Request
+from corotwist.engines.votemessages import (
+    NewRules,
+    Remembered,
+)
+from corotwist.engines.votes import Verdict
+from corotwist.engines.votesdelivered import Delivered
 from corotwist.errors import TryAgain
 from corotwist.interfaces import ICluster, IReconfigurable, IReplaceable
 from corotwist.totem.membership import RingId
 
-# In NodeInfo: the quorum device, which this release does not have.
-DEVICE: Final = 0
-# What the field holds; the sum of what the others claim may be above it.
-MOST_VOTES: Final = 0xFFFFFFFF
 
-
-class Standing(Enum):
-    """
-    Whether a node's votes count.
-    """
-
-    MEMBER = "member"
-    LEAVING = "leaving"
-    DEAD = "dead"
-
-
-@define
-class Voter:
-    """
-    What a node last said about itself.
-    """
-
-    votes: int
-    expected: int
-    flags: int
-    standing: Standing = Standing.MEMBER
-
-
-_NO_VERDICT: Final = Verdict(0, 0, 0, 0, False, False, "not on a ring yet")
-
-
-@implementer(IQuorumProvider, IVoting, IReconfigurable, IReplaceable)
-class VoteQuorumEngine(SynchronizedEngine):
+@implementer(IVoteQuorum, IVoting, IReconfigurable, IReplaceable)
+class VoteQuorumEngine(Delivered):
     """
     Counts the votes of this ring, as every member of it does.
 
@@ -71,8 +55,8 @@ class VoteQuorumEngine(SynchronizedEngine):
     depends on the order in which they are heard, and a member that lost its
     quorum by it would wait for all again where another does not.
 
-    A quorum device of other nodes is not counted: we do not see it, and its
-    votes could be on the other side.
+    Everything that makes for another verdict is a message: so all members
+    come to it at the same place in the order.
     """
 
     name = "votequorum"
@@ -81,52 +65,79 @@ class VoteQuorumEngine(SynchronizedEngine):
 
     def __init__(self) -> None:
         self._log = Logger()
-        self._rules = Rules()
-        self._voters: dict[int, Voter] = {}
-        self._own = Voter(1, 1, NodeFlag.FIRST)
-        self._waiting = False
-        self._takenIn = False
-        self._verdict = _NO_VERDICT
-        self._published = _NO_VERDICT
-        self._synchronizing = False
-        self._seenMembers = False
-        self._steps: list[Callable[[], NodeInfo]] = []
-        self._configured = QuorumSettings()
-        self._untold: list[Executive] = []
+        self.published = NO_VERDICT
+        self.requests: deque[Request] = deque()
+        self.subscribers: list[IVoteSubscriber] = []
+        self.deviceNames: dict[int, str] = {}
+        self.overrides: dict[str, int] = {}
+        self._takenIn = self._synchronizing = self._seenMembers = False
+        self._steps: list[Callable[[], None]] = []
+        self._untold: list[Callable[[], None]] = []
+        self._pending: NodeSettings | None = None
         self._followers: list[Callable[[], object]] = []
-
-    def shutdown(self) -> bool:
-        """
-        Whoever asks when nobody counts any more may not act.
-        """
-        self._published = _NO_VERDICT
-        return True
+        self._changes = deque()
+        self._leaving: list[Deferred[None]] = []
+        self._window: Any = None
+        self._ending = False
+        self._notes: tuple[str, ...] = ()
 
     def initialize(self, cluster: ICluster, settings: NodeSettings) -> None:
         super().initialize(cluster, settings)
-        quorum = self._configured = settings.quorum
-        self._rules = Rules(quorum.twoNode, quorum.waitForAll)
-        self._waiting = quorum.waitForAll
-        self._own = Voter(quorum.votes, quorum.expectedVotes, NodeFlag.FIRST)
-        self._voters = {cluster.nodeid: self._own}
-        self._judge()
+        quorum = settings.quorum
+        notes, note = cluster.notes, f"{NOTE}{cluster.nodeid}"
+        store = None if notes is None else notes.storeNote
+        agreement = Agreement(self._accept, store, note)
+        agreement.restore(None if notes is None else notes.loadNote(note))
+        self.count = Count(cluster.nodeid, quorum, agreement)
+        self._tracking = Tracking.of(self.count.rules.tracking, notes)
+        self.count.own.expected = self._tracking.atLeast(quorum.expectedVotes)
+        self.decisions = Decisions(cluster.timeOfDay)
+        self.device = LocalDevice(cluster, quorum.device, self._deviceChanged)
+        self._notes = quorum.notes
+        for note in quorum.notes:
+            self._log.warn("Quorum: {note}", note=note)
+        self._judge("started")
         try:
             self._multicast(self._ownInfo())
         except TryAgain:
             self._log.debug("No room for our votes yet; synchronization sends them")
 
+    def shutdown(self) -> Any:
+        """
+        Whoever asks when nobody counts any more may not act.  With
+        allow_downscale the others hear first that we leave for good.
+        """
+        if self._announcesLeave():
+            ending: Deferred[None] = Deferred()
+            self._leaving.append(ending)
+            return ending.addCallback(self._ended)
+        self._ended(None)
+        return True
+
+    def _announcesLeave(self) -> bool:
+        count = self.count
+        alone = len(self.cluster.members()) <= 1
+        if not count.rules.allowDownscale or alone or not self.published.quorate:
+            return False
+        count.own.flags |= NodeFlag.LEAVING
+        try:
+            self._multicast(self._ownInfo())
+        except TryAgain:
+            return False
+        return not count.mixed
+
+    def _ended(self, _: None) -> None:
+        self.published = NO_VERDICT
+        self.device.stop()
+        self._closeWindow()
+
     def dump(self) -> Mapping[str, Any]:
         return {
             **self.explanation(),
-            "nodes": {
-                str(nodeid): {
-                    "votes": voter.votes,
-                    "expected": voter.expected,
-                    "flags": int(voter.flags),
-                    "standing": voter.standing.value,
-                }
-                for nodeid, voter in sorted(self._voters.items())
-            },
+            "nodes": self.count.voters.dump(),
+            "basis": self.count.agreement.dump(),
+            "overrides": dict(self.overrides),
+            "notes": list(self._notes),
         }
 
     # Other settings.
@@ -138,39 +149,26 @@ class VoteQuorumEngine(SynchronizedEngine):
 
     def reconfigured(self, settings: NodeSettings) -> None:
         """
-        Count anew, and tell the others what has changed of ours.
+        Tell the others what has changed of ours; it counts when it is
+        delivered.
         """
-        before, now = self._configured, settings.quorum
+        before, now = self.count.settings, settings.quorum
         if before == now:
             return
-        self._configured = now
-        self._rules = Rules(now.twoNode, now.waitForAll)
+        self._pending = settings
         nodeid = self.cluster.nodeid
-        self._untold = []
+        said: list[Executive] = []
         if now.votes != before.votes:
-            self._own.votes = now.votes
-            self._untold.append(Reconfigure(nodeid, now.votes, Reconfigured.NODE_VOTES))
+            said.append(Reconfigure(nodeid, now.votes, Reconfigured.NODE_VOTES))
         if now.expectedVotes != before.expectedVotes:
-            self._own.expected = now.expectedVotes
-            self._untold.append(
-                Reconfigure(nodeid, now.expectedVotes, Reconfigured.EXPECTED_VOTES)
-            )
-        self._judge(allowDecrease=True)
-        self._untold.insert(0, self._ownInfo())
+            expected = Reconfigured.EXPECTED_VOTES
+            said.append(Reconfigure(nodeid, now.expectedVotes, expected))
+        self._untold = [
+            partial(self._say, NewRules()),
+            partial(self._sayNext, now.votes, now.expectedVotes),
+            *(partial(self._multicast, message) for message in said),
+        ]
         self._tell()
-
-    def _tell(self) -> None:
-        """
-        As soon as there is room, and no round runs.
-        """
-        try:
-            while self._untold and not self.cluster.synchronizing():
-                self._multicast(self._untold[0])
-                self._untold.pop(0)
-        except TryAgain:
-            pass
-        if self._untold:
-            self.cluster.whenRoom(self._tell)
 
     # Another version.
 
@@ -178,9 +176,9 @@ class VoteQuorumEngine(SynchronizedEngine):
         """
         What was heard and decided::
 
-            format       1
-            voters       by nodeid: votes, expected, flags, standing; our own
-                         among them
+            format       2
+            voters       by nodeid: votes, expected, flags, standing, flags as
+                         heard, votes of its device; our own among them
             waiting      for all nodes
             takenIn      one who may act was heard in this round
             verdict      of now, and
@@ -188,49 +186,75 @@ class VoteQuorumEngine(SynchronizedEngine):
             seenMembers  we were on a ring
             followers    who is told of a verdict: the list they take
                          themselves off
+            subscribers  likewise
+            agreement    what is remembered of whose votes count
+            device       the quorum device of this node
+            deviceNames  by nodeid
+            requests     of clients, on their way
+            overrides    what operators changed
+            decisions    the last ones
+            quorateMembers  who could act last
 
         @raise TryAgain: the others do not know yet what changed of ours.
         """
-        if self._untold:
+        if self._untold or self._pending is not None:
             raise TryAgain("votes changed, and the others do not know yet")
+        if self.count.agreement.attempt is not None or self._changes:
+            raise TryAgain("the nodes agree on whose votes count")
+        count = self.count
+        self._closeWindow()
+        self.device.stop()
         return {
-            "format": 1,
-            "voters": {
-                nodeid: (v.votes, v.expected, int(v.flags), v.standing.value)
-                for nodeid, v in self._voters.items()
-            },
-            "waiting": self._waiting,
+            "format": 2,
+            "voters": count.handOver(),
+            "waiting": count.waiting,
             "takenIn": self._takenIn,
-            "verdict": asdict(self._verdict),
-            "published": asdict(self._published),
+            "verdict": asdict(count.verdict),
+            "published": asdict(self.published),
             "seenMembers": self._seenMembers,
             "followers": self._followers,
+            "subscribers": self.subscribers,
+            "agreement": count.agreement.handOver(),
+            "device": self.device.handOver(),
+            "deviceNames": self.deviceNames,
+            "requests": self.requests,
+            "overrides": self.overrides,
+            "decisions": self.decisions.handOver(),
+            "quorateMembers": count.quorateMembers,
         }
 
     def takeOver(self, state: Mapping[str, Any], version: int) -> None:
-        voters = {
-            nodeid: Voter(votes, expected, flags, Standing(standing))
-            for nodeid, (votes, expected, flags, standing) in state["voters"].items()
-        }
-        own = voters[self.cluster.nodeid]
         verdict, published = Verdict(**state["verdict"]), Verdict(**state["published"])
-        self._voters, self._own = voters, own
-        self._verdict, self._published = verdict, published
-        self._waiting = state["waiting"]
+        count = self.count
+        count.takeOver(state["voters"])
+        count.verdict, self.published = verdict, published
+        count.waiting = state["waiting"]
         self._takenIn = state["takenIn"]
         self._seenMembers = state["seenMembers"]
         self._followers = state["followers"]
+        if state["format"] == 1:
+            return  # That version knew no more.
+        self.subscribers = state["subscribers"]
+        count.agreement.takeOver(state["agreement"])
+        self.device.takeOver(state["device"])
+        self.deviceNames = state["deviceNames"]
+        self.requests = state["requests"]
+        self.overrides = state["overrides"]
+        self.decisions.takeOver(state["decisions"])
+        count.quorateMembers = state["quorateMembers"]
+        self._openWindow()
 
     # For everybody on this node.
 
     def counting(self) -> bool:
-        return self._published is not _NO_VERDICT
+        return self.published is not NO_VERDICT
 
     def quorate(self) -> bool:
-        return self._published.quorate
+        return self.published.quorate
 
     def explanation(self) -> dict[str, int | bool | str]:
-        verdict = self._published
+        verdict = self.published
+        overrides = ", ".join(f"{k}: {v}" for k, v in sorted(self.overrides.items()))
         return {
             "quorate": verdict.quorate,
             "votes": verdict.total,
@@ -238,7 +262,13 @@ class VoteQuorumEngine(SynchronizedEngine):
             "quorum": verdict.quorum,
             "waitingForAll": verdict.waiting,
             "rule": verdict.rule,
+            "override": overrides,
+            "notes": "; ".join(self._notes),
+            "validUntil": self.cluster.leaseEnds() if verdict.quorate else 0,
         }
+
+    def history(self) -> tuple[Decision, ...]:
+        return self.decisions.all()
 
     def follow(self, changed: Callable[[], object]) -> Callable[[], None]:
         self._followers.append(changed)
@@ -249,135 +279,6 @@ class VoteQuorumEngine(SynchronizedEngine):
         if changed in self._followers:
             self._followers.remove(changed)
 
-    def cancelWaiting(self) -> None:
-        self._multicast(
-            Reconfigure(self.cluster.nodeid, 0, Reconfigured.CANCEL_WAIT_FOR_ALL)
-        )
-
-    # From the ring.
-
-    def messageDelivered(
-        self, nodeid: int, function: int, body: bytes, byteOrder: str
-    ) -> None:
-        if nodeid not in self.cluster.members():
-            return  # It speaks of a ring that is over.
-        handler = self._EXECUTIVE.get(function)
-        if handler is not None:
-            handler(self, nodeid, body, byteOrder)
-
-    def _nodeInfoDelivered(self, nodeid: int, body: bytes, byteOrder: str) -> None:
-        message = NodeInfo.decode(body, byteOrder)
-        if message.nodeid != nodeid:
-            return  # Of the quorum device, or hearsay.
-        before = self._voters.get(message.nodeid)
-        quorate = bool(message.flags & NodeFlag.QUORATE)
-        leaving = bool(message.flags & NodeFlag.LEAVING)
-        behind = quorate and not self._own.flags & NodeFlag.QUORATE
-        if behind:
-            self._own.expected = message.expectedVotes
-        expected = message.expectedVotes if quorate else self._own.expected
-        standing = Standing.LEAVING if leaving else Standing.MEMBER
-        if message.nodeid == self.cluster.nodeid:
-            self._own.standing = standing
-        else:
-            self._voters[message.nodeid] = Voter(
-                message.votes, expected, message.flags, standing
-            )
-        if quorate and not message.flags & NodeFlag.WAIT_FOR_ALL:
-            self._takeIn()
-        if self._matters(message, before):
-            self._judge(allowDecrease=behind or leaving, byNodes=leaving)
-
-    def _takeIn(self) -> None:
-        """
-        One who may act does not wait: neither do we, if the ring stays.
-        """
-        if self._synchronizing:
-            self._takenIn = True
-        else:
-            self._waiting = False
-
-    def _matters(self, message: NodeInfo, before: Voter | None) -> bool:
-        return (
-            before is None
-            or message.nodeid == self.cluster.nodeid
-            or bool(message.flags & NodeFlag.FIRST)
-            or before != self._voters[message.nodeid]
-        )
-
-    def _reconfigureDelivered(self, nodeid: int, body: bytes, byteOrder: str) -> None:
-        """
-        An operator on some node changed a number, and that node checked it.
-        """
-        message = Reconfigure.decode(body, byteOrder)
-        if message.what == Reconfigured.EXPECTED_VOTES:
-            for voter in self._members():
-                voter.expected = message.value
-        elif message.what == Reconfigured.NODE_VOTES:
-            named = self._voters.get(message.nodeid)
-            if named is not None:
-                named.votes = message.value
-        else:
-            self._waiting = False
-        self._judge(allowDecrease=True)
-
-    _EXECUTIVE: ClassVar[Mapping[int, Callable[..., None]]] = {
-        NodeInfo.FUNCTION: _nodeInfoDelivered,
-        Reconfigure.FUNCTION: _reconfigureDelivered,
-    }
-
-    # Judging.
-
-    def _members(self) -> list[Voter]:
-        return [v for v in self._voters.values() if v.standing is Standing.MEMBER]
-
-    def _judge(self, *, allowDecrease: bool = False, byNodes: bool = False) -> None:
-        verdict = judge(
-            [Ballot(voter.votes, voter.expected) for voter in self._members()],
-            self._own.expected,
-            self._rules,
-            previousQuorum=self._verdict.quorum,
-            waiting=self._waiting,
-            allowDecrease=allowDecrease,
-            byNodes=byNodes,
-        )
-        self._verdict = verdict
-        self._own.expected = verdict.own
-        if byNodes:
-            for voter in self._members():
-                voter.expected = verdict.own
-        if not self._synchronizing:
-            self._waiting = verdict.waiting
-            self._flag(NodeFlag.QUORATE, on=verdict.quorate)
-            self._flag(NodeFlag.WAIT_FOR_ALL, on=verdict.waiting)
-            self._publish()
-        elif verdict.quorate:
-            self._flag(NodeFlag.QUORATE, on=True)
-
-    def _flag(self, flag: NodeFlag, *, on: bool) -> None:
-        self._own.flags = self._own.flags | flag if on else self._own.flags & ~flag
-
-    def _publish(self) -> None:
-        """
-        The verdict holds from here on.
-        """
-        if not self._seenMembers:
-            return  # Nobody acts before the first ring.
-        before, self._published = self._published, self._verdict
-        if before != self._verdict:
-            self._log.info(
-                "This partition is {word}: {votes} of {expected} votes, "
-                "{quorum} needed ({rule})",
-                word="quorate" if self._verdict.quorate else "NOT quorate",
-                votes=self._verdict.total,
-                expected=self._verdict.expected,
-                quorum=self._verdict.quorum,
-                rule=self._verdict.rule,
-            )
-            for changed in self._followers:
-                changed()
-            self.cluster.quorumChanged()
-
     # Synchronization.
 
     def synchronizationStarted(
@@ -387,44 +288,76 @@ class VoteQuorumEngine(SynchronizedEngine):
         self._takenIn = False
         if self._seenMembers and len(members) > 1:
             self._flag(NodeFlag.FIRST, on=False)
-        for nodeid, voter in self._voters.items():
-            if nodeid not in members:
-                voter.standing = Standing.DEAD
-        self._steps = [self._ownInfo, self._deviceInfo]
+        self.count.voters.gone(members)
+        self.count.agreement.begun()
+        self._changes.clear()
+        self._closeWindow()
+        self._leave()
+        self.device.ringChanged(ringId)
+        names = self.deviceNames
+        self.deviceNames = {n: name for n, name in names.items() if n in members}
+        self._steps = [self._sayOwn, self._sayDevice]
+        if self.device.name:
+            self._steps.append(self._sayRegistration)
+        memory = Remembered(self.count.agreement.memory)
+        self._steps.append(partial(self._say, memory))
+        for subscriber in list(self.subscribers):
+            subscriber.nodesChanged(ringId, members)
 
     def synchronize(self) -> bool:
+        """
+        A quorum device that was alive says first whether it votes for this
+        ring.
+        """
         while self._steps:
             try:
-                self._multicast(self._steps[0]())
+                self._steps[0]()
             except TryAgain:
                 return False
             self._steps.pop(0)
-        return True
+        return not self.device.awaited
 
     def synchronizationCompleted(self) -> None:
         self._synchronizing = False
         self._seenMembers = True
-        if len(self.cluster.members()) > 1:
+        members = self.cluster.members()
+        before = self.count.agreement.mixed
+        self.count.agreement.ended(members)
+        if self.count.agreement.mixed != before:
+            self._warnMixed()
+        if len(members) > 1:
             self._flag(NodeFlag.FIRST, on=False)
         if self._takenIn:
-            self._waiting = False
-        self._judge()
+            self.count.waiting = False
+        self._ending = True
+        self._judge(f"another ring, {self.cluster.ringId()}")
+        self._ending = False
+        for subscriber in list(self.subscribers):
+            subscriber.quorumChanged(self.published.quorate, self.nodes())
+        self._openWindow()
+
+    def _warnMixed(self) -> None:
+        """
+        What is safe among our nodes is not where others count as well.
+        """
+        mixed, rules = self.count.agreement.mixed, self.count.rules
+        if not mixed or not rules.dynamic:
+            return
+        names = {
+            "last_man_standing": rules.lastManStanding,
+            "auto_tie_breaker": bool(rules.tie),
+            "allow_downscale": rules.allowDownscale,
+        }
+        self._log.warn(
+            "Nodes {nodes} remember nothing of who could act before, as real corosync"
+            " nodes do not: with {options} and repeated partitions, two parts may act"
+            " at once while they are here; we count as they do",
+            nodes=", ".join(map(str, mixed)),
+            options=", ".join(name for name, on in names.items() if on),
+        )
 
     def synchronizationAborted(self) -> None:
         """
         Another round follows; nothing is published in between.
         """
         self._steps = []
-
-    # To the others.
-
-    def _ownInfo(self) -> NodeInfo:
-        own = self._own
-        expected = min(own.expected, MOST_VOTES)
-        return NodeInfo(self.cluster.nodeid, own.votes, expected, own.flags)
-
-    def _deviceInfo(self) -> NodeInfo:
-        return NodeInfo(DEVICE, 0, 0, 0)
-
-    def _multicast(self, message: Executive) -> None:
-        self.cluster.multicast(message.FUNCTION, message.encode())

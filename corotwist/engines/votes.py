@@ -1,11 +1,12 @@
 """
-The arithmetic of votes: majorities, two nodes, waiting for all.
+The arithmetic of votes: majorities, two nodes, waiting for all, ties, devices.
 
 Votes are integers of any size, and always votes, never a number of nodes.
 Source: votequorum of corosync 3.1.7, which real members of a ring compute with.
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Final
 
 from attrs import frozen
@@ -24,14 +25,65 @@ class Ballot:
     expected: int
 
 
+class Tie(StrEnum):
+    """
+    Which node decides between two halves.
+    """
+
+    NONE = ""
+    LOWEST = "lowest"
+    HIGHEST = "highest"
+    LIST = "list"
+
+
 @frozen
 class Rules:
     """
     How this node is configured to judge.
+
+    @ivar tieNodes: with L{Tie.LIST}, the first that is there decides.
     """
 
     twoNode: bool = False
     waitForAll: bool = False
+    lastManStanding: bool = False
+    tie: Tie = Tie.NONE
+    tieNodes: tuple[int, ...] = ()
+    allowDownscale: bool = False
+    tracking: bool = False
+
+    @property
+    def dynamic(self) -> bool:
+        """
+        Does what suffices today depend on what was yesterday?
+        """
+        return self.lastManStanding or self.allowDownscale or self.tie is not Tie.NONE
+
+    def decider(self, nodes: Sequence[int]) -> int:
+        """
+        Whose half wins, of these nodes; 0 for nobody's.
+        """
+        if self.tie is Tie.LIST:
+            return next((n for n in self.tieNodes if n in nodes), 0)
+        if self.tie is Tie.NONE or not nodes:
+            return 0
+        return min(nodes) if self.tie is Tie.LOWEST else max(nodes)
+
+
+@frozen
+class Device:
+    """
+    What a quorum device adds.
+
+    @ivar votes: what it has, if it votes for us; else 0.
+    @ivar wins: it votes for us, and that is enough.
+    """
+
+    votes: int = 0
+    wins: bool = False
+
+
+NO_DEVICE: Final = Device()
 
 
 @frozen
@@ -71,7 +123,9 @@ def judge(
     previousQuorum: int = 0,
     waiting: bool = False,
     allowDecrease: bool = False,
-    byNodes: bool = False,
+    exactly: int | None = None,
+    device: Device = NO_DEVICE,
+    half: bool = False,
 ) -> Verdict:
     """
     Judge the members that are here.
@@ -79,12 +133,16 @@ def judge(
     @param ownExpected: the votes that we expect ourselves.
     @param previousQuorum: never undercut unless C{allowDecrease}.
     @param waiting: did we wait for all until now?
-    @param byNodes: expect exactly the members that are here, as many as there
-        are: after one of them announced that it leaves for good.
+    @param exactly: expect so many from now on, whatever anybody expected; but
+        no fewer than are here.
+    @param half: is the node here that decides between two halves?
     """
-    total = sum(member.votes for member in members)
-    own = len(members) if byNodes else max(ownExpected, total)
-    expected = own if byNodes else max([own, *(m.expected for m in members)])
+    total = sum(member.votes for member in members) + device.votes
+    if exactly is None:
+        own = max(ownExpected, total)
+        expected = max([own, *(m.expected for m in members)])
+    else:
+        own = expected = max(exactly, total)
     quorum = majority(expected, total)
     if not allowDecrease:
         quorum = max(quorum, previousQuorum)
@@ -93,12 +151,27 @@ def judge(
     if waiting and total != own:
         rule = "waiting until all nodes were here once"
         return Verdict(total, expected, own, quorum, False, True, rule)
-    quorate = quorum <= total
+    rule = _rule(total, expected, quorum, rules, device, half=half)
+    quorate = bool(rule)
     waits = rules.waitForAll and not quorate
-    return Verdict(total, expected, own, quorum, quorate, waits, _rule(rules, quorum))
+    return Verdict(total, expected, own, quorum, quorate, waits, rule or _MAJORITY)
 
 
-def _rule(rules: Rules, quorum: int) -> str:
-    if rules.twoNode and quorum == 1:
-        return "one of two nodes suffices"
-    return "majority of the expected votes"
+_MAJORITY: Final = "majority of the expected votes"
+
+
+def _rule(
+    total: int, expected: int, quorum: int, rules: Rules, device: Device, *, half: bool
+) -> str:
+    """
+    Why these may act; nothing if they may not.
+    """
+    if quorum <= total:
+        single = rules.twoNode and quorum == 1
+        return "one of two nodes suffices" if single else _MAJORITY
+    if half and total and 2 * total == expected:
+        return "half of the expected votes, with the node that breaks ties"
+    if device.wins and 2 * total >= expected:
+        # Without that, the nodes on the other side could be a majority.
+        return "the quorum device votes for us, and its master wins"
+    return ""

@@ -9,7 +9,7 @@ from typing import Final
 from attrs import define, field
 
 from corotwist.engines import compact
-from corotwist.engines.compact import Kind
+from corotwist.engines.compact import Header, Kind
 from corotwist.engines.executive import (
     CPG,
     FUNCTIONS,
@@ -33,7 +33,6 @@ from corotwist.totem.membership import Configuration, RingId
 _SYNC: Final = address(SYNC_GROUP, b"")
 _SERVICES: Final = address(SERVICES_GROUP, b"")
 _COMPACT: Final = address(compact.GROUP, b"")
-_COMPACT_KIND_AT: Final = len(_COMPACT)
 _FUNCTION_BYTES: Final = 4
 # What process groups send in the middle of a round.
 _ROUND_FUNCTIONS: Final = {
@@ -107,8 +106,8 @@ class Rounds:
         """
         if not self.running:
             tell(nodeid, message, byteOrder)
-            if self._voting and message.startswith(_SERVICES):
-                self._perhapsVotes(message, byteOrder)
+            if self._voting and self.life.alive:
+                self._perhapsVotes(message)
             return
         if message.startswith(_SYNC):
             self.sync.heard(self.life, nodeid, message[len(_SYNC) :], byteOrder)
@@ -127,12 +126,16 @@ class Rounds:
         if self.running:
             self.sync.tokenPassed(self.life)
 
-    def _perhapsVotes(self, message: bytes, byteOrder: str) -> None:
-        number = _number(message)
-        if number // FUNCTIONS == VOTEQUORUM and self.life.alive:
+    def _perhapsVotes(self, message: bytes) -> None:
+        if message.startswith(_COMPACT):
+            if _service(message) == VOTEQUORUM:
+                self._count()
+        elif message.startswith(_SERVICES):
+            number = _number(message)
             if number == _RECONFIGURE:
                 self.votes.operator()
-            self._count()
+            if number // FUNCTIONS == VOTEQUORUM:
+                self._count()
 
     def _count(self) -> None:
         ring = self._configuration
@@ -151,12 +154,20 @@ def _number(message: bytes) -> int:
     return int.from_bytes(message[at : at + _FUNCTION_BYTES], "little")
 
 
+def _service(message: bytes) -> int | None:
+    """
+    Whose message it is, in the short form.
+    """
+    header = Header.decode(message[len(_COMPACT) :])
+    return header.service if header.kind == Kind.ENGINE else None
+
+
 def _ofClient(message: bytes) -> bool:
     """
     Is it something that must wait until the services are in step?
     """
     if message.startswith(_COMPACT):
-        return message[_COMPACT_KIND_AT] == Kind.ENGINE
+        return _service(message) not in (None, VOTEQUORUM)
     if not message.startswith(_SERVICES):
         return False
     number = _number(message)

@@ -375,7 +375,7 @@ class OptionTests(VotingCase):
             numbers = self.explained(nodeid, "votes", "expected", "quorum")
             self.assertEqual(numbers, (6, 9, 5), f"node {nodeid}")
         self.reload(1, votes(9, votes=5))
-        self.assertEqual(engine.handOver()["format"], 1)
+        self.assertEqual(engine.handOver()["format"], 2)
 
     def test_reloadedTwoNodes(self) -> None:
         """
@@ -415,8 +415,8 @@ class OptionTests(VotingCase):
         at once if it was on a ring before, else behind its first round.
         """
         self._boot({1: votes(2), 2: votes(2)})
-        own = self.net.nodes[1].engine("votequorum")._own
-        other = self.net.nodes[2].engine("votequorum")._own
+        own = self.net.nodes[1].engine("votequorum").count.own
+        other = self.net.nodes[2].engine("votequorum").count.own
         self.form(1)
         self.assertTrue(own.flags & NodeFlag.FIRST)
         self.net.form(1, 2)
@@ -432,12 +432,16 @@ class OptionTests(VotingCase):
 
         class Narrow:
             nodeid = 1
+            notes = None
 
             def multicast(self, function: int, body: bytes) -> None:
                 raise TryAgain
 
             def members(self) -> tuple[int, ...]:
                 return (1,)
+
+            def timeOfDay(self) -> int:
+                return 0
 
         engine = VoteQuorumEngine()
         cluster: Any = Narrow()

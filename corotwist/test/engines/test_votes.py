@@ -87,11 +87,11 @@ class JudgeTests(SynchronousTestCase):
         lower = simple([1, 1], 3, previousQuorum=4, allowDecrease=True)
         self.assertEqual((lower.quorum, lower.quorate), (2, True))
 
-    def test_byNodes(self) -> None:
+    def test_exactly(self) -> None:
         """
         After an announced leave exactly those who are here are expected.
         """
-        verdict = simple([1, 1], 3, previousQuorum=2, allowDecrease=True, byNodes=True)
+        verdict = simple([1, 1], 3, previousQuorum=2, allowDecrease=True, exactly=2)
         self.assertEqual((verdict.own, verdict.expected, verdict.quorum), (2, 2, 2))
 
     def test_twoNodes(self) -> None:

@@ -269,7 +269,7 @@ class CountingTests(SynchronousTestCase):
         """
 
         def explained(engine: VoteQuorumEngine) -> dict[str, int | bool | str]:
-            votes = engine._published.total
+            votes = engine.published.total
             numbers = {"votes": votes, "expected": 4, "quorum": 2}
             return {**numbers, "quorate": votes >= 2, "rule": "half will do"}
 
