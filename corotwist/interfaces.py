@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from corotwist.totem.membership import Configuration, Guarantee, RingId
+from corotwist.totem.membership import Configuration, Guarantee, NodeStatus, RingId
 
 # Below the ring.
 
@@ -185,6 +185,13 @@ class ITotem(Interface):
         Until when no member of our ring can be on one without us, on the
         ring's own clock, in seconds; minus infinity when we are on none, or
         do not know yet.  See L{corotwist.totem.lease} for what that rests upon.
+        """
+
+    def nodeStatus(nodeid: int) -> NodeStatus:
+        """
+        Can a node be heard, on which links, and when was it last?
+
+        @raise NotExist: it is not in the node list.
         """
 
     def synchronized() -> None:
@@ -599,6 +606,13 @@ class ICluster(Interface):
     def addresses(nodeid: int) -> Sequence[Any]:
         """
         Those of a node, one for each link.
+
+        @raise NotExist: it is not in the node list.
+        """
+
+    def nodeStatus(nodeid: int) -> NodeStatus:
+        """
+        See L{ITotem.nodeStatus}.
 
         @raise NotExist: it is not in the node list.
         """

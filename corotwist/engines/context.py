@@ -33,7 +33,13 @@ from corotwist.errors import (
     TryAgain,
 )
 from corotwist.interfaces import ICluster, IConnection, IFlowGroup, ITotem
-from corotwist.totem.membership import NO_RING, Configuration, Guarantee, RingId
+from corotwist.totem.membership import (
+    NO_RING,
+    Configuration,
+    Guarantee,
+    NodeStatus,
+    RingId,
+)
 
 # Real corosync nodes look the service of each message up in a table, and do not
 # look whether it is in it: what has a higher number goes where they do not look.
@@ -315,6 +321,9 @@ class Cluster:
         if not found:
             raise NotExist(f"no node {nodeid} in the node list")
         return found[0]
+
+    def nodeStatus(self, nodeid: int) -> NodeStatus:
+        return self._home.totem.nodeStatus(nodeid)
 
     def reenableLinks(self) -> None:
         self._home.totem.reenable()

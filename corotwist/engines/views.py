@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from attrs import define, evolve
+from attrs import asdict, define, evolve
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -193,7 +193,7 @@ class Views:
         self._departing.clear()
         self.settled = True
         end = self._end
-        self._install(view, end.cause, getattr(end, "evidence", {}), explanation)
+        self._install(view, end.cause, asdict(end.evidence), explanation)
 
     def verdictChanged(self) -> None:
         """

@@ -91,6 +91,7 @@ class Demands:
         lives = self._livesUp()
         self.jury.evs.agreement(lives)
         self.jury.messages.agreement(lives)
+        self.jury.stability.agreement(lives)
         self.jury.groups.agreement(*self._tables(), lives)
         self.jury.sentence()
         if stay:

@@ -20,8 +20,10 @@ from corotwist.simulator.judges.flow import FlowJudge
 from corotwist.simulator.judges.groups import GroupsJudge, Path
 from corotwist.simulator.judges.inside import InsideJudge
 from corotwist.simulator.judges.judge import Life, Violation
+from corotwist.simulator.judges.lease import LeaseJudge
 from corotwist.simulator.judges.messages import MessageJudge
 from corotwist.simulator.judges.safe import SafeJudge
+from corotwist.simulator.judges.stability import StabilityJudge
 from corotwist.simulator.judges.sync import SyncJudge
 from corotwist.simulator.judges.traffic import TrafficJudge
 from corotwist.simulator.judges.votes import VotesJudge
@@ -43,6 +45,8 @@ RECORDS_SHOWN: Final = 60
 # events after such a share of the token timeout.
 LOOK_EVERY: Final = 128
 REST_SHARE: Final = 0.25
+# An application asks who has what at every so manieth message of a sender.
+WONDER_EVERY: Final = 4
 
 _DATA: Final = bytes((KINDS.index("data"), 2))
 _REGULAR: Final = Struct("<IIiIQ")
@@ -98,6 +102,8 @@ class Jury:
     votes: VotesJudge = field(init=False)
     inside: InsideJudge = field(init=False)
     safe: SafeJudge = field(init=False)
+    lease: LeaseJudge = field(init=False)
+    stability: StabilityJudge = field(init=False)
     _sendings: int = 0
     _rested: float = 0.0
     _lastSent: dict[Life, int] = field(factory=dict)
@@ -112,6 +118,10 @@ class Jury:
         self.groups = GroupsJudge(self.violated, self.path, self.sync.cameAlong)
         self.votes = VotesJudge(self.violated)
         self.safe = SafeJudge(self.violated)
+        self.lease = LeaseJudge(self.violated)
+        self.stability = StabilityJudge(
+            self.violated, self.clock.seconds, self.timing.token
+        )
         self.inside = InsideJudge(self.violated, self.timing.token, self.size)
 
     # The lives of processes.
@@ -135,6 +145,8 @@ class Jury:
         """
         self.evs.ended(life)
         self.safe.ended(life)
+        self.lease.ended(life)
+        self.stability.ended(life)
         self.messages.ended(life)
         self.groups.ended(life)
         self.traffic.ended(life)
@@ -239,6 +251,7 @@ class Jury:
             life, effect.ringId, effect.sequence, effect.nodeid, effect.payload
         )
         self.safe.delivered(life, effect.ringId, effect.sequence)
+        self.stability.delivered(life, effect.ringId, effect.sequence)
 
     def _configured(self, life: Life, effect: ConfigurationChanged) -> None:
         configuration = effect.configuration
@@ -254,6 +267,8 @@ class Jury:
         )
         self.evs.configured(life, configuration)
         self.safe.configured(life, configuration)
+        self.lease.configured(life, configuration)
+        self.stability.configured(life, configuration)
         if not configuration.transitional:
             self.inside.weighed(life)
 
@@ -288,6 +303,8 @@ class Jury:
             digest=message,
         )
         self.messages.delivered(life, sender, incarnation, number, message)
+        if not number % WONDER_EVERY:
+            self.stability.wondered(life)
 
     def overtook(self, life: Life, sender: int) -> None:
         """

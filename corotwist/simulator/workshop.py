@@ -199,6 +199,8 @@ class Workshop:
         process.service.onBroken = partial(self.jury.broken, life)
         manager = application.manager if isinstance(application, Services) else None
         self.jury.inside.booted(life, process.service, manager)
+        self.jury.lease.booted(life, process.service, process.clock)
+        self.jury.stability.booted(life, process.service)
         process.clock.worked = process.port.worked = process.worked
 
     def _timeOfDay(self, node: SimulatedNode) -> int:

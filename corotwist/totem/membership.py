@@ -1,10 +1,10 @@
 """
-Rings, their names and their members: values.
+Rings, their names and their members, and how far away those are: values.
 """
 
 from enum import IntEnum
 
-from attrs import frozen
+from attrs import field, frozen
 
 
 class Guarantee(IntEnum):
@@ -38,6 +38,26 @@ NO_RING = RingId(0, 0)
 
 
 @frozen
+class Evidence:
+    """
+    What is known of the end of a ring, as one of its members saw it.
+
+    @ivar noticedBy: who was the first to say that something is wrong: we
+        ourselves (we lost the token, say), or whose message made us gather; 0
+        when there was no ring.
+    @ivar accused: whom that message calls failed.
+    @ivar missing: who did not come along, and why, as far as we know.
+    """
+
+    noticedBy: int = 0
+    accused: tuple[int, ...] = ()
+    missing: tuple[tuple[int, str], ...] = ()
+
+
+NO_EVIDENCE = Evidence()
+
+
+@frozen
 class Configuration:
     """
     Who is here, from this point of the order on.
@@ -54,6 +74,7 @@ class Configuration:
     @ivar joined: nodes that were not with us in the old ring, a node that
         restarted in between included; only filled in the regular one.
     @ivar cause: why the old ring ended, a sentence for operators.
+    @ivar evidence: who said so; each member may have seen it differently.
     """
 
     ringId: RingId
@@ -62,3 +83,44 @@ class Configuration:
     left: tuple[int, ...] = ()
     joined: tuple[int, ...] = ()
     cause: str = ""
+    evidence: Evidence = field(default=NO_EVIDENCE, eq=False)
+
+
+@frozen
+class LinkStatus:
+    """
+    The path between us and another node, of which there can be several.
+
+    @ivar number: which of them.
+    @ivar enabled: is it in use at all?
+    @ivar connected: the node is a member of our ring, or something came from
+        it lately.
+    @ivar mtu: bytes of an IP packet that it carries whole.
+    @ivar source: our own address.
+    @ivar destination: the address of the other node.
+    @ivar lastHeard: how many seconds ago something came from there; L{None}
+        for never.
+    """
+
+    number: int
+    enabled: bool
+    connected: bool
+    mtu: int
+    source: str
+    destination: str
+    lastHeard: float | None
+
+
+@frozen
+class NodeStatus:
+    """
+    What is known of a node below the ring.
+
+    @ivar reachable: is one of its links connected?
+    @ivar lastHeard: as for links: the latest.
+    """
+
+    nodeid: int
+    reachable: bool
+    links: tuple[LinkStatus, ...]
+    lastHeard: float | None

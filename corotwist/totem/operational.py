@@ -96,6 +96,7 @@ class Operational(OnRing):
             news = not ring.armed(SETTLING)
         if not news:
             return
+        ring.noticed = origin, ()
         discover(ring, origin)
         ring.become(Because.FOREIGN_RING)
 
@@ -117,6 +118,7 @@ class Operational(OnRing):
         if not said:
             return
         absorb(ring, join)
+        ring.noticed = join.origin, join.failed
         ring.become(Because.LEAVE_HEARD if join.leave else Because.JOIN_HEARD)
         ring.dispatch(join)
 

@@ -11,7 +11,7 @@ from attrs import Factory, define
 from corotwist.errors import WireError
 from corotwist.totem.effects import ConfigurationChanged, Unicast
 from corotwist.totem.joining import hear, rejoin
-from corotwist.totem.membership import Configuration
+from corotwist.totem.membership import Configuration, Evidence
 from corotwist.totem.onring import OnRing
 from corotwist.totem.ordering import (
     watchToken,
@@ -222,7 +222,8 @@ def install(ring: Ring) -> None:
     ring.deliverFrames(old, old.inOrder())
     members = ring.proposed.members
     transitional, before = ring.recovering.transitional, ring.members
-    cause = explain(ring)
+    evidence = gathered(ring)
+    cause = explain(ring.cause, evidence)
     if ring.configuration is not None:
         ring.emit(
             ConfigurationChanged(
@@ -232,6 +233,7 @@ def install(ring: Ring) -> None:
                     transitional=True,
                     left=tuple(n for n in before if n not in transitional),
                     cause=cause,
+                    evidence=evidence,
                 )
             )
         )
@@ -250,6 +252,7 @@ def install(ring: Ring) -> None:
         transitional=False,
         joined=tuple(n for n in members if n not in transitional),
         cause=cause,
+        evidence=evidence,
     )
     ring.emit(ConfigurationChanged(ring.configuration))
     new.startAfter(ring.recovering.installSequence)
@@ -260,6 +263,7 @@ def install(ring: Ring) -> None:
     ring.failedToReceive = False
     ring.lastingGathers = ring.waits = 0
     ring.departures = {}
+    ring.noticed = None
     ring.become(Because.RECOVERED)
 
 
@@ -296,13 +300,21 @@ def unwrap(ring: Ring, old: Window, new: Window) -> None:
             old.add(inner)
 
 
-def explain(ring: Ring) -> str:
+def gathered(ring: Ring) -> Evidence:
+    """
+    What we know of the end of the old ring.
+    """
+    noticedBy, accused = ring.noticed or (0, ())
+    missing = tuple(
+        (nodeid, why)
+        for nodeid, why in sorted(ring.departures.items())
+        if nodeid in ring.members and nodeid not in ring.recovering.transitional
+    )
+    return Evidence(noticedBy, accused, missing)
+
+
+def explain(cause: Because, evidence: Evidence) -> str:
     """
     Why the old ring ended, with what is known of those who are missing.
     """
-    gone = [
-        f"{nodeid} {why}"
-        for nodeid, why in sorted(ring.departures.items())
-        if nodeid in ring.members and nodeid not in ring.recovering.transitional
-    ]
-    return "; ".join([ring.cause.value, *gone])
+    return "; ".join([cause.value, *(f"{n} {why}" for n, why in evidence.missing)])

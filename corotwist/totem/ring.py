@@ -142,6 +142,8 @@ class Ring:
     @ivar solitude: whether we keep to ourselves.
     @ivar highestSequence: of any ring we have heard of.
     @ivar proposed: the commit token we have signed.
+    @ivar noticed: who was the first to say that the ring has to end, and whom
+        that one calls failed; L{None} while nobody does.
     @ivar progressAt: the last visit at which nobody held the ring back.
     @ivar lease: how long nobody can be on a ring without us.
     @ivar allOperational: has the token come round since we became that?
@@ -197,6 +199,7 @@ class Ring:
         self.solitude = Solitude()
         self.lastingGathers = self.waits = 0
         self.cause = Because.STARTED
+        self.noticed: tuple[int, tuple[int, ...]] | None = None
         self.departures: dict[int, str] = {}
         # Committing and recovering.
         self.proposed: CommitToken | None = None
@@ -212,8 +215,7 @@ class Ring:
         self.answered: dict[int, int] = {}
         self.tokenFrame = b""
         self.tokenTo = nodeid
-        self.idle = False
-        self.holding = False
+        self.idle = self.holding = False
         # Inputs.
         self._stateName = In.IDLE
         self._state: State = STATES[In.IDLE]
@@ -460,6 +462,7 @@ class Ring:
         if before is In.OPERATIONAL:
             self._deliver()
             self.cause = cause
+            self.noticed = self.noticed or (self.nodeid, ())
         self._deadlines.clear()
         self._stateName = state
         self._state = STATES[state]

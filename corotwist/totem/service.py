@@ -27,11 +27,13 @@ from corotwist.interfaces import (
 )
 from corotwist.totem.effects import Effect
 from corotwist.totem.frame import SALT_BYTES, Opener, Sealer
-from corotwist.totem.membership import Guarantee
+from corotwist.totem.membership import Guarantee, NodeStatus
+from corotwist.totem.neighbours import Neighbours
 from corotwist.totem.origin import Origins
 from corotwist.totem.ring import Ring
 from corotwist.totem.sockets import socketAddress
 from corotwist.totem.stability import WhenStable
+from corotwist.totem.states import In
 from corotwist.totem.transport import TotemProtocol, frameBytes
 
 _STAMP_BITS: Final = 64
@@ -81,6 +83,7 @@ class TotemService(Service):
         self._random = random
         self._timeOfDay = timeOfDay
         self._makeRing = makeRing
+        self._neighbours = Neighbours(settings, _hosts(settings))
 
     # Beginning and end.
 
@@ -127,6 +130,7 @@ class TotemService(Service):
             sealer=sealer,
             opener=opener,
             origins=_origins(settings),
+            heard=self._neighbours.heard,
         )
         if self.onBroken is not None:
             protocol.onBroken = self.onBroken
@@ -193,6 +197,13 @@ class TotemService(Service):
         if self.protocol is not None:
             self.protocol.ring.reenable(self._clock.seconds())
 
+    def nodeStatus(self, nodeid: int) -> NodeStatus:
+        members: tuple[int, ...] = ()
+        if self.protocol is not None and self.protocol.ring.state is In.OPERATIONAL:
+            members = self.protocol.ring.members
+        now, patience = self._clock.seconds(), self._settings.timing.token
+        return self._neighbours.status(nodeid, members, now, patience)
+
     def statistics(self) -> dict[str, int]:
         """
         Counters by name: the ring's, the network's, and C{dropped.} with the
@@ -206,6 +217,20 @@ class TotemService(Service):
         return counters
 
 
+def _hosts(settings: TotemSettings) -> dict[str, int]:
+    """
+    The nodes by their first addresses, without those that share one.
+    """
+    nodes = settings.nodes
+    hosts = [socketAddress(node.addresses[0], settings.port)[0] for node in nodes]
+    times = Counter(hosts)
+    return {
+        host: node.nodeid
+        for host, node in zip(hosts, nodes, strict=True)
+        if times[host] == 1
+    }
+
+
 def _origins(settings: TotemSettings) -> Origins:
     """
     Whose each address is, as far as the node list leaves no doubt: a node with
@@ -214,13 +239,8 @@ def _origins(settings: TotemSettings) -> Origins:
     With udpu, whether addresses outside the list count is C{block_unlisted_ips},
     and the transport's affair; with udp nobody has any other.
     """
-    nodes = [node for node in settings.nodes if len(node.addresses) == 1]
-    hosts = [socketAddress(node.addresses[0], settings.port)[0] for node in nodes]
-    times = Counter(hosts)
-    known = {
-        host: node.nodeid
-        for host, node in zip(hosts, nodes, strict=True)
-        if times[host] == 1
-    }
+    several = {node.nodeid for node in settings.nodes if len(node.addresses) != 1}
+    hosts = _hosts(settings)
+    known = {host: nodeid for host, nodeid in hosts.items() if nodeid not in several}
     complete = settings.transport == "udp" and len(known) == len(settings.nodes)
     return Origins(settings.nodeid, known, complete=complete)

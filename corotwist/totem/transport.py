@@ -125,6 +125,7 @@ class TotemProtocol(DatagramProtocol):
         sealer: Sealer | None = None,
         opener: Opener | None = None,
         origins: Origins | None = None,
+        heard: dict[str, float] | None = None,
     ) -> None:
         self.ring = ring
         self.network = network
@@ -136,6 +137,7 @@ class TotemProtocol(DatagramProtocol):
         self._sealer = sealer
         self._opener = opener
         self._origins = origins
+        self._heard = heard or {}
         self._assembly = Assembly()
         self._stability = Stability()
         self._running = False
@@ -201,21 +203,23 @@ class TotemProtocol(DatagramProtocol):
 
     def datagramsReceived(self, datagrams: Sequence[bytes], address: object) -> None:
         opener, origins = self._opener, self._origins
+        now = self._clock.seconds()
+        host = address[0] if isinstance(address, tuple) else ""
         frames = datagrams
         if opener is not None:
-            frames = self._opened(opener, datagrams, address)
-        elif origins is not None and isinstance(address, tuple):
-            now = self._clock.seconds()
-            frames = origins.admitted(datagrams, address[0], now, self._dropped)
+            frames = self._opened(opener, datagrams, host, now)
+        elif origins is not None:
+            frames = origins.admitted(datagrams, host, now, self._dropped)
+        if frames and host in self._heard:
+            self._heard[host] = now
         self._tell(self.ring.framesReceived, frames)
 
     def _opened(
-        self, opener: Opener, datagrams: Iterable[bytes], address: object
+        self, opener: Opener, datagrams: Iterable[bytes], host: str, now: float
     ) -> list[bytes]:
-        now, origins = self._clock.seconds(), self._origins
         check = None
-        if origins is not None and isinstance(address, tuple):
-            check = origins.sealCheck(address[0], now)
+        if self._origins is not None:
+            check = self._origins.sealCheck(host, now)
         frames = []
         for datagram in datagrams:
             try:

@@ -25,7 +25,13 @@ from corotwist.simulator.swarm.crowd import Crowd
 from corotwist.simulator.swarm.deeds import Deeds
 from corotwist.simulator.swarm.draw import GROUPS, MOST_SIZE, draw
 from corotwist.simulator.swarm.plan import BROKEN, DOWN, Plan
-from corotwist.simulator.swarm.sometimes import INSTALLED, Sometimes
+from corotwist.simulator.swarm.sometimes import (
+    ALL_HAD,
+    ALL_HAVE,
+    INSTALLED,
+    LEFT_BEHIND,
+    Sometimes,
+)
 from corotwist.simulator.trace import DIGEST_BYTES
 from corotwist.totem.membership import RingId
 
@@ -186,6 +192,10 @@ class Swarm:
         counts["a minority went on"] += 0 < len(plan.core) * 2 <= plan.size
         core = len(plan.core) or plan.size
         counts["others stayed broken"] += plan.outside == BROKEN and core < plan.size
+        jury = self.cluster.jury
+        counts[LEFT_BEHIND] += jury.lease.leftBehind
+        counts[ALL_HAVE] += jury.stability.answers
+        counts[ALL_HAD] += jury.stability.lateAnswers
         if any(reason.endswith("TryAgain") for reason in self.crowd.counts):
             counts["a client was told to try again"] += 1
 

@@ -23,6 +23,9 @@ from corotwist.totem.sequence import HALF
 from corotwist.totem.states import In
 
 INSTALLED: Final = "a configuration was installed"
+LEFT_BEHIND: Final = "others went on without a process that ran"
+ALL_HAVE: Final = "a process learned that all have something"
+ALL_HAD: Final = "a process learned it of a ring that had ended"
 
 # Counters of the ring that say something by not being 0.
 _STATISTICS: Final = {
@@ -76,6 +79,7 @@ EVERYWHERE: Final = (
     "restarted without its disk",
     "a minority went on",
     "others stayed broken",
+    LEFT_BEHIND,
 )
 RINGS: Final = (
     *EVERYWHERE,

@@ -43,8 +43,9 @@ from corotwist.engines.manager import ServiceManager
 from corotwist.engines.quorum import QuorumEngine
 from corotwist.engines.sync import Phase
 from corotwist.engines.votequorum import VoteQuorumEngine
+from corotwist.errors import NotExist
 from corotwist.interfaces import IEngineMaker, IFlowGroup, ITotem
-from corotwist.totem.membership import Configuration, Guarantee, RingId
+from corotwist.totem.membership import Configuration, Guarantee, NodeStatus, RingId
 
 OURS = address(compact.GROUP, b"")
 
@@ -165,6 +166,7 @@ class MemoryTotem:
         factory=deque
     )
     lease: float = -inf
+    statuses: dict[int, NodeStatus] = field(factory=dict)
 
     def multicast(
         self, message: bytes, guarantee: Guarantee = Guarantee.AGREED
@@ -189,6 +191,11 @@ class MemoryTotem:
         members = self.together or self.ring.members
         place = 0 if self.together else self.position
         self.unstable.append((callback, members, place))
+
+    def nodeStatus(self, nodeid: int) -> NodeStatus:
+        if nodeid not in self.statuses:
+            raise NotExist(f"no node {nodeid} in the node list")
+        return self.statuses[nodeid]
 
     def leaseEnds(self) -> float:
         return self.lease

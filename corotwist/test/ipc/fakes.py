@@ -32,11 +32,11 @@ from corotwist.engines.interfaces import (
     ViewId,
 )
 from corotwist.engines.views import Views
-from corotwist.errors import Exists, NameTooLong, NotJoined, TryAgain
+from corotwist.errors import Exists, NameTooLong, NotExist, NotJoined, TryAgain
 from corotwist.interfaces import IEngineMaker, ITotem
 from corotwist.ipc.cpg import GroupsLocator
 from corotwist.test.engines.orderednet import nodeSettings
-from corotwist.totem.membership import Configuration, Guarantee, RingId
+from corotwist.totem.membership import Configuration, Guarantee, NodeStatus, RingId
 
 NODEID = 7
 VIEW = View(ViewId(RingId(8, NODEID), 0), (NODEID,), (), (), True, "alone")
@@ -200,6 +200,7 @@ class LoneTotem:
     _queue: deque[tuple[bytes, Guarantee]] = field(factory=deque)
     _turning: bool = False
     _sequence: int = 0
+    statuses: dict[int, NodeStatus] = field(factory=dict)
 
     def start(self) -> None:
         """
@@ -238,6 +239,11 @@ class LoneTotem:
 
     def whenStable(self, callback: Callable[[tuple[int, ...]], None]) -> None:
         self.clock.callLater(0, callback, (self.nodeid,))
+
+    def nodeStatus(self, nodeid: int) -> NodeStatus:
+        if nodeid not in self.statuses:
+            raise NotExist(f"no node {nodeid} in the node list")
+        return self.statuses[nodeid]
 
     def leaseEnds(self) -> float:
         return -inf

@@ -32,7 +32,13 @@ from corotwist.totem.effects import (
 from corotwist.totem.fragments import NOTHING
 from corotwist.totem.gather import MOST_WAITS
 from corotwist.totem.joining import FRESH_SEQUENCES, HIGHEST_SEQUENCE
-from corotwist.totem.membership import Guarantee, RingId
+from corotwist.totem.membership import (
+    NO_EVIDENCE,
+    Configuration,
+    Evidence,
+    Guarantee,
+    RingId,
+)
 from corotwist.totem.ordering import HEARTBEAT, SETTLING, TOKEN_LOSS, TOKEN_WARNING
 from corotwist.totem.ring import Ring
 from corotwist.totem.sequence import MASK
@@ -584,6 +590,71 @@ class TokenTests(SynchronousTestCase):
         self.assertIn((1, 2), two)
         self.assertIn((3,), three)
         self.assertFalse(harness.rings[3].failedToReceive)
+
+
+class EvidenceTests(SynchronousTestCase):
+    """
+    Who noticed the end of a ring.
+    """
+
+    def evidence(self, harness: Harness, nodeid: int) -> Evidence:
+        """
+        Of the last configuration; the transitional one before says the same.
+        """
+        transitional, regular = harness.configurations[nodeid][-2:]
+        self.assertEqual(transitional.evidence, regular.evidence)
+        return regular.evidence
+
+    def test_first(self) -> None:
+        """
+        Before the first ring there was none to end.
+        """
+        harness = formed(1)
+        (only,) = harness.configurations[1]
+        self.assertEqual(only.evidence, NO_EVIDENCE)
+
+    def test_tokenLost(self) -> None:
+        """
+        Who lost the token noticed it; the others heard it from there. Both tell
+        who did not answer.
+        """
+        harness = formed(3)
+        harness.silent.add(3)
+        harness.run(5.0)
+        missing = ((3, "did not answer"),)
+        seen = [self.evidence(harness, nodeid) for nodeid in (1, 2)]
+        self.assertEqual([each.missing for each in seen], [missing] * 2)
+        first = seen[0].noticedBy
+        self.assertIn(first, {1, 2})
+        self.assertEqual(seen, [Evidence(first, (), missing)] * 2)
+
+    def test_left(self) -> None:
+        """
+        Who leaves says so itself, and calls itself failed.
+        """
+        harness = formed(3)
+        harness.perform(3, harness.rings[3].leave(harness.now))
+        harness.run(1.0)
+        told = Evidence(3, (3,), ((3, "left"),))
+        self.assertEqual(self.evidence(harness, 1), told)
+        self.assertEqual(self.evidence(harness, 2), told)
+
+    def test_joined(self) -> None:
+        """
+        Who comes is the one that noticed, and nobody is missing.
+        """
+        harness = formed(2)
+        harness.add(makeRing(3))
+        harness.run(1.0)
+        self.assertEqual(self.evidence(harness, 1), Evidence(3, (), ()))
+
+    def test_order(self) -> None:
+        """
+        Configurations are compared by what all agree on, not by what each of
+        them saw.
+        """
+        one = Configuration(RingId(8, 1), (1, 2), transitional=False)
+        self.assertEqual(one, evolve(one, evidence=Evidence(2, (3,), ())))
 
 
 class JoinTests(SynchronousTestCase):

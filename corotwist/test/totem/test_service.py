@@ -61,7 +61,7 @@ class Network:
     def arrive(self, sender: int, to: int, datagrams: list[bytes]) -> None:
         port = self.ports[to]
         if port.receiver is not None:
-            port.receiver.datagramsReceived(datagrams, (f"node{sender}", 5405))
+            port.receiver.datagramsReceived(datagrams, (f"127.0.0.{sender}", 5405))
 
 
 @implementer(ITransport)
@@ -235,6 +235,28 @@ class TogetherTests(SynchronousTestCase):
         for service in cluster.services.values():
             dropped = [each for each in service.statistics() if "dropped." in each]
             self.assertEqual(dropped, [])
+
+    def test_nodeStatus(self) -> None:
+        """
+        Members are there; a node that is cut off is not, soon after the ring
+        has noticed; nor is anybody when we do not run ourselves.
+        """
+        cluster = Cluster.make(3)
+        cluster.start()
+        cluster.run(FORM)
+        service = cluster.services[1]
+        statuses = [service.nodeStatus(nodeid) for nodeid in (1, 2, 3)]
+        self.assertEqual([each.reachable for each in statuses], [True] * 3)
+        ago = statuses[2].lastHeard
+        assert ago is not None, "the token comes from there"
+        self.assertLess(ago, 1.0)
+        self.successResultOf(cluster.services[3].stopService())
+        cluster.run(FORM)
+        self.assertFalse(service.nodeStatus(3).reachable)
+        self.assertTrue(service.nodeStatus(2).reachable)
+        self.successResultOf(service.stopService())
+        cluster.run(FORM)
+        self.assertTrue(service.nodeStatus(1).reachable)
 
     def test_recordingsReplayed(self) -> None:
         """
