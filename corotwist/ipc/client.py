@@ -25,6 +25,7 @@ from corotwist.ipc.groups import ProcessGroups
 from corotwist.ipc.keys import ConfigurationMap
 from corotwist.ipc.objects import ObjectDatabase
 from corotwist.ipc.operator import Operator
+from corotwist.ipc.quorum import Quorum
 from corotwist.ipc.remote import Remote, ask, connectLocal, connectSocket
 from corotwist.ipc.status import NodeInquiry
 from corotwist.ipc.stream import Stream
@@ -53,6 +54,7 @@ class NodeClient(Service):
     @ivar cmap: its configuration map.
     @ivar confdb: the same, as a tree of objects.
     @ivar cfg: what operators ask of it.
+    @ivar quorum: its verdict and its nodes, in corosync's terms.
     @ivar votequorum: who counts votes there.
     @ivar connected: is it, now?
     """
@@ -78,6 +80,7 @@ class NodeClient(Service):
         self.cmap = ConfigurationMap(self.ask)
         self.cfg = Operator(self.ask)
         self.confdb = ObjectDatabase(self.ask, self.cfg.reload)
+        self.quorum = Quorum(self.views)
         self.votequorum = VoteQuorum(self.ask)
         self._clock = clock
         self._connect = connect

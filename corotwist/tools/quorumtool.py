@@ -17,7 +17,7 @@ from twisted.python.usage import UsageError
 import corotwist
 from corotwist.errors import Disconnected, NotSupported, ServiceError
 from corotwist.ipc.client import NodeClient
-from corotwist.ipc.votes import VoteFollower
+from corotwist.ipc.quorum import QuorumFollower
 from corotwist.tools import asking, quorumtext
 from corotwist.tools.asking import DONE, FAILED, NodeOptions, Tool
 from corotwist.tools.keyprinter import errorName
@@ -241,21 +241,16 @@ class Monitor:
 
     async def run(self) -> int:
         """
-        Until we are interrupted.
+        Until we are interrupted, over every restart of the node.
         """
-        follower = VoteFollower(
-            quorumChanged=lambda quorate, nodes: self._changed(),
-            interrupted=self._interrupted,
-        )
-        try:
-            await self._client.votequorum.track(follower)
-        except NotSupported as error:
-            text = f"Quorum is not configured - cannot monitor: {error}"
-            raise NotSupported(text) from error
+        if not (await gather(self._client, self._now())).provider:
+            raise NotSupported("Quorum is not configured - cannot monitor")
+        follower = QuorumFollower(quorumChanged=self._changed)
+        await self._client.quorum.track(follower)
         await self._over
         return FAILED
 
-    def _changed(self) -> None:
+    def _changed(self, *verdict: Any) -> None:
         self._due = True
         if not self._busy:
             self._busy = True
@@ -284,6 +279,3 @@ class Monitor:
             asking.complain(NAME, error, asJson=bool(self._options["json"]))
         elif not self._over.called:
             self._over.errback(failure)
-
-    def _interrupted(self, reason: str) -> None:
-        sys.stderr.write(f"corotwist {NAME}: the node was gone: {reason}\n")

@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from corotwist.config.values import Value, string, u32
 from corotwist.engines.quoruminterfaces import NodeState, VoteFlag, VoteInfo
 from corotwist.errors import InvalidParameter, NameNotFound, NotExist, NotSupported
+from corotwist.ipc.quorum import QuorumFollower
 from corotwist.ipc.status import NodeStatus
-from corotwist.ipc.votes import VoteFollower
 from corotwist.totem.membership import RingId
 
 WHEN = datetime(2025, 11, 21, 22, 24, 5, tzinfo=UTC)
@@ -52,7 +52,6 @@ class FakeVotesClient:
     infos: dict[int, VoteInfo]
     own: int
     asked: list[tuple[Any, ...]] = field(factory=list)
-    follower: VoteFollower | None = None
     counting: bool = True
 
     def info(self, nodeid: int = 0) -> Deferred[VoteInfo]:
@@ -80,9 +79,16 @@ class FakeVotesClient:
         self.asked.append(("unregister", name))
         return succeed(None)
 
-    def track(self, follower: VoteFollower) -> Deferred[None]:
-        if not self.counting:
-            return fail(NotSupported("this node has no votequorum.track"))
+
+@define(eq=False)
+class FakeQuorum:
+    """
+    L{Quorum<corotwist.ipc.quorum.Quorum>}.
+    """
+
+    follower: QuorumFollower | None = None
+
+    def track(self, follower: QuorumFollower) -> Deferred[None]:
         self.follower = follower
         return succeed(None)
 
@@ -94,9 +100,10 @@ class FakeNode:
     """
 
     answer: NodeStatus
+    failing: Exception | None = None
 
     def status(self) -> Deferred[NodeStatus]:
-        return succeed(self.answer)
+        return succeed(self.answer) if self.failing is None else fail(self.failing)
 
 
 @define(eq=False)
@@ -126,6 +133,7 @@ class FakeQuorumClient:
     votequorum: FakeVotesClient
     node: FakeNode
     cmap: FakeMap
+    quorum: FakeQuorum = field(factory=FakeQuorum)
 
     @property
     def nodeid(self) -> int:

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.config.values import string
 from corotwist.engines.quoruminterfaces import VoteFlag
-from corotwist.errors import InvalidParameter, NameNotFound, NotSupported
+from corotwist.errors import Disconnected, InvalidParameter, NameNotFound, NotSupported
 from corotwist.test.tools.quorumfakes import (
     WHEN,
     FakeQuorumClient,
@@ -319,24 +319,33 @@ class MonitorTests(ToolTestCase):
 
     def test_blocks(self) -> None:
         """
-        A block at each verdict, with an empty line behind it; a gap is told
-        elsewhere. (F10)
+        A block at each verdict, with an empty line behind it. (F10)
         """
         running = self.start("-m")
-        follower = self.client.votequorum.follower
+        follower = self.client.quorum.follower
         assert follower is not None
         assert follower.quorumChanged is not None
-        follower.quorumChanged(True, ())
-        self.assertEqual(self.output.getvalue(), STATUS + LIST + "\n")
-        follower.quorumChanged(True, ())
-        self.assertEqual(self.output.getvalue(), (STATUS + LIST + "\n") * 2)
-        assert follower.interrupted is not None
-        follower.interrupted("it stops")
-        self.assertEqual(
-            self.errors.getvalue(),
-            "corotwist quorumtool: the node was gone: it stops\n",
-        )
+        for number in (1, 2):
+            follower.quorumChanged(True, RingId(13, 1), (1, 2, 3))
+            self.assertEqual(self.output.getvalue(), (STATUS + LIST + "\n") * number)
         self.assertNoResult(running)
+
+    def test_nodeGone(self) -> None:
+        """
+        While the node is gone that is told; a question that has no answer at
+        all ends it. (F10)
+        """
+        running = self.start("-m", "--json")
+        follower = self.client.quorum.follower
+        assert follower is not None
+        assert follower.quorumChanged is not None
+        self.client.node.failing = Disconnected("not connected")
+        follower.quorumChanged(True, RingId(13, 1), (1,))
+        self.assertEqual(json.loads(self.output.getvalue())["error"], "Disconnected")
+        self.assertNoResult(running)
+        self.client.node.failing = NotSupported("no command node.status")
+        follower.quorumChanged(True, RingId(13, 1), (1,))
+        self.failureResultOf(running, NotSupported)
 
     def test_notConfigured(self) -> None:
         """
