@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.engines.batch import OVERHEAD, pack
+from corotwist.engines.interfaces import ORDINARY, Level, Terms
 from corotwist.errors import TooBig, TryAgain
 from corotwist.ipc.outbox import (
+    PROMISES_IN_FLIGHT,
     SEND_QUEUE_BYTES,
     SENDS_IN_FLIGHT,
     SMALL_IN_FLIGHT,
@@ -22,6 +24,7 @@ AGREED, SAFE = Guarantee.AGREED, Guarantee.SAFE
 sends = st.tuples(
     st.sampled_from("ab"),
     st.sampled_from([AGREED, SAFE]),
+    st.sampled_from([ORDINARY, Terms(Level.ORDERED), Terms(groups=(b"h",))]),
     st.lists(st.integers(0, 70000), max_size=4),
     st.booleans(),
 )
@@ -34,30 +37,35 @@ class OutboxTests(SynchronousTestCase):
 
     @given(st.lists(sends, max_size=12))
     def test_keepsOrder(
-        self, sent: list[tuple[str, Guarantee, list[int], bool]]
+        self, sent: list[tuple[str, Guarantee, Terms, list[int], bool]]
     ) -> None:
         """
         However it is sent, what leaves is the same messages in the same order
-        across all groups, each with its guarantee, in batches that have either
-        one message or fit one AMP value; and every waiting one is in a batch.
+        across all groups, each with its guarantee and terms, in batches that
+        have either one message or fit one AMP value; and every waiting one is
+        in a batch: alone, when there is more to be told of it than that the
+        node has it.
         """
         outbox: Outbox[str] = Outbox()
         expected, waiting = [], []
-        for owner, guarantee, sizes, together in sent:
+        for owner, guarantee, terms, sizes, together in sent:
             payloads = [bytes(size) for size in sizes]
-            expected += [(owner, guarantee, payload) for payload in payloads]
+            expected += [(owner, guarantee, terms, payload) for payload in payloads]
             if together:
-                waiting += outbox.addAll(owner, guarantee, payloads)
+                waiting += outbox.addAll(owner, guarantee, payloads, terms)
             else:
-                waiting += [outbox.add(owner, guarantee, p) for p in payloads]
-        held = sum(len(payload) + OVERHEAD for _, _, payload in expected)
+                waiting += [outbox.add(owner, guarantee, p, terms) for p in payloads]
+        held = sum(len(payload) + OVERHEAD for *_, payload in expected)
         self.assertEqual(outbox.heldBytes, held)
         found, fired = [], []
         while (batch := outbox.take()) is not None:
             self.assertEqual(len(pack(batch.payloads)), batch.size)
             self.assertTrue(batch.size <= PART_BYTES or len(batch.payloads) == 1)
-            found += [(batch.owner, batch.guarantee, p) for p in batch.payloads]
+            said = batch.owner, batch.guarantee, batch.terms
+            found += [(*said, p) for p in batch.payloads]
             fired += batch.waiting
+            if batch.promises:
+                self.assertEqual(len(batch.waiting), 1)
             outbox.done(batch)
             outbox.returned(batch.owner, batch.size, len(batch.payloads))
         self.assertEqual(found, expected)
@@ -85,6 +93,24 @@ class OutboxTests(SynchronousTestCase):
         assert taken[0] is not None
         outbox.done(taken[0])
         self.assertIsNotNone(outbox.take())
+
+    def test_promises(self) -> None:
+        """
+        Many may wait for more than the node's queue, and do not count against
+        those that do not; but what is behind them waits for its turn.
+        """
+        outbox: Outbox[str] = Outbox()
+        terms = Terms(Level.SAFE)
+        for _ in range(PROMISES_IN_FLIGHT + 1):
+            outbox.add("a", AGREED, b"x", terms)
+        outbox.add("a", AGREED, b"y")
+        taken = []
+        while (batch := outbox.take()) is not None:
+            taken.append(batch)
+        self.assertEqual(len(taken), PROMISES_IN_FLIGHT)
+        outbox.done(taken[0])
+        rest = [outbox.take(), outbox.take(), outbox.take()]
+        self.assertEqual([one and one.payloads for one in rest], [[b"x"], [b"y"], None])
 
     def test_bound(self) -> None:
         """
