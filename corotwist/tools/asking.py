@@ -52,8 +52,11 @@ def seconds(text: str) -> float:
 class NodeOptions(Options):
     """
     What every tool that asks a node understands.
+
+    @ivar clock: C{IReactorTime}, when it runs.
     """
 
+    clock: Any = None
     optFlags = [["json", None, "print JSON"]]
     optParameters = [
         ["socket", None, None, "the node's UNIX socket"],
@@ -206,6 +209,7 @@ async def session(reactor: Any, tool: Tool, options: NodeOptions) -> int:
 
     @return: the exit status.
     """
+    options.clock = reactor
     asJson = bool(options["json"])
     where = options["socket"], options["state-dir"], options["timeout"]
     try:

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "cmapctl": "read, write and follow the keys of a node, or of a file",
     "confdb": "show and change the objects of a node's configuration, or a file's",
     "cpg": "join a process group, print what comes, send what is typed",
+    "cpgtool": "show process groups and their members, as corosync-cpgtool",
     "quorumtool": "show and change quorum, as corosync-quorumtool",
     "cfgtool": "show links, reload, kill and stop nodes, as corosync-cfgtool",
     "cfg": "ask running nodes to reload, to open their logs anew, and more",
