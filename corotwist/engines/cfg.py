@@ -62,7 +62,7 @@ class OperatorEngine(Engine):
         super().initialize(cluster, settings)
         for part in (self._toSend, self._reloads, self._shutdown):
             part.cluster = cluster
-        self._statuses = Statuses(cluster, settings)
+        self._statuses = Statuses(cluster)
 
     def shutdown(self) -> bool:
         self._shutdown.stop()

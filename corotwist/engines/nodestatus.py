@@ -2,12 +2,9 @@
 How nodes and links are, as corosync's cfg service tells it.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
-from corotwist.config.settings import Address, NodeSettings
 from corotwist.engines.operatorinterfaces import LinkStatus, NodeStatus, RingStatus
-from corotwist.errors import NotExist
 from corotwist.interfaces import ICluster
 
 # What a transport with one link to everybody says of it.
@@ -18,37 +15,31 @@ _WIRE: Final = 0
 
 class Statuses:
     """
-    Answers from the membership and the node list.
+    Answers from what is known below the services.
     """
 
-    def __init__(self, cluster: ICluster, settings: NodeSettings) -> None:
+    def __init__(self, cluster: ICluster) -> None:
         self._cluster = cluster
-        self._totem = settings.totem
 
     def node(self, nodeid: int) -> NodeStatus:
         """
         See L{corotwist.engines.operatorinterfaces.IOperator.nodeStatus}.
         """
-        nodeid = nodeid or self._cluster.nodeid
-        here = nodeid in self._cluster.members()
-        there = self._configured(nodeid)
-        if there is None and not here:
-            raise NotExist(f"node {nodeid} is neither configured nor here")
-        ours = self._configured(self._cluster.nodeid) or ()
+        below = self._cluster.nodeStatus(nodeid or self._cluster.nodeid)
         links = [
             LinkStatus(
-                enabled=True,
-                connected=here,
+                enabled=link.enabled,
+                connected=link.connected,
                 dynconnected=False,
-                mtu=self._totem.netmtu,
-                source=str(source),
-                destination=str(destination),
+                mtu=link.mtu,
+                source=link.source,
+                destination=link.destination,
             )
-            for source, destination in zip(ours, there or (), strict=False)
+            for link in below.links
         ]
         return NodeStatus(
-            nodeid=nodeid,
-            reachable=here,
+            nodeid=below.nodeid,
+            reachable=below.reachable,
             remote=False,
             external=False,
             wireMin=_WIRE,
@@ -61,7 +52,7 @@ class Statuses:
         """
         See L{corotwist.engines.operatorinterfaces.IOperator.ringStatus}.
         """
-        ours = self._configured(self._cluster.nodeid) or ()
+        ours = self._cluster.addresses(self._cluster.nodeid)
         return tuple(
             RingStatus(f"{link} {address}", FINE) for link, address in enumerate(ours)
         )
@@ -70,13 +61,5 @@ class Statuses:
         """
         See L{corotwist.engines.operatorinterfaces.IOperator.nodeAddresses}.
         """
-        found = self._configured(nodeid or self._cluster.nodeid)
-        if found is None:
-            raise NotExist(f"no node {nodeid} in the node list")
+        found = self._cluster.addresses(nodeid or self._cluster.nodeid)
         return tuple(map(str, found))
-
-    def _configured(self, nodeid: int) -> Sequence[Address] | None:
-        try:
-            return self._cluster.addresses(nodeid)
-        except NotExist:
-            return None

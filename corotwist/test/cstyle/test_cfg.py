@@ -19,6 +19,7 @@ from corotwist.cstyle.types import (
 )
 from corotwist.test.ipc.fakes import NODEID
 from corotwist.test.ipc.realnode import RealNodeCase
+from corotwist.totem.membership import LinkStatus, NodeStatus
 
 OK = CsError.CS_OK
 HEADER = Path("/usr/include/corosync/cfg.h")
@@ -98,11 +99,14 @@ class CfgTests(RealNodeCase):
         names = (f"0 127.0.0.{NODEID}",)
         told_ = cfg.corosync_cfg_ring_status_get(handle)
         self.assertEqual(told_, (OK, names, ("OK",), 1))
+        link = LinkStatus(0, True, True, 1500, "127.0.0.1", addresses[0], None)
+        totem: Any = self.manager.totem
+        totem.statuses[NODEID] = NodeStatus(NODEID, True, (link,), None)
         error, status = cfg.corosync_cfg_node_status_get(handle, NODEID)
         self.assertEqual((error, status.nodeid), (OK, NODEID))
         self.assertTrue(status.reachable)
-        (link,) = status.link_status
-        self.assertEqual(link.dst_ipaddr, addresses[0])
+        (shown,) = status.link_status
+        self.assertEqual((shown.dst_ipaddr, shown.mtu), (addresses[0], 1500))
         unknown = cfg.corosync_cfg_node_status_get(handle, 4711)
         self.assertEqual(unknown, (CsError.CS_ERR_FAILED_OPERATION, None))
         other = cfg.corosync_cfg_node_status_get(handle, NODEID, 2)

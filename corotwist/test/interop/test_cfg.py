@@ -77,8 +77,8 @@ class CfgTests(RingCase):
             self.assertEqual(ours, real)
         self.assertEqual(self.ofThree(lab, 2), self.ofThree(lab, 1))
         status = self.tool(lab, 2, "-s")[1]
-        ours = self.tool(lab, 2, "-a", "2")[1]
-        self.assertIn(f"LINK ID 0 \n\taddr\t= {ours}\tstatus:\n", status)
+        address = self.tool(lab, 2, "-a", "2")[1]
+        self.assertIn(f"LINK ID 0 \n\taddr\t= {address}\tstatus:\n", status)
 
     def ofThree(self, lab: Lab, nodeid: int) -> list[str]:
         """
