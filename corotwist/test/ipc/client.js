@@ -7,6 +7,8 @@
 // Commands come on standard input, one per line:
 //   send TEXT...     the words, as one batch of that many messages
 //   large SIZE CHAR  one message of that size
+//   sure LEVEL TEXT  one message, and where it is when it is so far
+//   follow           be told of views of the nodes, too
 //   members          ask who is a member
 //   groups           ask which groups there are
 //   wrong            ask for what there is not, and for what is wrong
@@ -150,6 +152,14 @@ function pairs(list) {
   return found;
 }
 
+function viewId(data) {
+  return {
+    sequence: Number(data.readBigUInt64LE(0)),
+    representative: data.readUInt32LE(8),
+    number: data.readUInt32LE(12),
+  };
+}
+
 function describe(message) {
   if (message.length <= 100) return { text: message.toString() };
   const digest = crypto.createHash("sha256").update(message).digest("hex");
@@ -161,6 +171,7 @@ function describe(message) {
 let limits;
 let consumed = 0;
 let parts = [];
+let places;
 let finished = () => {};
 
 function credit(bytes) {
@@ -171,11 +182,19 @@ function credit(bytes) {
   }
 }
 
+const VALUES = {
+  "cpg.deliver": "batch",
+  "cpg.view": "view",
+  "view.transition": "json",
+  "view.installed": "json",
+};
+
 function eventReceived(box) {
   const command = box._command.toString();
-  const value = { "cpg.deliver": "batch", "cpg.view": "view" }[command];
+  const value = VALUES[command];
   let whole = null;
   if (value !== undefined) {
+    if (parts.length === 0) places = box.places;
     parts.push(Buffer.from(box[value]));
     if (box.more === undefined || box.more.toString() === "False") {
       whole = Buffer.concat(parts);
@@ -186,7 +205,8 @@ function eventReceived(box) {
     if (whole !== null) delivered(box, whole);
     credit(box.batch.length);
   } else {
-    if (command === "cpg.view" && whole !== null) viewChanged(whole);
+    if (command === "cpg.view" && whole !== null) viewChanged(whole, box);
+    if (command.startsWith("view.") && whole !== null) nodesChanged(command, whole);
     credit(256);
   }
 }
@@ -194,17 +214,35 @@ function eventReceived(box) {
 function delivered(box, batch) {
   const messages = unpack(batch);
   if (messages.length !== Number(box.count)) throw new Error("the count is wrong");
-  for (const message of messages) {
+  const where = sequences(places);
+  if (where.length !== messages.length) throw new Error("the places are wrong");
+  for (const [number, message] of messages.entries()) {
     print({
       event: "message",
       nodeid: Number(box.nodeid),
       pid: Number(box.pid),
+      sequence: where[number],
       ...describe(message),
     });
   }
 }
 
-function viewChanged(view) {
+// Numbers of 64 bits are more than a number of JavaScript holds: text.
+function sequences(data) {
+  const found = [];
+  for (let offset = 0; offset < data.length; offset += 12) {
+    const first = data.readBigUInt64LE(offset);
+    const count = data.readUInt32LE(offset + 8);
+    for (let n = 0; n < count; n++) found.push(String(first + BigInt(n)));
+  }
+  return found;
+}
+
+function nodesChanged(command, json) {
+  print({ event: command, ...JSON.parse(json.toString()) });
+}
+
+function viewChanged(view, box) {
   const all = numbers(view);
   const [memberCount, leftCount] = all;
   const changes = triples(all.slice(3 + 2 * memberCount));
@@ -214,6 +252,8 @@ function viewChanged(view) {
     members: pairs(all.slice(3, 3 + 2 * memberCount)),
     left,
     joined: changes.slice(leftCount),
+    nodes: viewId(box.viewid),
+    quorate: String(box.quorate) === "True",
   });
   if (left.some(([nodeid, pid]) => nodeid === limits.nodeid && pid === limits.pid)) finished();
 }
@@ -251,6 +291,19 @@ const run = {
   },
   async large([size, character]) {
     await send([Buffer.alloc(Number(size), character)]);
+  },
+  async sure([level, word]) {
+    const fields = { group, count: 1, level, batch: pack([Buffer.from(word)]) };
+    const answer = await requests.ask("cpg.send", fields);
+    print({
+      event: "receipt",
+      sequence: String(answer.sequence),
+      view: viewId(answer.view),
+      members: numbers(answer.members),
+    });
+  },
+  async follow() {
+    await requests.ask("view.follow", {});
   },
   async members() {
     const answer = await requests.ask("cpg.members", { group });

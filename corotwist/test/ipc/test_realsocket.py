@@ -134,7 +134,7 @@ class RealSocketTests(RealNodeCase):
         """
         A client written from docs/ipc.md alone, in another language, joins a
         group, sends small messages and one of 200 KB, gets ours, and sees the
-        order that we see.
+        order that we see, by the same places.
         """
         return run(self.javaScriptStory())
 
@@ -204,6 +204,43 @@ class RealSocketTests(RealNodeCase):
         events = [event async for event in upTo(group, 9)]
         self.assertEqual(events[-1].members, (Member(*us),))
 
+    def test_javaScriptCertain(self) -> Deferred[None]:
+        """
+        Such a client is told when its message is safe, and where it is; and it
+        follows the views of the nodes.  (D33, X3)
+        """
+        return run(self.certainStory())
+
+    async def certainStory(self) -> None:
+        await self.start()
+        client = await self.client()
+        group = await client.groups.join(b"demo")
+        other = self.javaScript("demo")
+        view = await other.events.get()
+        other.tell("sure 2 certain")
+        theirs = [await other.events.get(), await other.events.get()]
+        receipt, message = sorted(theirs, key=lambda event: "text" in event)
+        *_, ours = [event async for event in upTo(group, 3)]
+        assert isinstance(ours, Message)
+        self.assertEqual(receipt["event"], "receipt")
+        self.assertEqual(message, described(ours))
+        self.assertEqual(receipt["sequence"], str(ours.sequence))
+        self.assertEqual(receipt["members"], [NODEID])
+        other.tell("follow")
+        nodes = await other.events.get()
+        self.assertEqual(
+            (nodes["event"], nodes["members"]), ("view.installed", [NODEID])
+        )
+        self.assertEqual(nodes["quorate"], view["quorate"])
+        self.assertEqual(nodes["id"], view["nodes"])
+        self.assertEqual(receipt["view"], nodes["id"])
+        self.assertEqual(client.views.current.members, (NODEID,))
+        await group.send(b"while following")
+        await other.events.get()
+        other.tell("leave")
+        self.assertEqual((await other.events.get())["members"], [[NODEID, os.getpid()]])
+        self.assertEqual(await other.ended, 0)
+
     def test_javaScriptDies(self) -> Deferred[None]:
         """
         When it is killed, the others see its process go.
@@ -249,6 +286,7 @@ class RealSocketTests(RealNodeCase):
 
     if NODE is None:
         test_javaScriptClient.skip = MISSING  # type: ignore[attr-defined]
+        test_javaScriptCertain.skip = MISSING  # type: ignore[attr-defined]
         test_javaScriptDies.skip = MISSING  # type: ignore[attr-defined]
 
 
@@ -276,6 +314,7 @@ def described(message: Message) -> dict[str, Any]:
         "event": "message",
         "nodeid": message.sender.nodeid,
         "pid": message.sender.pid,
+        "sequence": str(message.sequence),
     }
     if len(payload) <= 100:
         return {**found, "text": payload.decode()}
