@@ -12,11 +12,11 @@ from corotwist.engines import compact
 from corotwist.engines.context import LARGEST_TOTEM_MESSAGE, LAST_SHARED
 from corotwist.engines.executive import SERVICES_GROUP, address, header
 from corotwist.engines.manager import ServiceManager
-from corotwist.errors import TooBig
+from corotwist.errors import NotExist, TooBig
 from corotwist.interfaces import ICluster
 from corotwist.test.engines.orderednet import MemoryTotem, nodeSettings
 from corotwist.test.engines.probes import Probe, makers, probed
-from corotwist.totem.membership import Guarantee
+from corotwist.totem.membership import Guarantee, NodeStatus
 
 SECOND = 10**9
 
@@ -189,6 +189,42 @@ class OrderTests(SynchronousTestCase):
             self.cluster.multicast(3, b"body", guarantee)
         self.net.run()
         self.assertEqual(heard, [Guarantee.SAFE, Guarantee.AGREED, Guarantee.SAFE])
+
+    def test_whenStable(self) -> None:
+        """
+        An engine is told when all members have what it has got so far.
+        """
+        net = probed(1, 2)
+        net.form(1, 2)
+        net.run()
+        heard: list[tuple[int, ...]] = []
+        cluster = net.probes[1, 2].cluster
+        net.probes[2, 2].cluster.multicast(3, b"body")
+        net.visit(2)
+        net.receive(1)
+        cluster.whenStable(heard.append)
+        net.visit(1)
+        self.assertEqual(heard, [])
+        net.receive(2)
+        net.visit(1)
+        self.assertEqual(heard, [(1, 2)])
+
+    def test_lease(self) -> None:
+        """
+        The lease is told on the clock of C{now}; -1 stands for none.  (C22)
+        """
+        self.assertEqual(self.cluster.leaseEnds(), -1)
+        self.net.nodes[1].totem.lease = 2.5
+        self.assertEqual(self.cluster.leaseEnds(), 2_500_000_000)
+
+    def test_nodeStatus(self) -> None:
+        """
+        What is known of a node below the ring is handed on.
+        """
+        status = NodeStatus(1, True, (), 0.0)
+        self.net.nodes[1].totem.statuses[1] = status
+        self.assertIs(self.cluster.nodeStatus(1), status)
+        self.assertRaises(NotExist, self.cluster.nodeStatus, 2)
 
     def test_higherNumber(self) -> None:
         """

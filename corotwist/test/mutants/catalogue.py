@@ -13,6 +13,7 @@ from corotwist.test.mutants.ordering import FLOW, ORDERING, PACKING, RECOVERY
 from corotwist.test.mutants.pausing import PAUSING
 from corotwist.test.mutants.replacing import REPLACING
 from corotwist.test.mutants.services import GROUPS, QUORUM, SYNCHRONIZATION
+from corotwist.test.mutants.telling import TELLING
 
 
 @frozen
@@ -45,6 +46,7 @@ ROOMS: Final[Mapping[str, Room]] = {
         ),
     ),
     "flow control": Room(FLOW, ("scenarios.test_ordering", "totem.test_flow")),
+    "stability and leases": Room(TELLING, ("totem.test_stability", "totem.test_lease")),
     "recovery": Room(
         RECOVERY,
         ("scenarios.test_recovery", "scenarios.test_commit", "totem.test_ring"),
