@@ -312,6 +312,8 @@ class CompactMcast:
         if kind >= _WITH_TERMS:
             kind -= _WITH_TERMS
             terms, end = decodeTerms(body, end)
+            if body[_BATCH.size : nameEnd] in terms.groups:
+                raise BadCount("compact message: its group is named twice")
         if length > LONGEST_GROUP_NAME or kind > Piece.LAST or not count:
             raise BadCount(f"compact message: name {length}, kind {kind}, {count}")
         if kind == Piece.BATCH and count * OVERHEAD > len(body) - end:

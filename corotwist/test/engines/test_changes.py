@@ -20,7 +20,7 @@ from corotwist.engines.base import Engine, SynchronizedEngine
 from corotwist.engines.changes import QUIET_SECONDS
 from corotwist.engines.children import Children, Program
 from corotwist.engines.cpg import GroupsEngine
-from corotwist.engines.interfaces import EngineNews, Member, News, Reason
+from corotwist.engines.interfaces import EngineNews, Member, News, Reason, Receipt
 from corotwist.engines.outgoing import WAITING_ENTRIES
 from corotwist.engines.place import FAILURES_TOLERATED
 from corotwist.engines.successor import PREPARATION_SECONDS
@@ -147,7 +147,7 @@ class ChangeCase(SynchronousTestCase):
             self.assertEqual(client.messages()[-1], b"as before")
         return str(failure.value)
 
-    def send(self, nodeid: int, *messages: bytes) -> Deferred[None]:
+    def send(self, nodeid: int, *messages: bytes) -> Deferred[Receipt]:
         return send(self.net.nodes[nodeid], self.clients[nodeid], GROUP, *messages)
 
     def same(self, *messages: bytes) -> None:

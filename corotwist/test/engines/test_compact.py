@@ -19,8 +19,15 @@ from corotwist.engines.compact import (
     Piece,
     engineHeader,
 )
-from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES, Member
-from corotwist.errors import InvalidParameter, WireError
+from corotwist.engines.interfaces import (
+    LARGEST_MESSAGE_BYTES,
+    MOST_FURTHER_GROUPS,
+    MOST_TARGETS,
+    Member,
+    Terms,
+    ViewId,
+)
+from corotwist.errors import BadCount, InvalidParameter, WireError
 from corotwist.totem.membership import RingId
 
 ringIds = st.builds(RingId, st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1))
@@ -97,6 +104,76 @@ class WireTests(SynchronousTestCase):
         self.assertEqual(CompactMcast.decode(body), mcast)
         for end in range(len(body) - len(payload)):
             self.assertRaises(WireError, CompactMcast.decode, body[:end])
+
+    def test_termsBytes(self) -> None:
+        """
+        A message with terms of each kind, byte by byte.
+        """
+        view = ViewId(RingId(5, 1), 2)
+        terms = Terms(groups=(b"hi",), to=(Member(3, 4),), view=view)
+        mcast = CompactMcast(9, 1, Piece.BATCH, b"grp", batch.pack([b"a"]), terms)
+        self.assertEqual(
+            mcast.encode().hex(" "),
+            "09 00 00 00 01 00 00 00 10 03 67 72 70 "
+            "01 01 01 00 "
+            "05 00 00 00 00 00 00 00 01 00 00 00 02 00 00 00 "
+            "02 68 69 "
+            "03 00 00 00 04 00 00 00 "
+            "01 00 00 00 61",
+        )
+
+    @given(
+        st.builds(
+            Terms,
+            to=st.lists(st.builds(Member, numbers, numbers), max_size=5).map(tuple),
+            groups=st.lists(
+                st.binary(max_size=128).filter(lambda name: name != b"g"),
+                max_size=4,
+                unique=True,
+            ).map(tuple),
+            view=st.none() | st.builds(ViewId, ringIds, numbers),
+        ),
+        st.sampled_from(Piece),
+        st.binary(max_size=20),
+    )
+    def test_terms(self, terms: Terms, piece: Piece, payload: bytes) -> None:
+        """
+        Terms are read as they were written, and nothing of what lacks a part
+        of them.
+        """
+        batched = batch.pack([payload])
+        mcast = CompactMcast(7, 1, piece, b"g", batched, terms)
+        body = mcast.encode()
+        self.assertEqual(CompactMcast.decode(body), mcast)
+        self.assertEqual(mcast.groups, (b"g", *terms.groups))
+        for end in range(len(body) - len(batched)):
+            self.assertRaises(WireError, CompactMcast.decode, body[:end])
+
+    def test_badTerms(self) -> None:
+        """
+        Bits that nobody knows, too many groups or processes, names too long,
+        and a group that is named twice are refused: nobody does half of what is
+        asked.
+        """
+        payload = batch.pack([b""])
+
+        def body(terms: Terms) -> bytes:
+            return CompactMcast(7, 1, Piece.BATCH, b"g", payload, terms).encode()
+
+        many = tuple(b"%d" % n for n in range(MOST_FURTHER_GROUPS + 1))
+        crowd = tuple(Member(1, n) for n in range(MOST_TARGETS + 1))
+        CompactMcast.decode(body(Terms(groups=many[1:], to=crowd[1:])))
+        for bad in (
+            Terms(groups=many),
+            Terms(to=crowd),
+            Terms(groups=(b"x" * 129,)),
+            Terms(groups=(b"a", b"b", b"a")),
+            Terms(groups=(b"g",)),
+        ):
+            self.assertRaises(BadCount, CompactMcast.decode, body(bad))
+        strange = bytearray(body(Terms()))
+        strange[11] = 2
+        self.assertRaises(BadCount, CompactMcast.decode, bytes(strange))
 
     def test_bounds(self) -> None:
         """

@@ -16,6 +16,7 @@ from corotwist.engines import compact, flow
 from corotwist.engines.compact import HEADER_BYTES, FlowStates, Header, Kind
 from corotwist.engines.cpg import GroupsEngine
 from corotwist.engines.executive import address
+from corotwist.engines.interfaces import Receipt
 from corotwist.errors import (
     Busy,
     ComponentFailed,
@@ -101,7 +102,9 @@ class NetTestCase(SynchronousTestCase):
     def node(self, nodeid: int) -> Node:
         return self.net.nodes[nodeid]
 
-    def send(self, nodeid: int, *messages: bytes, group: bytes = RED) -> Deferred[None]:
+    def send(
+        self, nodeid: int, *messages: bytes, group: bytes = RED
+    ) -> Deferred[Receipt]:
         return send(self.node(nodeid), self.clients[nodeid], group, *messages)
 
     def paused(self, group: bytes = RED) -> list[int]:
@@ -528,7 +531,7 @@ class WanderTests(SynchronousTestCase):
         random = Random(seed)
         net = formed(1, 2, 3)
         clients: dict[int, list[Listener]] = {1: [], 2: [], 3: []}
-        sent: list[tuple[int, Listener, bytes, bytes, Deferred[None]]] = []
+        sent: list[tuple[int, Listener, bytes, bytes, Deferred[Receipt]]] = []
 
         def connect(nodeid: int) -> None:
             if len(clients[nodeid]) < 3:
@@ -581,7 +584,7 @@ class WanderTests(SynchronousTestCase):
         self,
         net: OrderedNet,
         clients: dict[int, list[Listener]],
-        sent: list[tuple[int, Listener, bytes, bytes, Deferred[None]]],
+        sent: list[tuple[int, Listener, bytes, bytes, Deferred[Receipt]]],
     ) -> None:
         for nodeid, node in net.nodes.items():
             dump = node.manager.flow.dump()

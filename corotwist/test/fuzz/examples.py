@@ -21,6 +21,7 @@ from corotwist.engines.executive import (
     Executive,
     address,
 )
+from corotwist.engines.interfaces import Member, Terms, ViewId
 from corotwist.engines.reloadwire import ReloadMessage, Wish
 from corotwist.test.fuzz.mutate import edges
 from corotwist.totem import wire
@@ -233,6 +234,16 @@ def compactMessages() -> Iterator[Example]:
         layouts = [*head, Struct("<IIBB")]
         name = f"compact {message.piece.name}"
         yield _counted(name, address(compact.GROUP, body), *layouts)
+    some = (Member(1, 77), Member(2, 78))
+    for name, terms, behind in (
+        ("view", Terms(view=ViewId(RING, 1)), [Struct("<QII")]),
+        ("groups", Terms(groups=(b"", b"other")), [Struct("<B")]),
+        ("to", Terms(to=some), [Struct("<II")] * len(some)),
+    ):
+        message = CompactMcast(77, 3, Piece.BATCH, GROUP, packed, terms)
+        body = compact.engineHeader(executive.CPG, RING) + message.encode()
+        layouts = [*head, Struct(f"<IIBB{len(GROUP)}s"), Struct("<BBH"), *behind]
+        yield _counted(f"terms {name}", address(compact.GROUP, body), *layouts)
     report = {"refused": True, "keys": [], "problems": ["node.conf:3: no"]}
     for about in (
         ReloadMessage.proposal((1, 2), Wish.DRY_RUN | Wish.FORCE),

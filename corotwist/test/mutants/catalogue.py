@@ -7,6 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
+from corotwist.test.mutants.gating import GATING
 from corotwist.test.mutants.membership import MEMBERSHIP
 from corotwist.test.mutants.mutant import Mutant
 from corotwist.test.mutants.ordering import FLOW, ORDERING, PACKING, RECOVERY
@@ -72,6 +73,9 @@ ROOMS: Final[Mapping[str, Room]] = {
     "process groups": Room(
         GROUPS,
         ("scenarios.test_groups", "scenarios.test_synchronization", "engines.test_cpg"),
+    ),
+    "quorate groups": Room(
+        GATING, ("engines.test_quorategroups", "engines.test_receipts")
     ),
     "slow readers": Room(PAUSING, ("scenarios.test_flow", "engines.test_flow")),
     "replacing": Room(REPLACING, ("scenarios.test_replacing", "engines.test_changes")),

@@ -21,7 +21,7 @@ PAUSING: Final = (
     _pausing(
         "lets nobody wait for a slow reader",
         "engines.groupssending",
-        "        if flow is None or not flow.paused:\n",
+        "        if not isinstance(entry, Batch) or entry.begun or entry.cancelled:\n",
         "        if True:\n",
     ),
     _pausing(
@@ -58,8 +58,8 @@ PAUSING: Final = (
     _pausing(
         "lets a leave wait for others' messages",
         "engines.outgoing",
-        "            elif isinstance(entry, Join) or group not in speaking:\n"
+        "elif isinstance(entry, Join) or entry.member.group not in speaking:\n"
         "                return entry\n",
-        "            else:\n                return None\n",
+        "else:\n                return None\n",
     ),
 )

@@ -155,7 +155,7 @@ GROUPS: Final = (
     _services(
         "sends nothing again",
         "engines.groupssending",
-        "            self._sendOnceMore(member, message, serial)\n",
+        "            self._sendOnceMore(member, message, serial, expected)\n",
         "            pass\n",
     ),
     _services(

@@ -25,7 +25,7 @@ from corotwist.engines.executive import (
     address,
 )
 from corotwist.engines.executive import whole as executive
-from corotwist.engines.interfaces import GroupView, Member, Reason
+from corotwist.engines.interfaces import GroupView, Member, Reason, Receipt
 from corotwist.errors import Busy, Exists, Interrupted, NotJoined, TryAgain
 from corotwist.ipc import cpg as locators
 from corotwist.ipc.cpg import GroupsLocator
@@ -85,7 +85,7 @@ class GroupStories(Story):
         self.assertEqual(len(clients[0].views[GROUP].members), size)
         return cluster, clients
 
-    def accepted(self, cluster: Cluster, sent: Deferred[None]) -> None:
+    def accepted(self, cluster: Cluster, sent: Deferred[Receipt]) -> None:
         cluster.run(0.1)
         self.successResultOf(sent)
 

@@ -195,7 +195,7 @@ class ReplacingStories(Story):
                 cluster = self.meet(compact=compact)
                 cluster.faults = Faults(loss=0.02)
                 whim = Random(3)
-                sent = []
+                sent: list[Deferred[Any]] = []
                 for turn in range(6):
                     client = self.clients[turn]
                     payload = bytes(LARGE + turn)
