@@ -24,6 +24,7 @@ from corotwist.config.places import (
     socketPath,
     stateDirectory,
 )
+from corotwist.config.quorumparts import quorumSettings
 from corotwist.config.ringoptions import LEAST_HOLD, LEAST_TIME
 from corotwist.config.serviceparts import serviceSettings
 from corotwist.config.settings import (
@@ -410,20 +411,8 @@ class Builder:
     def _quorum(
         self, own: NodeEntry | None, entries: list[NodeEntry]
     ) -> QuorumSettings:
-        top = self._top
-        provider = top.text("quorum.provider")
-        twoNode = top.flag("quorum.two_node")
-        waitForAll = top.value("quorum.wait_for_all")
-        expected = top.value("quorum.expected_votes")
-        votes = sum(entry.votes for entry in entries)
         self._tie(len(entries))
-        return QuorumSettings(
-            provider=provider,
-            expectedVotes=votes if expected is None else cast("int", expected),
-            votes=top.number("quorum.votes") if own is None else own.votes,
-            twoNode=twoNode,
-            waitForAll=twoNode if waitForAll is None else bool(waitForAll),
-        )
+        return quorumSettings(self.checked, own, entries)
 
     def _tie(self, nodes: int) -> None:
         """

@@ -99,11 +99,16 @@ class Checked:
 
     @ivar top: all that is not in a repeated section.
     @ivar entries: by dotted section name, in the order of the file.
+    @ivar strict: is a contradiction a problem?
+    @ivar withoutEffect: options that another one switches off, where it is
+        not; and why.
     """
 
     file: str
     top: Group
     entries: dict[str, list[Group]]
+    strict: bool = True
+    withoutEffect: dict[str, str] = Factory(dict)
     problems: list[Problem] = Factory(list)
     warnings: list[Problem] = Factory(list)
     _noted: set[Problem] = Factory(set)
@@ -129,6 +134,17 @@ class Checked:
         """
         self.wrong(group.placeOf(key), key, text)
 
+    def contradicted(self, group: Group, key: str, text: str) -> None:
+        """
+        Note an option that another one would switch off in corosync: a
+        problem, or where contradictions are none, it is off.
+        """
+        if self.strict:
+            self.wrongIn(group, key, text)
+        elif key not in self.withoutEffect:
+            self.withoutEffect[key] = text
+            self.warnIn(group, key, f"no effect: {text}")
+
     def warnIn(self, group: Group, key: str, text: str) -> None:
         """
         Note a warning where an entry has the option, or lacks it.
@@ -147,8 +163,8 @@ def check(document: Section, *, names: bool = True) -> Checked:
     schema = Schema()
     top = Group(schema, document.place)
     entries: dict[str, list[Group]] = {name: [] for name in REPEATED}
-    checked = Checked(document.place.file, top, entries)
     strict = _isStrict(document)
+    checked = Checked(document.place.file, top, entries, strict=strict)
     _Checker(schema, checked, strict=strict, names=names).read(document, "", top)
     return checked
 

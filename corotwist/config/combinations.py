@@ -22,7 +22,6 @@ _LARGEST_KNET_NODEID: Final = 65535
 # Two rules of quorum that cannot both be, and what corosync makes of it.
 _EXCLUSIVE: Final = (
     ("two_node", "device.model", "refuses to start"),
-    ("two_node", "auto_tie_breaker", "switches two_node off and says so in its log"),
     ("last_man_standing", "device.model", "refuses to start"),
     ("auto_tie_breaker", "device.model", "refuses to start"),
     ("allow_downscale", "device.model", "refuses to start"),
@@ -69,6 +68,14 @@ def _exclusiveRules(checked: Checked) -> None:
             checked.wrongIn(top, f"quorum.{one}", text)
 
 
+def _twoNodesAndTies(checked: Checked) -> None:
+    top, name = checked.top, "quorum.two_node"
+    if _isOn(top, name) and _isOn(top, "quorum.auto_tie_breaker"):
+        text = "does not go with auto_tie_breaker: corosync switches two_node off and"
+        text = f"{text} says so in its log; remove one of them"
+        checked.contradicted(top, name, text)
+
+
 def _twoNodes(checked: Checked) -> None:
     top, nodes = checked.top, len(checked.entries["nodelist.node"])
     if not _isOn(top, "quorum.two_node"):
@@ -76,10 +83,10 @@ def _twoNodes(checked: Checked) -> None:
     expected = _given(top, "quorum.expected_votes")
     if nodes > _TWO:
         text = f"the node list has {nodes} nodes, and corosync then ignores the rule"
-        checked.wrongIn(top, "quorum.two_node", f"{text}: remove it")
+        checked.contradicted(top, "quorum.two_node", f"{text}: remove it")
     elif isinstance(expected, int) and expected > _TWO:
         text = f"does not go with 'expected_votes: {expected}': remove one of them"
-        checked.wrongIn(top, "quorum.two_node", text)
+        checked.contradicted(top, "quorum.two_node", text)
 
 
 def _tieBreaker(checked: Checked) -> None:
@@ -90,12 +97,13 @@ def _tieBreaker(checked: Checked) -> None:
     expected = _expected(checked)
     if not _isOn(top, name) or expected % 2 == 0 or _isOn(top, "quorum.wait_for_all"):
         return
+    text = f"does not go with {expected} expected votes, an odd number, unless with"
+    text = f"{text} 'wait_for_all: 1': corosync"
     if _isOn(top, "quorum.last_man_standing"):
-        outcome = "refuses to start"
+        checked.wrongIn(top, name, f"{text} refuses to start")
     else:
         outcome = "switches it off and says so in its log"
-    text = f"does not go with {expected} expected votes, an odd number, unless with"
-    checked.wrongIn(top, name, f"{text} 'wait_for_all: 1': corosync {outcome}")
+        checked.contradicted(top, name, f"{text} {outcome}")
 
 
 def _expected(checked: Checked) -> int:
@@ -112,14 +120,14 @@ def _lastMan(checked: Checked) -> None:
     name = "quorum.last_man_standing"
     if _isOn(checked.top, name) and any(votes > 1 for votes in _votes(checked)):
         text = "does not go with a node of more than one vote: corosync switches it"
-        checked.wrongIn(checked.top, name, f"{text} off when it sees that node")
+        checked.contradicted(checked.top, name, f"{text} off when it sees that node")
 
 
 def _downscale(checked: Checked) -> None:
     top, tracking = checked.top, "quorum.expected_votes_tracking"
     if _isOn(top, "quorum.allow_downscale") and _given(top, tracking) is False:
         text = "does not go with allow_downscale, which switches it on"
-        checked.wrongIn(top, tracking, text)
+        checked.contradicted(top, tracking, text)
 
 
 def _deviceVotes(checked: Checked) -> None:
@@ -154,7 +162,7 @@ def _nobodyCounts(checked: Checked) -> None:
     for name in (f"quorum.{option}" for option in _COUNTING):
         if _isOn(top, name):
             text = f"no effect without 'provider: {VOTEQUORUM}': write that, too"
-            checked.wrongIn(top, name, text)
+            checked.contradicted(top, name, text)
 
 
 # The node list.
@@ -316,7 +324,7 @@ def _namelessLogger(checked: Checked) -> None:
 
 
 _CONTRADICTIONS: Final[tuple[Callable[[Checked], None], ...]] = (
-    *(_exclusiveRules, _twoNodes, _lastMan, _downscale, _deviceVotes),
+    *(_exclusiveRules, _twoNodesAndTies, _twoNodes, _lastMan, _downscale, _deviceVotes),
     *(_duplicates, _families, _knetNodeids, _sameLink, _multicast),
     *(_times, _cipherWithoutHash, _sameLogger),
 )

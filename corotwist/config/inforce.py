@@ -21,7 +21,7 @@ from corotwist.config.keypaths import (
 )
 from corotwist.config.localnode import IHost
 from corotwist.config.schema import Schema
-from corotwist.config.settings import Address, NodeSettings
+from corotwist.config.settings import Address, NodeSettings, QuorumSettings
 
 
 @implementer(IHost)
@@ -106,12 +106,7 @@ def inForce(
     if "totem" in parts:
         totem = evolve(totem, timing=built.totem.timing)
     if parts & {"quorum", "nodelist"}:
-        quorum = evolve(
-            quorum,
-            expectedVotes=built.quorum.expectedVotes,
-            votes=built.quorum.votes,
-            twoNode=built.quorum.twoNode,
-        )
+        quorum = _counted(quorum, built.quorum)
     if "uidgid" in parts:
         ipc = evolve(ipc, uids=_numbered(keys, USERS), gids=_numbered(keys, GROUPS))
     return evolve(
@@ -124,6 +119,27 @@ def inForce(
         if "totem" in parts
         else running.configVersion,
         keys=tuple((key, value) for key, value in keys.items() if _settles(key)),
+    )
+
+
+def _counted(running: QuorumSettings, built: QuorumSettings) -> QuorumSettings:
+    """
+    Numbers of votes, and the rule of two nodes with what it brings along.
+    """
+    device = running.device
+    if device is not None and built.device is not None:
+        device = evolve(device, votes=built.device.votes)
+    sameRule = built.twoNode == running.twoNode
+    return evolve(
+        running,
+        expectedVotes=built.expectedVotes,
+        votes=built.votes,
+        twoNode=built.twoNode,
+        waitForAll=running.waitForAll if sameRule else built.waitForAll,
+        barrier=built.barrier,
+        voters=built.voters,
+        device=device,
+        notes=built.notes,
     )
 
 

@@ -33,7 +33,10 @@ _TYPES: Final = {
     "resources.system.memory_used.poll_period": ValueType.UINT64,
     "resources.system.load_15min.poll_period": ValueType.UINT64,
 }
-_TEXTS: Final = ("quorum.device.net.", "quorum.device.heuristics.", "corotwist.")
+_TEXTS: Final = (
+    *("quorum.device.net.", "quorum.device.disk.", "quorum.device.heuristics."),
+    *("quorum.device.options.", "corotwist."),
+)
 _UIDGID: Final = "uidgid.config"
 # Among the programs that log.
 _OURSELVES: Final = "corosync"

@@ -4,6 +4,7 @@ The options of the ring, its nodes and their votes, one row each.
 
 from typing import Final
 
+from corotwist.config.deviceoptions import DEVICE
 from corotwist.config.kinds import Choice, Numeric, Switch, Text, Whole
 from corotwist.config.row import Change, Row, idle, running, unsafe
 
@@ -23,14 +24,6 @@ LARGEST_MTU: Final = 65_400
 
 LINKS: Final = 8
 _OTHER_LINKS: Final = "this release has one link: keep ring0_addr and link 0 only"
-_NO_DEVICE: Final = (
-    "this release has no quorum device: remove the device section, and count"
-    " votes without it on every node"
-)
-_OTHER_RULE: Final = (
-    "this release does not know the rule, and other nodes would count"
-    " differently: switch it off on every node"
-)
 
 
 def _time(name: str, default: int | None, meaning: str, low: int = LEAST_TIME) -> Row:
@@ -274,68 +267,46 @@ _QUORUM: Final = (
         None,
         "quorate only after all nodes were seen; yes with `two_node`",
     ),
-    unsafe("quorum.last_man_standing", Switch(), False, "follow losses", _OTHER_RULE),
-    idle(
-        "quorum.last_man_standing_window",
-        Whole(0, U32, "ms"),
-        10000,
-        "of `last_man_standing`",
-    ),
-    unsafe("quorum.auto_tie_breaker", Switch(), False, "half suffices", _OTHER_RULE),
-    idle("quorum.auto_tie_breaker_node", Text(), "lowest", "of `auto_tie_breaker`"),
-    idle("quorum.allow_downscale", Switch(), False, "expect fewer after clean leaves"),
-    unsafe(
-        "quorum.expected_votes_tracking",
+    Row(
+        "quorum.last_man_standing",
         Switch(),
         False,
-        "remember the highest expected votes",
-        _OTHER_RULE,
+        "expect only those who are left, a while after others are lost",
+    ),
+    Row(
+        "quorum.last_man_standing_window",
+        Whole(0, LONGEST_TIME, "ms"),
+        10000,
+        "that while",
+    ),
+    Row(
+        "quorum.auto_tie_breaker",
+        Switch(),
+        False,
+        "half of the votes suffices for the half with a certain node",
+    ),
+    Row(
+        "quorum.auto_tie_breaker_node",
+        Text("lowest, highest or nodeids"),
+        "lowest",
+        "which node that is: of a list, the first that is there",
+    ),
+    Row(
+        "quorum.allow_downscale",
+        Switch(),
+        False,
+        "expect fewer when nodes are stopped, but not fewer than `expected_votes`;"
+        " switches `expected_votes_tracking` on",
+    ),
+    Row(
+        "quorum.expected_votes_tracking",
+        Switch(),
+        None,
+        "expect as many votes as ever were, after a restart, too",
     ),
     idle("quorum.leaving_timeout", Whole(0, U32, "ms"), None, "used by nobody"),
     idle("quorum.cancel_wait_for_all", Whole(0, 255), None, "a run time key"),
-    unsafe("quorum.device.model", Text(), None, "kind of device", _NO_DEVICE),
-    idle("quorum.device.timeout", Whole(0, U32, "ms"), 10000, "of the device"),
-    idle("quorum.device.sync_timeout", Whole(0, U32, "ms"), 30000, "of the device"),
-    idle("quorum.device.votes", Whole(0, U32), None, "of the device"),
-    idle("quorum.device.master_wins", Switch(), None, "of the device"),
-    idle(
-        "quorum.device.heuristics.mode",
-        Choice(("off", "sync", "on")),
-        "off",
-        "of the device",
-    ),
-    *(
-        idle(
-            f"quorum.device.heuristics.{name}",
-            Whole(0, U32, "ms"),
-            None,
-            "of the device",
-        )
-        for name in ("timeout", "sync_timeout", "interval")
-    ),
-    idle("quorum.device.heuristics.exec_*", Text("command"), None, "of the device"),
-    idle("quorum.device.net.host", Text("name or address"), None, "of the device"),
-    idle("quorum.device.net.port", Whole(1, 65535), 5403, "of the device"),
-    idle(
-        "quorum.device.net.tls", Choice(("on", "off", "required")), "on", "the device's"
-    ),
-    idle(
-        "quorum.device.net.algorithm",
-        Choice(("ffsplit", "lms", "test", "2nodelms")),
-        "ffsplit",
-        "of the device",
-    ),
-    idle("quorum.device.net.tie_breaker", Text(), "lowest", "of the device"),
-    idle(
-        "quorum.device.net.connect_timeout", Whole(0, U32, "ms"), None, "of the device"
-    ),
-    idle("quorum.device.net.force_ip_version", Whole(0, 6), 0, "of the device"),
-    idle(
-        "quorum.device.net.keep_active_partition_tie_breaker",
-        Switch(),
-        True,
-        "of the device",
-    ),
+    *DEVICE,
 )
 
 RING: Final = (*_TOTEM, *_INTERFACE, *_NODES, *_QUORUM)

@@ -235,7 +235,9 @@ class SettingsTests(SynchronousTestCase):
         provider = "provider: corosync_votequorum\n"
         self.assertEqual(
             settings(conf(quorum=provider, node="quorum_votes: 3")).quorum,
-            QuorumSettings("corosync_votequorum", 5, 3),
+            QuorumSettings(
+                "corosync_votequorum", 5, 3, voters=((1, 3), (2, 1), (3, 1))
+            ),
         )
         self.assertEqual(
             settings(conf(quorum=f"{provider}expected_votes: 9")).quorum.expectedVotes,

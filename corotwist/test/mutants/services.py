@@ -246,9 +246,8 @@ QUORUM: Final = (
     _services(
         "expects only who is here",
         "engines.votes",
-        "    expected = own if byNodes else"
-        " max([own, *(m.expected for m in members)])\n",
-        "    expected = total\n",
+        "        expected = max([own, *(m.expected for m in members)])\n",
+        "        expected = total\n",
     ),
     _services(
         "waits for nobody",
@@ -264,36 +263,37 @@ QUORUM: Final = (
     ),
     _services(
         "counts the votes of the dead",
-        "engines.votequorum",
-        "                voter.standing = Standing.DEAD\n",
+        "engines.voters",
+        "                voter.standing, voter.heard, voter.deviceVotes ="
+        " Standing.DEAD, 0, 0\n",
         "                pass\n",
     ),
     _services(
         "publishes verdicts in the middle of a round",
-        "engines.votequorum",
-        "            self._publish()\n        elif verdict.quorate:\n",
-        "            self._publish()\n        else:\n            self._publish()\n"
-        "        if verdict.quorate:\n",
+        "engines.votejudging",
+        "            self._advance()\n        elif verdict.quorate:\n",
+        "            self._advance()\n        else:\n"
+        "            self._publish(cause)\n        if verdict.quorate:\n",
     ),
     _services(
         "publishes no verdict after a round",
         "engines.votequorum",
-        "            self._waiting = False\n        self._judge()\n",
-        "            self._waiting = False\n",
+        '        self._judge(f"another ring, {self.cluster.ringId()}")\n',
+        "        pass\n",
     ),
     Mutant(
         "counts sums of those who spoke so far",
         (
             Edit(
-                "corotwist.engines.votequorum",
+                "corotwist.engines.votejudging",
                 "        elif verdict.quorate:\n"
                 "            self._flag(NodeFlag.QUORATE, on=True)\n",
-                "        else:\n            self._waiting = verdict.waiting\n"
+                "        else:\n            count.waiting = verdict.waiting\n"
                 "            self._flag(NodeFlag.QUORATE, on=verdict.quorate)\n"
                 "            self._flag(NodeFlag.WAIT_FOR_ALL, on=verdict.waiting)\n",
             ),
             Edit(
-                "corotwist.engines.votequorum",
+                "corotwist.engines.votesdelivered",
                 "        if self._synchronizing:\n            self._takenIn = True\n",
                 "        if False:\n            self._takenIn = True\n",
             ),
@@ -303,19 +303,19 @@ QUORUM: Final = (
     _services(
         "keeps its votes to itself",
         "engines.votequorum",
-        "        self._steps = [self._ownInfo, self._deviceInfo]\n",
-        "        self._steps = [self._deviceInfo]\n",
+        "        self._steps = [self._sayOwn, self._sayDevice]\n",
+        "        self._steps = [self._sayDevice]\n",
     ),
     _services(
         "counts every node as one vote",
         "engines.votes",
-        "    total = sum(member.votes for member in members)\n",
+        "    total = sum(member.votes for member in members) + device.votes\n",
         "    total = len(members)\n",
     ),
     _services(
         "counts votes in eight bits",
         "engines.votes",
-        "    total = sum(member.votes for member in members)\n",
+        "    total = sum(member.votes for member in members) + device.votes\n",
         "    total = sum(member.votes for member in members) & 0xFF\n",
     ),
 )
