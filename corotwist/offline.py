@@ -24,6 +24,7 @@ from corotwist.config.localnode import IHost
 from corotwist.config.settings import IpcSettings
 from corotwist.engines.confdb import ObjectDatabaseEngine
 from corotwist.engines.mapkeys import MapKeys
+from corotwist.engines.views import Views
 from corotwist.errors import (
     ConfigurationError,
     InvalidParameter,
@@ -218,6 +219,8 @@ class OfflineNode:
         self.totem = SimpleNamespace(nodeid=NODEID)
         self.settings = SimpleNamespace(ipc=IpcSettings(""))
         self.budget = Budget("files", self.settings.ipc.memoryBytes)
+        # Of nobody, and none of them ever comes.
+        self.views = Views(lambda: 0, lambda: (False, {}))
         operations = FileOperations(files)
         desk: Any = Desk(clock, files.database, operations)
         keys, objects = FileMap(), ObjectDatabaseEngine()
