@@ -20,7 +20,6 @@ from struct import Struct
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -68,7 +67,6 @@ class Calls:
     def __init__(
         self,
         groups: ProcessGroups,
-        clock: IReactorTime,
         answer: Answerer,
         viewChanged: Callable[[GroupView], object] | None = None,
     ) -> None:
@@ -76,7 +74,6 @@ class Calls:
         For L{join}.
         """
         self._groups = groups
-        self._clock = clock
         self._answer = answer
         self._viewChanged = viewChanged
         self._last = 0
@@ -91,7 +88,6 @@ class Calls:
     def join(
         cls,
         groups: ProcessGroups,
-        clock: IReactorTime,
         name: bytes,
         answer: Answerer,
         viewChanged: Callable[[GroupView], object] | None = None,
@@ -108,7 +104,7 @@ class Calls:
             C{timeout}.
         @return: fires when we are a member.  Fails as L{ProcessGroups.join}.
         """
-        calls = cls(groups, clock, answer, viewChanged)
+        calls = cls(groups, answer, viewChanged)
         joining = groups.join(name, heard=calls._heard, **wishes)
         return joining.addCallback(calls._joined)
 
@@ -142,7 +138,7 @@ class Calls:
         number = self._last = self._last + 1
         done: Deferred[Answers] = Deferred(lambda _: self._cancelled(number))
         gathering = self._requests[number] = Gathering(done, asked, self._room)
-        gathering.limit = self._clock.callLater(
+        gathering.limit = self._groups.clock.callLater(
             timeout, self._outOfTime, number, timeout
         )
         framed = _HEADER.pack(REQUEST, number) + payload

@@ -58,6 +58,7 @@ class ProcessGroups:
     """
     The groups of one client.
 
+    @ivar clock: of the client.
     @ivar ring: as last notified; L{None} before that.
     @ivar ringChanged: called with each new one, when set.
     """
@@ -67,7 +68,7 @@ class ProcessGroups:
     def __init__(self, clock: IReactorTime) -> None:
         self.ring: Ring | None = None
         self.ringChanged: Callable[[Ring], object] | None = None
-        self._clock = clock
+        self.clock = clock
         self._remote: Remote | None = None
         self._groups: dict[bytes, ProcessGroup] = {}
         self._posting = Posting(clock, self._askToLeave)
@@ -242,7 +243,7 @@ class ProcessGroups:
         """
         See L{Outlet<corotwist.ipc.group.Outlet>}.
         """
-        return waiting.addTimeout(seconds, self._clock, _timedOut)
+        return waiting.addTimeout(seconds, self.clock, _timedOut)
 
     def leave(self, group: ProcessGroup) -> Deferred[None]:
         """
@@ -309,7 +310,7 @@ class ProcessGroups:
         self, group: ProcessGroup, request: Callable[[ProcessGroup], None]
     ) -> None:
         self._forgetRetry(group)
-        self._retries[group] = self._clock.callLater(
+        self._retries[group] = self.clock.callLater(
             RETRY_SECONDS, self._retryNow, group, request
         )
 

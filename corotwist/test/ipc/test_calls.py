@@ -66,7 +66,7 @@ class CallsCase(ClusterCase):
 
     def joined(self, nodeid: int, answer: Any, **wishes: Any) -> Calls:
         client = self.clients[nodeid]
-        joining = Calls.join(client.groups, self.net.clock, b"g", answer, **wishes)
+        joining = Calls.join(client.groups, b"g", answer, **wishes)
         calls = self.result(joining)
         assert isinstance(calls, Calls)
         return calls
@@ -149,7 +149,7 @@ class RequestTests(CallsCase):
         """
         asking = self.ask()
         late = self.client(2, pid=200)
-        joining = Calls.join(late.groups, self.net.clock, b"g", lambda _: b"late")
+        joining = Calls.join(late.groups, b"g", lambda _: b"late")
         self.result(joining)
         self.result(self.calls[3].group.leave())
         self.answer(1, b"1")
