@@ -3,16 +3,14 @@ C{corotwist cmapctl}: the configuration map, with the options and the output of
 corosync-cmapctl.
 """
 
-import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore
-from twisted.internet.protocol import connectionDone
 from twisted.internet.task import react
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
@@ -20,16 +18,17 @@ from twisted.python.failure import Failure
 from corotwist.config import loader
 from corotwist.config.export import documentOf
 from corotwist.config.formats import registry
-from corotwist.config.places import socketPath
 from corotwist.config.values import Value, ValueType
 from corotwist.engines.keyspace import STATS
 from corotwist.errors import CorotwistError, ServiceError
-from corotwist.ipc.client import NodeClient, connect
+from corotwist.ipc.client import NodeClient
 from corotwist.ipc.keys import KeyMap
 from corotwist.offline import offline
+from corotwist.tools import asking
+from corotwist.tools.asking import FAILED, connected
 from corotwist.tools.cpg import readKeyboard
 from corotwist.tools.keyprinter import Printer, errorName
-from corotwist.tools.keyscript import Line, readScript
+from corotwist.tools.keyscript import LineRefused, Script, readScript
 from corotwist.tools.keywishes import (
     STDIN,
     USAGE,
@@ -39,8 +38,6 @@ from corotwist.tools.keywishes import (
     parse,
     typed,
 )
-
-FAILED: Final = 1
 
 
 def _scriptText(name: str) -> str:
@@ -70,16 +67,15 @@ def run(argv: Sequence[str]) -> int:
 
 def _main(reactor: IReactorCore, wishes: Wishes) -> Deferred[None]:
     running = Deferred.fromCoroutine(_session(reactor, wishes))
-    return running.addErrback(_told)
+    return running.addErrback(_told, asJson=wishes.json)
 
 
-def _told(failure: Failure) -> None:
-    error = failure.value
+def _told(failure: Failure, *, asJson: bool) -> None:
+    error: Any = failure.value
     failure.trap(CorotwistError, WrongUse, OSError)
     if isinstance(error, OSError) and error.filename is not None:
-        sys.stderr.write(f"corotwist cmapctl: {error.filename}: {error.strerror}\n")
-    else:
-        sys.stderr.write(f"corotwist cmapctl: {error}\n")
+        error = WrongUse(f"{error.filename}: {error.strerror}")
+    asking.complain("cmapctl", error, asJson=asJson)
     raise SystemExit(FAILED)
 
 
@@ -100,12 +96,13 @@ def opened(
     """
     if files:
         return offline(reactor, *files)
-    return connect(reactor, socket or socketPath(os.environ, os.geteuid()))
+    return connected(reactor, socket)
 
 
 class Lines(LineOnlyReceiver):
     """
-    What is typed while keys are followed: a q ends it.
+    What is typed while keys are followed: a q ends it.  The end of the input does
+    not: under a supervisor there is none.
     """
 
     delimiter = b"\n"
@@ -114,14 +111,7 @@ class Lines(LineOnlyReceiver):
         self._ended = ended
 
     def lineReceived(self, line: bytes) -> None:
-        if line.startswith(b"q"):
-            self._end()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        if not self._ended.called:
+        if line.startswith(b"q") and not self._ended.called:
             self._ended.callback(None)
 
 
@@ -186,12 +176,17 @@ class Work:
                 try:
                     value = await self.keys.get(name)
                 except ServiceError as error:
+                    self.printer.abandon()
                     return self._failed(f"Can't get key {name}", error)
                 self.printer.key(name, value)
         return 0
 
     def _failed(self, what: str, error: ServiceError) -> int:
-        sys.stderr.write(f"{what}. Error {errorName(error)}: {error}\n")
+        text = f"{what}. Error {errorName(error)}: {error}"
+        if self.wishes.json:
+            asking.printJson("cmapctl", **{**asking.problem(error), "text": text})
+        else:
+            sys.stderr.write(f"{text}\n")
         return FAILED
 
     # Writing.
@@ -228,21 +223,20 @@ class Work:
         return status
 
     async def _script(self, path: str) -> int:
+        """
+        All lines or none: they are understood before the first is done, and
+        undone when one is refused.  A key to delete that is not there is told,
+        and no failure, as in the original.
+        """
+        work = Script(self.keys)
         status = 0
-        for line in readScript(_scriptText(path)):
-            status = max(status, await self._do(line))
-        return status
-
-    async def _do(self, line: Line) -> int:
-        if line.label is not None:
-            return await self._write(line.name, typed(line.label, line.text))
-        if line.prefix:
-            return await self._deleteAll(line.name)
         try:
-            await self.keys.delete(line.name)
-        except ServiceError as error:
-            return self._failed(f"Can't delete key {line.name}", error)
-        return 0
+            await work.perform(readScript(_scriptText(path)))
+        except LineRefused as refused:
+            status = self._failed(str(refused), refused.error)
+        for what, error in work.complaints:
+            self._failed(what, error)
+        return status
 
     async def _clear(self, part: str) -> int:
         name = f"stats.clear.{part}"

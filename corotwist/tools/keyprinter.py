@@ -13,9 +13,10 @@ from attrs import define, field
 from corotwist.config.tracking import Change, ChangeKind
 from corotwist.config.values import Value, ValueType
 from corotwist.errors import ServiceError
+from corotwist.tools.asking import envelope
 
-# Of what is printed with --json.
-SCHEMA: Final = 1
+# Of the schema of what is printed with --json.
+NAME: Final = "cmapctl"
 
 # cs_error_t by number.
 _ERRORS: Final[Mapping[int, str]] = {
@@ -103,6 +104,7 @@ class Printer:
     mapName: str = "icmap"
     output: TextIO = field(factory=lambda: sys.stdout)
     _listed: list[Any] = field(factory=list, init=False)
+    _abandoned: bool = field(default=False, init=False)
 
     @classmethod
     def of(cls, wishes: Any) -> "Printer":
@@ -117,12 +119,15 @@ class Printer:
         What is printed in this block is one document, if it is JSON.
         """
         yield
-        if self.json:
-            self._line(
-                json.dumps(
-                    {"schema": SCHEMA, "map": self.mapName, "keys": self._listed}
-                )
-            )
+        if self.json and not self._abandoned:
+            content = {"map": self.mapName, "keys": self._listed}
+            self._line(json.dumps(envelope(NAME, **content)))
+
+    def abandon(self) -> None:
+        """
+        What was to be a document is none: something else is told instead.
+        """
+        self._abandoned = True
 
     def key(self, name: str, value: Value) -> None:
         """
@@ -157,7 +162,7 @@ class Printer:
         """
         for change in changes:
             if self.json:
-                self._line(json.dumps(_changed(change)))
+                self._line(json.dumps(envelope(NAME, **_changed(change))))
                 continue
             value = change.old if change.new is None else change.new
             assert value is not None, "there was something before, or is now"
@@ -168,7 +173,7 @@ class Printer:
         The node was gone, and is back.
         """
         if self.json:
-            self._line(json.dumps({"event": "gap", "reason": reason}))
+            self._line(json.dumps(envelope(NAME, event="gap", reason=reason)))
         else:
             self._line(f"gap> {reason}")
 

@@ -16,8 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 import corotwist
 from corotwist.config.values import Value, ValueType, binary, dbl, string, u8, u32
 from corotwist.engines.keyspace import STATS
-from corotwist.errors import AccessDenied, NotExist
+from corotwist.errors import AccessDenied, InvalidParameter, NotExist
 from corotwist.test.ipc.test_cmap import CmapTestCase
+from corotwist.test.tools.schemas import differences
 from corotwist.tools import cmapctl, confdb
 from corotwist.tools.cmapctl import Work
 from corotwist.tools.keyprinter import Printer, errorName, shownBytes
@@ -30,19 +31,25 @@ class ToolTestCase(CmapTestCase):
     A node of one, and what a tool prints about it.
     """
 
+    def work(self, *argv: str) -> Work:
+        """
+        What a command line asks for.
+        """
+        wishes = parse(argv)
+        printer = Printer.of(wishes)
+        printer.output = self.output = StringIO()
+        self.errors = StringIO()
+        self.patch(sys, "stderr", self.errors)
+        self.patch(sys, "stdout", self.output)
+        return Work(self.client, wishes, printer)
+
     def run_(self, *argv: str) -> tuple[int, str]:
         """
         @return: exit status and standard output.
         """
-        wishes = parse(argv)
-        printer = Printer.of(wishes)
-        printer.output = StringIO()
-        self.errors = StringIO()
-        self.patch(sys, "stderr", self.errors)
-        self.patch(sys, "stdout", printer.output)
-        work = Work(self.client, wishes, printer)
+        work = self.work(*argv)
         status = self.got(Deferred.fromCoroutine(work.perform()))
-        return status, printer.output.getvalue()
+        return status, self.output.getvalue()
 
 
 class ShowTests(ToolTestCase):
@@ -76,7 +83,8 @@ class ShowTests(ToolTestCase):
 
     def test_binary(self) -> None:
         """
-        Bytes are shown when asked for, each in two digits.
+        Bytes are shown when asked for, each in two digits, those above 0x7f,
+        too. (F11)
         """
         status, text = self.run_("-b", "-g", "my.bytes")
         self.assertEqual((status, text), (0, "my.bytes (bin) = a\\\\\\x00\\xFF\n"))
@@ -97,6 +105,8 @@ class ShowTests(ToolTestCase):
             "Can't get key no.such. Error CS_ERR_NOT_EXIST", self.errors.getvalue()
         )
         self.assertEqual(self.run_("no.such"), (1, ""))
+        status, text = self.run_("--json", "-g", "no.such")
+        self.assertEqual((status, json.loads(text)["code"]), (1, 12))
 
     def test_json(self) -> None:
         """
@@ -104,10 +114,11 @@ class ShowTests(ToolTestCase):
         """
         status, text = self.run_("--json", "my.n")
         self.assertEqual(status, 0)
+        self.assertEqual(differences(json.loads(text)), [])
         self.assertEqual(
             json.loads(text),
             {
-                "schema": 1,
+                "schema": "corotwist/cmapctl/1",
                 "map": "icmap",
                 "keys": [{"key": "my.number", "type": "u32", "value": 7}],
             },
@@ -198,8 +209,54 @@ class WriteTests(ToolTestCase):
         self.assertEqual(self.got(self.map.items("old.")), ())
         self.failed(self.map.get("gone"), NotExist)
         self.assertEqual(
-            list(readScript("^^x.\n^y")), [Line("x.", prefix=True), Line("y")]
+            list(readScript("^^x.\n\n^y")), [Line(1, "x.", prefix=True), Line(3, "y")]
         )
+
+    def test_scriptWrong(self) -> None:
+        """
+        A line that makes no sense is told with its number, and nothing of the
+        file is done. (F11)
+        """
+        path = Path(self.mktemp())
+        for text, complaint in (
+            ("my.a u8 1\nmy.b u8 300\n", "line 2: "),
+            ("my.a u8 1\n\nmy.b u99 3\n", "line 3: "),
+            ("my.a\n", "line 1: both type and value"),
+        ):
+            path.write_text(text)
+            done = Deferred.fromCoroutine(self.work("-p", str(path)).perform())
+            self.settle()
+            error = self.failureResultOf(done, WrongUse, InvalidParameter).value
+            self.assertTrue(str(error).startswith(complaint), error)
+        self.assertEqual(self.got(self.map.items("my.")), ())
+
+    def test_scriptRefused(self) -> None:
+        """
+        When the node refuses a line, those before it are undone. (F11)
+        """
+        self.got(self.map.set("old.a", u8(1)))
+        self.got(self.map.set("old.b", u8(2)))
+        path = Path(self.mktemp())
+        path.write_text(
+            "new.c u8 3\nold.a u8 9\n^^old.\nold.a str x\n^new.c\n"
+            "nodelist.node.0.nodeid u32 7\n"
+        )
+        self.assertEqual(self.run_("-p", str(path)), (1, ""))
+        complaint = "line 6: nodelist.node.0.nodeid, nothing was done. Error CS_ERR_"
+        self.assertTrue(self.errors.getvalue().startswith(complaint))
+        items = dict(self.got(self.map.items("old.")))
+        self.assertEqual(items, {"old.a": u8(1), "old.b": u8(2)})
+        self.assertEqual(self.got(self.map.items("new.")), ())
+
+    def test_scriptMissing(self) -> None:
+        """
+        A key to delete that is not there is told, and is no failure. (F11)
+        """
+        path = Path(self.mktemp())
+        path.write_text("^no.such\nmy.a u8 1\n")
+        self.assertEqual(self.run_("-p", str(path)), (0, ""))
+        self.assertIn("Can't delete key no.such", self.errors.getvalue())
+        self.assertEqual(self.got(self.map.get("my.a")), u8(1))
 
     def test_clear(self) -> None:
         """
@@ -216,7 +273,8 @@ class FollowTests(ToolTestCase):
 
     def test_lines(self) -> None:
         """
-        Each change is a line with its kind, until somebody types q (E7).
+        Each change is a line with its kind, until somebody types q; the end of
+        the input, as under a supervisor, is not the end (E7, F11).
         """
         wishes = parse(("-T", "my."))
         printer = Printer.of(wishes)
@@ -238,6 +296,8 @@ class FollowTests(ToolTestCase):
         self.got(self.map.set("my.key", u8(2)))
         self.got(self.map.delete("my.key"))
         keyboards[0].makeConnection(StringTransport())
+        keyboards[0].connectionLost()
+        self.assertNoResult(done)
         keyboards[0].dataReceived(b"q\n")
         self.assertEqual(self.successResultOf(done), 0)
         self.assertEqual(keyboards[1:], ["closed"])
@@ -248,6 +308,23 @@ class FollowTests(ToolTestCase):
             "modify> my.key (u8) = 2\n"
             "delete> my.key (u8) = 2\n",
         )
+
+    def test_json(self) -> None:
+        """
+        For programs each change is a document of its own (F11, F21).
+        """
+        printer = Printer.of(parse(("--json", "-T", "my.")))
+        printer.output = StringIO()
+        self.got(self.map.track("my.", printer.changes, prefix=True))
+        for value in (u8(1), u8(2)):
+            self.got(self.map.set("my.key", value))
+        self.got(self.map.delete("my.key"))
+        printer.gap("it stops")
+        lines = printer.output.getvalue().splitlines()
+        told = [json.loads(line) for line in lines]
+        self.assertEqual([differences(one) for one in told], [[], [], [], []])
+        events = [one["event"] for one in told]
+        self.assertEqual(events, ["create", "modify", "delete", "gap"])
 
 
 class ExportTests(ToolTestCase):
