@@ -16,7 +16,7 @@ from corotwist.engines import compact, flow
 from corotwist.engines.compact import HEADER_BYTES, FlowStates, Header, Kind
 from corotwist.engines.cpg import GroupsEngine
 from corotwist.engines.executive import address
-from corotwist.engines.interfaces import Receipt
+from corotwist.engines.interfaces import NO_RECEIPT, Receipt
 from corotwist.errors import (
     Busy,
     ComponentFailed,
@@ -596,9 +596,9 @@ class WanderTests(SynchronousTestCase):
             outcomes: list[Any] = []
             result.addBoth(outcomes.append)
             (outcome,) = outcomes  # Nothing is pending for ever.
-            if outcome is None and client in clients[nodeid]:
+            if outcome is NO_RECEIPT and client in clients[nodeid]:
                 self.assertEqual(client.messages().count(message), 1)
-            elif outcome is not None:
+            elif outcome is not NO_RECEIPT:
                 self.assertTrue(
                     outcome.check(NotJoined, Interrupted, Busy, ServiceError)
                 )
