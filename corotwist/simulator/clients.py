@@ -25,6 +25,7 @@ from corotwist.errors import ServiceError
 from corotwist.interfaces import IFlowGroup
 from corotwist.simulator.judges.groups import HEADER, GroupsJudge
 from corotwist.simulator.judges.judge import Life
+from corotwist.simulator.judges.views import ViewsJudge
 from corotwist.totem.membership import Guarantee, RingId
 
 
@@ -80,6 +81,7 @@ class Client(Writer):
     One process that uses groups.
 
     @ivar identity: unlike that of any other client of the run.
+    @ivar sights: the judge of views.
     @ivar log: what was delivered: group, sender and payload.
     @ivar views: the groups it is in, and how it sees them.
     @ivar history: all views, in order.
@@ -91,6 +93,7 @@ class Client(Writer):
     life: Life
     engine: IProcessGroups
     judge: GroupsJudge
+    sights: ViewsJudge | None = None
     log: list[tuple[bytes, Member, bytes]] = field(factory=list)
     views: dict[bytes, GroupView] = field(factory=dict)
     history: list[GroupView] = field(factory=list)
@@ -181,11 +184,15 @@ class Client(Writer):
         position: Position = NOWHERE,
     ) -> None:
         if self.life.alive:
+            if self.sights is not None:
+                self.sights.messageShown(self.life)
             self.judge.batchDelivered(self, group, sender, batch, count)
 
     def viewChanged(self, view: GroupView) -> None:
         if self.life.alive:
             self.history.append(view)
+            if self.sights is not None:
+                self.sights.groupViewed(self.life, view)
             self.judge.viewed(self, view)
             self._keep(view)
 

@@ -26,6 +26,7 @@ from corotwist.simulator.judges.safe import SafeJudge
 from corotwist.simulator.judges.stability import StabilityJudge
 from corotwist.simulator.judges.sync import SyncJudge
 from corotwist.simulator.judges.traffic import TrafficJudge
+from corotwist.simulator.judges.views import ViewsJudge
 from corotwist.simulator.judges.votes import VotesJudge
 from corotwist.simulator.sockets import Port
 from corotwist.simulator.trace import Trace
@@ -102,6 +103,7 @@ class Jury:
     votes: VotesJudge = field(init=False)
     inside: InsideJudge = field(init=False)
     safe: SafeJudge = field(init=False)
+    views: ViewsJudge = field(init=False)
     lease: LeaseJudge = field(init=False)
     stability: StabilityJudge = field(init=False)
     _sendings: int = 0
@@ -118,6 +120,7 @@ class Jury:
         self.groups = GroupsJudge(self.violated, self.path, self.sync.cameAlong)
         self.votes = VotesJudge(self.violated)
         self.safe = SafeJudge(self.violated)
+        self.views = ViewsJudge(self.violated)
         self.lease = LeaseJudge(self.violated)
         self.stability = StabilityJudge(
             self.violated, self.clock.seconds, self.timing.token
@@ -151,13 +154,28 @@ class Jury:
         self.groups.ended(life)
         self.traffic.ended(life)
         self.sync.ended(life)
+        self.views.ended(life)
         self.votes.ended(life, self.clock.seconds())
         self.inside.ended(life)
         for port in [port for port, of in self._lives.items() if of is life]:
             del self._lives[port]
         self._lastSent.pop(life, None)
 
+    def stopping(self, life: Life) -> None:
+        """
+        It was asked to leave in order.
+        """
+        self.record(life, "stop")
+        self.views.stopping(life)
+
     # What they do.
+
+    def inStep(self, life: Life, ringId: RingId) -> None:
+        """
+        The services of a process are in step on a ring.
+        """
+        self.groups.inStep(life, ringId)
+        self.views.inStep(life, ringId)
 
     def record(self, life: Life, event: str, **fields: Any) -> None:
         """

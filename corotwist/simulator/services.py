@@ -17,6 +17,7 @@ from corotwist.interfaces import IEngineMaker, ITotemListener
 from corotwist.node import Node
 from corotwist.simulator.judges.groups import Path
 from corotwist.simulator.judges.judge import Life
+from corotwist.simulator.judges.views import Sight
 from corotwist.simulator.rounds import Rounds
 from corotwist.totem.membership import Configuration, Guarantee, RingId
 from corotwist.totem.service import TotemService
@@ -35,6 +36,7 @@ class Services:
     @ivar inStep: called when they are in step again, with the ring.
     @ivar path: those since the services were last in step.
     @ivar rounds: sees what goes through, for the judges.
+    @ivar sight: sees what is told of views, for their judge.
     """
 
     life: Life
@@ -46,6 +48,7 @@ class Services:
     inStep: Callable[[Life, RingId], None] | None = None
     _waiting: bool = True
     rounds: Rounds | None = None
+    sight: Sight | None = None
 
     @property
     def totem(self) -> TotemService:
@@ -127,6 +130,8 @@ class Services:
         self._waiting = True
         if not configuration.transitional:
             self.configuration = configuration
+        if self.sight is not None:
+            self.sight.judge.configured(self.life, configuration)
         tell = self.manager.configurationChanged
         if self.rounds is None:
             tell(configuration)
@@ -152,6 +157,8 @@ class Services:
             self._waiting = False
             if self.inStep is not None and self.configuration is not None:
                 self.inStep(self.life, self.configuration.ringId)
+        if self.sight is not None and not self.manager.roster.stopping:
+            self.sight.looked()
 
     def tokenPassed(self) -> None:
         if self.life.alive:

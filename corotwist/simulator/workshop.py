@@ -15,6 +15,7 @@ from corotwist.interfaces import IEngineMaker
 from corotwist.simulator.chance import source
 from corotwist.simulator.clock import Clock
 from corotwist.simulator.judges.judge import Life
+from corotwist.simulator.judges.views import Sight
 from corotwist.simulator.jury import Jury
 from corotwist.simulator.local import makeDoor
 from corotwist.simulator.machine import Blueprint
@@ -169,7 +170,12 @@ class Workshop:
             **others,
         )
         jury = self.jury
-        services.inStep = jury.groups.inStep
+        services.inStep = jury.inStep
+        manager = services.manager
+        services.sight = Sight(
+            life, jury.views, manager.views, manager.facilities.quorate
+        )
+        manager.views.follow(services.sight)
         services.rounds = Rounds(
             life, services.manager, self.clock, jury.sync, jury.votes
         )

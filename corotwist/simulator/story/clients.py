@@ -88,6 +88,7 @@ class Clients(Stage):
             services.life,
             services.manager.onDuty("cpg"),
             self.jury.groups,
+            self.jury.views,
         )
         self.jury.groups.opened(client)
         return client

@@ -116,7 +116,7 @@ class Nodes(Stage):
         """
         for nodeid in nodeids:
             process = self._take(nodeid)
-            self.jury.record(process.life, "stop")
+            self.jury.stopping(process.life)
             self.nodes[nodeid].leaving = process
             process.application.stop().addBoth(self._stopped, process)
 
