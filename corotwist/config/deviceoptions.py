@@ -44,13 +44,13 @@ DEVICE: Final = (
     ),
     Row(
         "quorum.device.timeout",
-        Whole(100, _DAY, "ms"),
+        Whole(1, _DAY, "ms"),
         10000,
         "so long its vote is good without being renewed",
     ),
     Row(
         "quorum.device.sync_timeout",
-        Whole(100, _DAY, "ms"),
+        Whole(1, _DAY, "ms"),
         30000,
         "so long it may take to say something about a new ring",
     ),
@@ -86,7 +86,7 @@ DEVICE: Final = (
     ),
     Row(
         "quorum.device.heuristics.interval",
-        Whole(100, _DAY, "ms"),
+        Whole(1, _DAY, "ms"),
         None,
         "of regular runs; three times `timeout`",
     ),

@@ -5,6 +5,7 @@ What an engine does that has nothing special to do.
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from corotwist.interfaces import (
@@ -42,7 +43,7 @@ class Engine:
     def initialize(self, cluster: ICluster, settings: Any) -> Any:
         self.cluster = cluster
 
-    def shutdown(self) -> bool:
+    def shutdown(self) -> bool | Deferred[Any]:
         return True
 
     def dump(self) -> Mapping[str, Any]:

@@ -217,6 +217,7 @@ class Child:
     @ivar ended: fires with the L{State} of the end, when there will be no other
         start: it was stopped, it ended well, or it was given up.
     @ivar reason: why it ended last, for people.
+    @ivar succeeded: did it end with exit status 0, the last time?
     @ivar call: calls into the engine, and contains what it raises; of another
         version of the engine from the moment on when it takes over.
     @ivar onStart: called after each start but the first.

@@ -169,6 +169,26 @@ class IExternalQuorum(IQuorumProvider):
         """
 
 
+class IQuorumDeviceState(Interface):
+    """
+    The quorum device of this node, for people, and for who tells how long a
+    verdict is good.
+    """
+
+    def validUntil() -> int:
+        """
+        Nanoseconds, on the clock of C{ICluster.now}: so long the device votes
+        for us if nothing is heard of it any more; 0 when it does not.
+        """
+
+    def status() -> dict[str, Any]:
+        """
+        As JSON values: C{name}, C{model}, C{registered}, C{vote},
+        C{voteSeconds}, C{why}, C{heuristics}, C{device}, and what all members
+        say of theirs, by nodeid, as C{nodes}.
+        """
+
+
 class IVoteSubscriber(Interface):
     """
     Whoever follows the votes: first, at each change of the ring, who is there,

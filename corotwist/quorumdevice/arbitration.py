@@ -88,12 +88,14 @@ class _Seat:
     @ivar incarnation: of the node: another one after each of its starts.
     @ivar connection: whom it is heard through; L{None} when it is not.
     @ivar since: when it said that it is on this ring.
+    @ivar asked: when it asked last: far more often than votes end.
     """
 
     incarnation: int
     connection: Any
     wish: Wish = Wish(NO_RING, ())
     since: float = 0.0
+    asked: float = 0.0
 
 
 @define
@@ -171,6 +173,14 @@ class Arbitration:
         seat = self._seats.get(nodeid)
         return seat is not None and seat.connection is connection
 
+    def idle(self, now: float) -> bool:
+        """
+        Is nobody here, and nothing given?
+        """
+        self._forget(now)
+        heard = any(seat.connection is not None for seat in self._seats.values())
+        return not heard and not self._grants
+
     # The vote.
 
     def asked(self, nodeid: int, wish: Wish, now: float) -> Vote:
@@ -187,7 +197,7 @@ class Arbitration:
             raise OldRing(f"node {nodeid} was on {seat.wish.ringId} already")
         if wish.ringId != seat.wish.ringId:
             seat.since = now
-        seat.wish = wish
+        seat.wish, seat.asked = wish, now
         self._forget(now)
         self._giveBack(nodeid, wish, now)
         vote = self._decide(wish, now)
@@ -219,21 +229,21 @@ class Arbitration:
 
     def _decide(self, wish: Wish, now: float) -> Vote:
         if now < self._quietUntil:
-            claimed = wish.casting and self._free(wish)
+            claimed = wish.casting and self._free(wish, now)
             return Vote.YES if claimed else Vote.WAIT
-        best = self.terms.rule.best(self._parties(), len(self.terms.nodes))
+        best = self.terms.rule.best(self._parties(now), len(self.terms.nodes))
         if best is None or best.ringId != wish.ringId:
             return Vote.NO
-        if not self._free(wish):
+        if not self._free(wish, now):
             return Vote.WAIT
         held = wish.ringId in self._grants
         return Vote.YES if held or self._settled(wish, now) else Vote.WAIT
 
-    def _free(self, wish: Wish) -> bool:
+    def _free(self, wish: Wish, now: float) -> bool:
         """
         May this ring have the vote, for all that was given?
         """
-        here = {n for n, seat in self._heard() if seat.wish.ringId == wish.ringId}
+        here = {n for n, seat in self._heard(now) if seat.wish.ringId == wish.ringId}
         return all(
             ringId == wish.ringId or (ringId < wish.ringId and here & grant.members)
             for ringId, grant in self._grants.items()
@@ -245,32 +255,38 @@ class Arbitration:
         see that is waited for, but not for ever.
         """
         patience = now - self.terms.graceSeconds
-        newest = [seat for _, seat in self._heard() if seat.wish.ringId == wish.ringId]
+        heard = [seat for _, seat in self._heard(now)]
+        newest = [seat for seat in heard if seat.wish.ringId == wish.ringId]
         if all(seat.since <= patience for seat in newest):
             return True
-        return not any(self._over(seat.wish) for _, seat in self._heard())
+        return not any(self._over(seat.wish, now) for seat in heard)
 
-    def _over(self, wish: Wish) -> bool:
+    def _over(self, wish: Wish, now: float) -> bool:
         """
         Is one of its members on a later ring?
         """
         return any(
             n in wish.members and wish.ringId < seat.wish.ringId
-            for n, seat in self._heard()
+            for n, seat in self._heard(now)
         )
 
-    def _heard(self) -> Iterator[tuple[int, _Seat]]:
+    def _heard(self, now: float) -> Iterator[tuple[int, _Seat]]:
+        """
+        Who asks; a connection that is silent may be one to nowhere.
+        """
+        lately = now - self.terms.castSeconds
         return (
             (nodeid, seat)
             for nodeid, seat in sorted(self._seats.items())
             if seat.connection is not None and seat.wish.members
+            if seat.asked >= lately
         )
 
-    def _parties(self) -> list[Party]:
+    def _parties(self, now: float) -> list[Party]:
         parties: dict[RingId, Party] = {}
-        for nodeid, seat in self._heard():
+        for nodeid, seat in self._heard(now):
             wish = seat.wish
-            if self._over(wish):
+            if self._over(wish, now):
                 continue
             party = parties.get(wish.ringId) or Party(
                 wish.ringId,

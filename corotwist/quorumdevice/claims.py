@@ -96,6 +96,15 @@ class Claims:
             self.castUntil = self._holdUntil = NOTHING
         self._own = own
 
+    def decided(self, now: float) -> bool:
+        """
+        Does somebody else have the vote, or is it sure by now that we do not get
+        it?
+        """
+        return now >= self._ringSince + self.terms.graceSeconds or any(
+            slot.state is State.HOLDING for slot in self._inTheWay(now)
+        )
+
     # One time around.
 
     def sector(self) -> Slot:
@@ -105,6 +114,17 @@ class Claims:
         self._own = evolve(self._own, counter=self._own.counter + 1)
         self._writing = self._own
         return self._own
+
+    def unreadable(self, nodeids: Iterable[int], now: float) -> None:
+        """
+        What these nodes wrote cannot be understood: they may have anything, for
+        as long as that is so.
+        """
+        for nodeid in nodeids:
+            if nodeid != self._own.nodeid:
+                unknown = Slot(nodeid, 0, 0, State.HOLDING, members=(nodeid,))
+                other = self._others.setdefault(nodeid, _Other(unknown, now))
+                other.slot, other.seen = unknown, now
 
     def exchanged(
         self, written: Slot, slots: Slots, began: float, wrote: float, now: float

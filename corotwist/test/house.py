@@ -64,7 +64,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
         *(*VALUES, "plugin", "components", "logs", "totem", "engines", "ipc"),
         *("config.database", "reloading", "lastrun"),
     ),
-    "quorumdevice": VALUES,
+    "quorumdevice": (*VALUES, "ipc.wire"),
     "quorumdevice.values": ("totem.membership",),
     "fenceagents": VALUES,
     "reloading": (*VALUES, "config"),
@@ -77,6 +77,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "tools": (
         *(*VALUES, "", "plugin", "config", "totem", "engines", "ipc", "node"),
         *("simulator", "logs", "handles", "offline", "options", "lastrun"),
+        "quorumdevice",
     ),
     "tap": (
         *(*VALUES, "", "plugin", "logs", "config", "node", "recording"),

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "why": "tell why a node left, and why the view changed",
     "watch": "draw the cluster as a node sees it, as it changes",
     "events": "tell what happens: to a terminal, syslog, SNMP, D-Bus, programs",
+    "arbiter": "run the arbiter that quorum devices ask, or show what it does",
     "doctor": "say what keeps a node from running well, and what to do about it",
     "decode": "print recorded traffic as JSON",
     "sim": "run simulated clusters until one breaks a promise",

@@ -4,9 +4,20 @@ What corotwist adds to Twisted: C{twistd corosync}, and its service engines.
 Names only: nothing is imported before it is used.
 """
 
+from typing import Any
+
 from twisted.application.service import ServiceMaker
 
 from corotwist.plugin import EngineMaker, providesQuorum
+
+
+def hasDevice(settings: Any) -> bool:
+    """
+    Does somebody count votes, and is there a quorum device among them?
+    """
+    counted = settings.quorum.provider == "corosync_votequorum"
+    return bool(counted and settings.quorum.device is not None)
+
 
 corosync = ServiceMaker(
     "corosync",
@@ -48,6 +59,13 @@ majority = EngineMaker(
     1,
     "corotwist.engines.majority.MajorityEngine",
     condition=providesQuorum("majority"),
+)
+qdevice = EngineMaker(
+    "qdevice",
+    1,
+    "corotwist.engines.qdevice.QuorumDeviceEngine",
+    "corotwist.ipc.qdevice.QuorumDeviceLocator",
+    condition=hasDevice,
 )
 quorum = EngineMaker("quorum", 1, "corotwist.engines.quorum.QuorumEngine")
 replicated = EngineMaker(

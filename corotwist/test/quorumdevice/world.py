@@ -165,20 +165,14 @@ class DiskWorld(World):
             being.asked = ("write", being.claims.sector(), self.now)
         elif stage[0] == "write" and being.reachable:
             self.disk[being.nodeid] = stage[1]
-            being.asked = ("read", *stage[1:], self.now, {}, list(self.beings))
+            being.asked = ("read", (*stage[1:], self.now), {}, list(self.beings))
         elif stage[0] == "read" and being.reachable:
             self._read(being, *stage[1:])
         if being.until != being.claims.castUntil:
             being.until = being.claims.castUntil
 
     def _read(
-        self,
-        being: Being,
-        slot: Slot,
-        began: float,
-        wrote: float,
-        slots: dict[int, Slot],
-        left: list[int],
+        self, being: Being, round_: Any, slots: dict[int, Slot], left: list[int]
     ) -> None:
         """
         A sector or more; others may write in between.
@@ -189,6 +183,7 @@ class DiskWorld(World):
                 slots[nodeid] = self.disk[nodeid]
         if not left:
             being.asked = None
+            slot, began, wrote = round_
             being.claims.exchanged(slot, slots, began, wrote, self.now)
 
 
@@ -258,7 +253,7 @@ def run(world: Any, steps: int, events: Iterable[str]) -> None:
     world.ring(*world.beings)
     for _ in range(steps):
         world.now += random.choice((0.01, 0.1, 0.5))
-        if random.random() < 0.02:  # noqa: PLR2004
+        if random.random() < 0.02:
             _happen(world, random.choice(kinds))
         being = random.choice(list(world.beings.values()))
         if being.pausedUntil <= world.now:

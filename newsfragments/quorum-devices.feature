@@ -1,0 +1,1 @@
+Quorum devices: `quorum.device.model: disk`, a file or block device that all nodes share, and `net`, an arbiter over TLS (`corotwist arbiter`), with ffsplit, lms and heuristics; other models are plug-ins.
