@@ -2,12 +2,15 @@
 C{corotwist keygen}: make the key that the nodes of a cluster share.
 """
 
+import json
 import os
 import stat
 import sys
 from collections.abc import Sequence
+from enum import IntEnum
+from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from twisted.python import usage
 
@@ -23,18 +26,43 @@ from corotwist.totem.frame import (
 # Where real corosync nodes look, too.
 DEFAULT_PATH: Final = "/etc/corosync/authkey"
 DEFAULT_BYTES: Final = 256
+RANDOM: Final = "/dev/urandom"
+SCHEMA: Final = "corotwist/keygen/1"
 # Readable by its owner, and by nobody else.
 MODE: Final = 0o400
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
+class Ending(IntEnum):
+    """
+    Exit statuses, those of corosync-keygen.
+    """
+
+    DONE = 0
+    WRONG_USE = 1
+    NOT_CREATED = 2
+    NOT_WRITTEN = 4
+
+
+class Failed(Exception):
+    """
+    No key was made.
+    """
+
+    def __init__(self, status: Ending, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 def _keyBytes(text: str) -> int:
     """
-    Of C{--bytes}.  Twisted would not say which option a L{ValueError} is about.
+    Of C{--size}.  Twisted would not say which option a L{ValueError} is about.
     """
     if text.isdecimal() and SMALLEST_KEY_FILE <= int(text) <= LARGEST_KEY_FILE:
         return int(text)
-    raise usage.UsageError(f"--bytes is {SMALLEST_KEY_FILE} to {LARGEST_KEY_FILE}")
+    raise usage.UsageError(
+        f"Unsupported key size (supported <{SMALLEST_KEY_FILE},{LARGEST_KEY_FILE}>)"
+    )
 
 
 class KeygenOptions(Options):
@@ -42,47 +70,150 @@ class KeygenOptions(Options):
     What C{corotwist keygen} understands.
     """
 
-    synopsis = "Usage: corotwist keygen [-k FILE] [--bytes N]"
+    synopsis = "Usage: corotwist keygen [-k FILE] [-s SIZE] [-r FILE] [--force]"
     longdesc = (
         "Write a new random key to FILE, which must not be there yet."
         " Copy it to every node of the cluster, and name it in totem.keyfile."
+        " With several -k each file gets a key of its own."
+        " Exit status 0; 1 for wrong use and a source that cannot be read; 2 when"
+        " the file cannot be made, 4 when it cannot be written."
     )
-    optParameters = [
-        ["key-file", "k", DEFAULT_PATH, "The file to write."],
-        ["bytes", None, DEFAULT_BYTES, "Its size.", _keyBytes],
+    optFlags = [
+        ["force", None, "replace a key that is there"],
+        ["less-secure", "l", "no effect; corosync-keygen has it, too"],
+        ["json", None, "print JSON"],
     ]
+    optParameters = [
+        ["size", "s", DEFAULT_BYTES, "its size in bytes", _keyBytes],
+        ["random-file", "r", RANDOM, "where randomness comes from"],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["paths"] = []
+
+    def opt_key_file(self, path: str) -> None:
+        """
+        The file to write, by default /etc/corosync/authkey; may be given several
+        times.
+        """
+        self["paths"].append(path)
+
+    opt_k = opt_key_file
+    opt_h = Options.opt_help
 
 
 def run(argv: Sequence[str]) -> int:
     """
-    Write a key file.
+    Write key files.
 
     @param argv: what follows C{keygen} on the command line.
-    @return: 0, 1 when the file cannot be written, or 2 for a wrong command
-        line.
+    @return: the exit status.
     """
     options = KeygenOptions()
     try:
         options.parseOptions(list(argv))
     except usage.UsageError as error:
         print(f"corotwist keygen: {error}\n{options}", file=sys.stderr)
-        return 2
-    path = Path(options["key-file"])
-    material = os.urandom(options["bytes"])
+        return Ending.WRONG_USE
+    except SystemExit as end:  # From --help.
+        return int(end.code or 0)
     try:
-        writeKey(path, material)
-    except FileExistsError:
-        print(
-            f"corotwist keygen: {path} is there already and is left as it is:"
-            " a key that some nodes have is not replaced by accident",
-            file=sys.stderr,
-        )
-        return 1
+        for path in options["paths"] or [DEFAULT_PATH]:
+            _make(Path(path), options)
+    except Failed as failed:
+        _complain(failed, asJson=bool(options["json"]))
+        return failed.status
+    return Ending.DONE
+
+
+def _make(path: Path, options: KeygenOptions) -> None:
+    """
+    One key.
+
+    @raise Failed: what was there, if anything, is unharmed.
+    """
+    size, source, asJson = options["size"], options["random-file"], options["json"]
+    if not asJson:
+        print("Corosync Cluster Engine Authentication key generator.")
+        print(f"Gathering {8 * size} bits for key from {source}.")
+    material = _random(source, size)
+    replace = bool(options["force"]) or _wantsReplaced(path)
+    if not asJson:
+        print(f"Writing corosync key to {path}.")
+    try:
+        (replaceKey if replace else writeKey)(path, material)
+    except FileExistsError as error:
+        raise Failed(
+            Ending.NOT_CREATED,
+            f"{path} is there already and is left as it is: a key that some nodes"
+            " have is not replaced by accident; --force replaces it",
+        ) from error
     except OSError as error:
-        print(f"corotwist keygen: {path}: {error.strerror}", file=sys.stderr)
-        return 1
-    print(f"{path}: {len(material)} bytes, fingerprint {fingerprint(material)}")
-    return 0
+        full = error.errno in (ENOSPC, EDQUOT, EFBIG, EIO)
+        status = Ending.NOT_WRITTEN if full else Ending.NOT_CREATED
+        raise Failed(status, f"{path}: {error.strerror}") from error
+    mark = fingerprint(material)
+    if asJson:
+        content = {"path": str(path), "bytes": len(material), "fingerprint": mark}
+        _printJson(**content)
+    else:
+        print(f"{path}: {len(material)} bytes, fingerprint {mark}")
+
+
+def _random(source: str, size: int) -> bytes:
+    """
+    @raise Failed: there is not as much.
+    """
+    try:
+        with Path(source).open("rb", buffering=0) as file:
+            found = b""
+            while len(found) < size:
+                more = file.read(size - len(found))
+                if not more:
+                    text = f"{source} has only {len(found)} bytes"
+                    raise Failed(Ending.WRONG_USE, text)
+                found += more
+    except OSError as error:
+        text = f"Failed to open random source: {source}: {error.strerror}"
+        raise Failed(Ending.WRONG_USE, text) from error
+    return found
+
+
+def _wantsReplaced(path: Path) -> bool:
+    """
+    Is there a key, and does somebody at a terminal say that it may go?
+    """
+    if not (os.path.lexists(path) and sys.stdin.isatty()):
+        return False
+    print(f"{path} is there already: replace it? [y/N] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _complain(failed: Failed, *, asJson: bool) -> None:
+    if asJson:
+        _printJson(error=failed.status.name, code=None, text=str(failed))
+    else:
+        print(f"corotwist keygen: {failed}", file=sys.stderr)
+
+
+def _printJson(**content: Any) -> None:
+    print(json.dumps({"schema": SCHEMA, **content}), flush=True)
+
+
+def replaceKey(path: Path, material: bytes) -> None:
+    """
+    Put a whole key in the place of whatever is there.
+
+    @raise OSError: what was there is unharmed.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    writeKey(beside, material)
+    try:
+        beside.replace(path)
+    except OSError:
+        beside.unlink()
+        raise
 
 
 def writeKey(path: Path, material: bytes) -> None:
