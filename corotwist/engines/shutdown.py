@@ -23,6 +23,7 @@ MOST_TRACKERS: Final = 1024
 # For them to answer; C{cfg.shutdown_timeout} says otherwise, in milliseconds.
 TIMEOUT_KEY: Final = "cfg.shutdown_timeout"
 TIMEOUT_MS: Final = 5000
+MOST_MS: Final = 0xFFFFFFFF
 # For the word that we stop to come back to us; then we stop without.
 DELIVERY_NS: Final = 5_000_000_000
 
@@ -187,9 +188,11 @@ class ShutdownTalks:
         return succeed(tuple(running.objections))
 
     def _timeoutMs(self) -> int:
-        key = self.cluster.database.map.items(TIMEOUT_KEY)
-        found = [value.content for name, value in key if name == TIMEOUT_KEY]
-        return int(found[0]) if found else TIMEOUT_MS
+        for name, value in self.cluster.database.map.items(TIMEOUT_KEY):
+            text = str(value.content)
+            if name == TIMEOUT_KEY and text.isdecimal():
+                return min(int(text), MOST_MS)
+        return TIMEOUT_MS
 
     def _answered(self, dialogue: Dialogue) -> None:
         if not dialogue.open:

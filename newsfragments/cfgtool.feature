@@ -1,0 +1,1 @@
+`corotwist cfgtool` and `corotwist.cstyle.cfg`: status of nodes and links, kill with a reason, shutdown that programs may object to, as corosync's cfg service; daemons keep a record of how each of their runs ended.
