@@ -19,6 +19,7 @@ from corotwist.config.values import Value
 from corotwist.errors import CorotwistError
 from corotwist.ipc.client import NodeClient
 from corotwist.ipc.objects import Found
+from corotwist.tools.asking import envelope
 from corotwist.tools.cfgreload import told
 from corotwist.tools.cmapctl import opened
 from corotwist.tools.keyprinter import asJson, shown, shownBytes
@@ -46,6 +47,7 @@ Usage: corotwist confdb [options] [print [PATH]]          the objects and their 
   --socket PATH   the node's UNIX socket
 """
 ROOT: Final = "/"
+NAME: Final = "confdb"
 
 
 @frozen
@@ -167,7 +169,7 @@ class Work:
     async def _print(self, path: str = ROOT) -> int:
         tree = await self._tree(await self._at(path))
         if self.wish.json:
-            self._line(json.dumps({"schema": 1, "object": tree}))
+            self._line(json.dumps(envelope(NAME, object=tree)))
         else:
             self._show(tree, "")
         return 0
@@ -208,7 +210,7 @@ class Work:
         handles = await confdb.find((await self._at(path)).handle, name)
         found = [(await confdb.look(handle)).path for handle in handles]
         if self.wish.json:
-            self._line(json.dumps({"schema": 1, "objects": found}))
+            self._line(json.dumps(envelope(NAME, objects=found)))
         else:
             self.output.writelines(f"{path}\n" for path in found)
         return 0 if found else FAILED
@@ -216,7 +218,7 @@ class Work:
     async def _get(self, path: str, key: str) -> int:
         value = await self.client.confdb.getKey((await self._at(path)).handle, key)
         if self.wish.json:
-            self._line(json.dumps({"schema": 1, "key": key, **asJson(value)}))
+            self._line(json.dumps(envelope(NAME, key=key, **asJson(value))))
         else:
             self._line(_shown(value))
         return 0
@@ -232,7 +234,7 @@ class Work:
         confdb = self.client.confdb
         handle = await confdb.create((await self._at(path)).handle, name)
         made = (await confdb.look(handle)).path
-        shown = json.dumps({"schema": 1, "object": made})
+        shown = json.dumps(envelope(NAME, object=made))
         self._line(shown if self.wish.json else made)
         return 0
 
@@ -248,7 +250,7 @@ class Work:
 
     async def _write(self) -> int:
         file = await self.client.confdb.write()
-        shown = json.dumps({"schema": 1, "file": file})
+        shown = json.dumps(envelope(NAME, file=file))
         self._line(shown if self.wish.json else file)
         return 0
 

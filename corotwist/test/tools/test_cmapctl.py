@@ -418,10 +418,12 @@ class TreeTests(CmapTestCase):
 
     def test_json(self) -> None:
         """
-        The same for programs.
+        The same for programs, as documented. (F21)
         """
+        schema = "corotwist/confdb/1"
         self.got(self.map.set("mine.key", u8(5)))
         _, text = self.run_("--json", "print", "mine")
+        self.assertEqual(differences(json.loads(text)), [])
         found = json.loads(text)["object"]
         self.assertEqual(found["keys"], {"key": {"type": "u8", "value": 5}})
         for argv, shown in (
@@ -430,7 +432,10 @@ class TreeTests(CmapTestCase):
             (("get", "mine", "key"), {"key": "key", "type": "u8", "value": 5}),
         ):
             status, text = self.run_("--json", *argv)
-            self.assertEqual((status, json.loads(text)), (0, {"schema": 1, **shown}))
+            self.assertEqual(differences(json.loads(text)), [])
+            self.assertEqual(
+                (status, json.loads(text)), (0, {"schema": schema, **shown})
+            )
 
     def test_wrong(self) -> None:
         """
