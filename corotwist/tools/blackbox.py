@@ -15,16 +15,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from twisted.python.usage import UsageError
 
-from corotwist.config.places import socketPath, stateDirectory
+from corotwist.config.places import stateDirectory
 from corotwist.errors import CorotwistError
-from corotwist.ipc.client import connect
 from corotwist.logs.flight import Dump, Filter, NotFlight, parseMoment, read, shown
 from corotwist.logs.levels import Priority, parseTraces
 from corotwist.logs.recorder import dumps
 from corotwist.options import Options
+from corotwist.tools.asking import connected, envelope
 
 WRONG_USE: Final = 2
 FAILED: Final = 1
+NAME: Final = "blackbox"
 REASON: Final = "corotwist blackbox"
 
 
@@ -40,13 +41,13 @@ class BlackboxOptions(Options):
         " minutes ago."
     )
     optFlags = [
-        ["json", "j", "print JSON lines, as they are in the file"],
+        ["json", "j", "print a JSON document for each event"],
         ["latest", "l", "do not ask the node: read the newest dump there is"],
         ["state", None, "print the state of the node as well"],
     ]
     optParameters = [
         ["socket", None, None, "the node's UNIX socket"],
-        ["state-dir", "d", None, "where dumps are, for --latest"],
+        ["state-dir", "d", None, "where the node keeps its state, and dumps"],
         ["since", "s", None, "nothing that was before"],
         ["until", "u", None, "nothing that was after"],
         ["priority", "p", "trace", "nothing that is less urgent: err, info, debug"],
@@ -131,11 +132,10 @@ def find(options: BlackboxOptions) -> Path:
         if not found:
             raise FileNotFoundError(f"there is no dump in {directory}")
         return found[-1]
-    path = options["socket"] or socketPath(os.environ, os.geteuid())
-    return Path(_asked(path))
+    return Path(_asked(options["socket"], options["state-dir"]))
 
 
-def _asked(path: str) -> str:
+def _asked(socket: str | None, stateDir: str | None) -> str:
     """
     Have the node write its recorder to a file.
     """
@@ -143,7 +143,7 @@ def _asked(path: str) -> str:
 
     async def ask(reactor: Any) -> None:
         try:
-            client = await connect(reactor, path)
+            client = await connected(reactor, socket, stateDir)
             outcome.append(await client.cfg.dump(REASON))
             await client.stopService()
         except CorotwistError as error:
@@ -164,13 +164,13 @@ def show(dump: Dump, options: BlackboxOptions) -> None:
     chosen = options["filter"].chosen(dump.events)
     if options["json"]:
         for entry in chosen:
-            print(json.dumps(entry, separators=(",", ":")))
+            print(json.dumps(envelope(NAME, **entry)))
     else:
         for entry in chosen:
             print(shown(entry))
     if options["state"]:
         for name, value in dump.state.items():
-            print(json.dumps({"state": name, "value": value}, separators=(",", ":")))
+            print(json.dumps(envelope(NAME, state=name, value=value)))
     _tell(dump)
 
 

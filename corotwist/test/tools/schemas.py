@@ -72,7 +72,8 @@ def _compare(
 ) -> None:
     for path, types in schema.items():
         parent, _, key = path.rpartition(".")
-        if parent == prefix and OPTIONAL not in types and key.strip("[]") not in found:
+        needed = OPTIONAL not in types and not key.endswith("[]")
+        if parent == prefix and needed and key not in found:
             told.append(f"{path} is not there")
     for key, value in found.items():
         path = f"{prefix}.{key}".lstrip(".")

@@ -14,6 +14,7 @@ from corotwist.logs.levels import Priority
 from corotwist.logs.recorder import Recorder, save
 from corotwist.test.directories import shortDirectory
 from corotwist.test.logs.factories import NOON, record
+from corotwist.test.tools.schemas import differences
 from corotwist.tools.blackbox import run
 
 
@@ -39,7 +40,9 @@ class BlackboxTests(SynchronousTestCase):
         self.output.seek(0)
         self.assertEqual(run([*arguments, "--json"]), 0, self.errors.getvalue())
         lines = self.output.getvalue().splitlines()
-        return [json.loads(line)["text"] for line in lines]
+        found = [json.loads(line) for line in lines]
+        self.assertEqual([differences(one) for one in found], [[]] * len(found))
+        return [one["text"] for one in found]
 
     def test_people(self) -> None:
         """
@@ -53,7 +56,8 @@ class BlackboxTests(SynchronousTestCase):
 
     def test_filters(self) -> None:
         """
-        By time, subsystem, priority and trace level, as JSON.  (A32)
+        By time, subsystem, priority and trace level, as JSON, as documented.
+        (A32, F14, F21)
         """
         self.assertEqual(self.texts(self.path), ["one", "two", "three"])
         self.assertEqual(self.texts(self.path, "--subsystem", "cpg"), ["one"])
@@ -72,7 +76,11 @@ class BlackboxTests(SynchronousTestCase):
         run([self.path, "--state", "-S", "NONE"])
         self.assertEqual(
             json.loads(self.output.getvalue()),
-            {"state": "engines", "value": {"cpg": 5}},
+            {
+                "schema": "corotwist/blackbox/1",
+                "state": "engines",
+                "value": {"cpg": 5},
+            },
         )
 
     def test_latest(self) -> None:
