@@ -204,13 +204,18 @@ class LoneTotem:
 
     def start(self) -> None:
         """
-        Form the ring.
+        Form the ring; to the next one we come along with ourselves.
         """
         members = (self.nodeid,)
+        again = self._sequence > 0
         self._sequence += 4
         ring = RingId(self._sequence, self.nodeid)
+        if again:
+            together = Configuration(ring, members, transitional=True)
+            self.listener.configurationChanged(together)
+        joined = () if again else members
         self.listener.configurationChanged(
-            Configuration(ring, members, transitional=False, joined=members)
+            Configuration(ring, members, transitional=False, joined=joined)
         )
         self._turnSoon()
 
