@@ -17,6 +17,8 @@ from corotwist.engines.voters import Standing, Voter, Voters
 from corotwist.engines.votes import NO_DEVICE, Device, Rules, Tie, Verdict, judge
 
 NO_VERDICT: Final = Verdict(0, 0, 0, 0, False, False, "not on a ring yet")
+# What a message about a node holds.
+MOST_SAID: Final = 0xFFFFFFFF
 ELSEWHERE: Final = "others may act: not enough of those who could last are here"
 
 
@@ -44,6 +46,7 @@ class Count:
     @ivar waiting: for all nodes.
     @ivar verdict: of what is known now.
     @ivar device: as it counted for that.
+    @ivar said: in this round, what each expects, and whether it may act.
     @ivar quorateMembers: who could act without a tie breaker last, in rings
         with real corosync nodes: these break ties by that.
     """
@@ -57,6 +60,7 @@ class Count:
     waiting: bool = field(init=False)
     verdict: Verdict = NO_VERDICT
     device: Device = NO_DEVICE
+    said: dict[int, tuple[int, bool]] = field(factory=dict)
     quorateMembers: tuple[int, ...] = ()
 
     def __attrs_post_init__(self) -> None:
@@ -109,6 +113,20 @@ class Count:
         if exactly is not None:
             self.voters.expect(verdict.own)
         return verdict
+
+    def agreed(self) -> int | None:
+        """
+        What all members expect at the end of a round: what those do who could
+        act, else the largest number.  Real corosync nodes go by their own.
+        """
+        members = self.voters.present()
+        said = [said for nodeid, said in self.said.items() if nodeid in members]
+        if self.mixed or not said:
+            return None
+        acting = [expected for expected, quorate in said if quorate]
+        most = max(acting or [expected for expected, _ in said])
+        # More does not fit the field: then our own number is as good as any.
+        return max(most, self.own.expected) if most == MOST_SAID else most
 
     def _permitted(self, *, middle: bool) -> bool:
         if self.mixed:

@@ -286,6 +286,7 @@ class VoteQuorumEngine(Delivered):
     ) -> None:
         self._synchronizing = True
         self._takenIn = False
+        self.count.said = {}
         if self._seenMembers and len(members) > 1:
             self._flag(NodeFlag.FIRST, on=False)
         self.count.voters.gone(members)
@@ -330,7 +331,12 @@ class VoteQuorumEngine(Delivered):
         if self._takenIn:
             self.count.waiting = False
         self._ending = True
-        self._judge(f"another ring, {self.cluster.ringId()}")
+        expected = self.count.agreed()
+        self._judge(
+            f"another ring, {self.cluster.ringId()}",
+            allowDecrease=expected is not None,
+            exactly=expected,
+        )
         self._ending = False
         for subscriber in list(self.subscribers):
             subscriber.quorumChanged(self.published.quorate, self.nodes())

@@ -66,6 +66,7 @@ class Delivered(VoteClients, Changing):
         if message.nodeid != nodeid:
             return  # Hearsay.
         quorate = bool(message.flags & NodeFlag.QUORATE)
+        self.count.said[nodeid] = message.expectedVotes, quorate
         behind = quorate and not own.flags & NodeFlag.QUORATE
         if behind:
             own.expected = message.expectedVotes
