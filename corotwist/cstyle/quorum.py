@@ -15,7 +15,14 @@ from twisted.protocols import amp
 
 from corotwist.cstyle.connection import ServiceConnection, service_connect
 from corotwist.cstyle.dispatching import ServiceHandle, finalize
-from corotwist.cstyle.types import CsError, results, status
+from corotwist.cstyle.types import (
+    CS_TRACK_CHANGES,
+    CS_TRACK_CHANGES_ONLY,
+    CS_TRACK_CURRENT,
+    CsError,
+    results,
+    status,
+)
 from corotwist.engines.interfaces import NO_VIEW, NodeChange, View
 from corotwist.errors import Exists, InvalidParameter, NotExist, ServiceError
 from corotwist.ipc.status import Statistics
@@ -30,9 +37,6 @@ from corotwist.ipc.views import (
 )
 from corotwist.ipc.wire import NOTIFICATION_COST
 
-CS_TRACK_CURRENT: Final = 1
-CS_TRACK_CHANGES: Final = 2
-CS_TRACK_CHANGES_ONLY: Final = 4
 _NOW: Final = CS_TRACK_CURRENT | CS_TRACK_CHANGES
 _LATER: Final = CS_TRACK_CHANGES | CS_TRACK_CHANGES_ONLY
 QUORUM_FREE: Final = 0

@@ -16,9 +16,6 @@ from zope.interface import implementer
 
 from corotwist.cstyle import quorum, votequorum
 from corotwist.cstyle.quorum import (
-    CS_TRACK_CHANGES,
-    CS_TRACK_CHANGES_ONLY,
-    CS_TRACK_CURRENT,
     QUORUM_SET,
     QuorumCallbacks,
     QuorumModelV1Data,
@@ -28,6 +25,9 @@ from corotwist.cstyle.types import (
     CS_DISPATCH_ALL,
     CS_DISPATCH_ONE,
     CS_DISPATCH_ONE_NONBLOCKING,
+    CS_TRACK_CHANGES,
+    CS_TRACK_CHANGES_ONLY,
+    CS_TRACK_CURRENT,
     CsError,
 )
 from corotwist.cstyle.votequorum import (
