@@ -7,16 +7,17 @@ a kind and a version::
 
     offset  size  field
          0     1  kind: 1 announcement, 2 engine message, 3 flow control,
-                  4 names of services, 5 service message, 6 farewell
+                  4 names of services, 5 service message, 6 farewell, 7 standing
          1     1  version, 1
-         2     2  announcement, names and farewell: 0; others: service id
+         2     2  announcement, names, farewell, standing: 0; others: service id
          4     4  ring id: representative; 0 in a service message
          8     8  ring id: sequence; 0 in a service message
         16        announcement: features, 8 bytes; engine message: its own;
                   flow control: L{FlowStates}; names:
                   L{ServiceNames<corotwist.engines.clashes.ServiceNames>};
                   service message: function, 4 bytes, and its body;
-                  farewell: L{Farewell<corotwist.engines.parting.Farewell>}
+                  farewell: L{Farewell<corotwist.engines.parting.Farewell>};
+                  standing: L{Standing<corotwist.engines.standing.Standing>}
 
 Later versions only append, so the fields named here can be read from any of
 them.
@@ -54,6 +55,7 @@ class Kind:
     NAMES: Final = 4
     SERVICE: Final = 5
     FAREWELL: Final = 6
+    STANDING: Final = 7
 
 
 class Feature(IntFlag):
@@ -62,8 +64,6 @@ class Feature(IntFlag):
 
     @cvar COMPACT_CPG: process group messages in batches.
     @cvar FLOW: flow-control groups, and senders that wait for them.
-    @cvar FRESH: not something it understands, but that the process was in no
-        view with another node yet.
     @cvar TERMS: process group messages for some members, for several groups,
         or for one view.
     """
@@ -71,7 +71,6 @@ class Feature(IntFlag):
     COMPACT_CPG = 1
     FLOW = 2
     TERMS = 4
-    FRESH = 8
 
 
 @define

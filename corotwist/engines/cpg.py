@@ -558,9 +558,10 @@ class GroupsEngine(SynchronizedEngine):
 
     def viewAhead(self, view: View) -> None:
         """
-        What its ring left for quorate groups is decided.
+        What the last ring left for quorate groups is decided: of several parts
+        of a view that meet again, one only may show it.
         """
-        self._delivery.viewAhead(quorate=view.quorate)
+        self._delivery.viewAhead(goesOn=view.quorate and view.goesOn)
 
     def roundCompleted(self) -> None:
         """

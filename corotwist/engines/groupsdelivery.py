@@ -29,7 +29,8 @@ class GroupsDelivery:
     Quorate groups get messages of quorate views.  Those that were ordered in a
     view which is not are refused by everybody.  Those that a quorate ring leaves
     when it is over are held until it is known whether we go on to a quorate
-    view, too; who does not drops them.  And they have to be safe: an agreed
+    view, too, and that nobody is there who went on before or otherwise; who does
+    not drops them.  And they have to be safe: an agreed
     message is delivered as soon as we have it, when we may be alone with it.
     """
 
@@ -111,10 +112,12 @@ class GroupsDelivery:
         if self._held is None:
             self._held = Held()
 
-    def viewAhead(self, *, quorate: bool) -> None:
+    def viewAhead(self, *, goesOn: bool) -> None:
         """
         The next view is decided and will be shown.
+
+        @param goesOn: it is quorate, and we are those who go on there.
         """
         held, self._held = self._held, None
         if held is not None:
-            self._counters["refused"] += held.decide(quorate=quorate)
+            self._counters["refused"] += held.decide(quorate=goesOn)

@@ -145,6 +145,9 @@ class View:
         the same any more: then they are in C{joined}, too.
     @ivar joined: nodes that were not in our last view.
     @ivar rule: what decided, for people.
+    @ivar goesOn: we, who came along together, are those who go on with the last
+        quorate view that anybody here was in: who does not may lack what was
+        delivered since, or at its end.
     """
 
     viewId: ViewId
@@ -153,6 +156,7 @@ class View:
     joined: tuple[NodeChange, ...]
     quorate: bool
     rule: str
+    goesOn: bool = True
 
 
 NO_VIEW: Final = View(ViewId(NO_RING, 0), (), (), (), False, "not on a ring yet")

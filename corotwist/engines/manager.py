@@ -52,6 +52,7 @@ from corotwist.engines.interfaces import Cause, IRoundAware
 from corotwist.engines.parting import FAREWELL_TOKENS, Farewell, Parting
 from corotwist.engines.place import Place
 from corotwist.engines.roster import Roster
+from corotwist.engines.standing import Standing
 from corotwist.engines.sync import Synchronization
 from corotwist.engines.views import Views
 from corotwist.errors import (
@@ -157,7 +158,7 @@ class ServiceManager:
         self._figures = Figures(self)
         self._figures.provide()
         self._announced = Announced()
-        self._announcementSent = self._namesSent = False
+        self._announcementSent = self._namesSent = self._standingSent = False
         self._clashes = Clashes()
         # Features of everybody on this ring, since the round is complete in
         # which they said so.
@@ -275,7 +276,7 @@ class ServiceManager:
             self.configuration = configuration
             self._announced.forget()
             self._clashes.forget()
-            self._announcementSent = self._namesSent = False
+            self._announcementSent = self._namesSent = self._standingSent = False
         else:
             self.synchronization.configurationChanged(configuration)
         for place in self.roster.places.values():
@@ -366,6 +367,10 @@ class ServiceManager:
         if header.kind == Kind.FLOW:
             self.flow.statesDelivered(nodeid, FlowStates.decode(header, body))
             return
+        if header.kind == Kind.STANDING:
+            if header.ringId == self.configuration.ringId:
+                self.views.announced(nodeid, Standing.decode(header, body))
+            return
         if header.kind == Kind.FAREWELL:
             self._farewellDelivered(nodeid, Farewell.decode(header, body))
             return
@@ -402,12 +407,24 @@ class ServiceManager:
         @return: L{False} to be called again: no room.
         """
         if not self._announcementSent:
-            features = FEATURES | Feature.FRESH if self.views.fresh else FEATURES
-            body = Announcement(self.configuration.ringId, features).encode()
+            body = Announcement(self.configuration.ringId, FEATURES).encode()
             self._announcementSent = self.totem.multicast(
                 address(compact.GROUP, body), Guarantee.AGREED
             )
-        return self._announcementSent and self._announceNames() and self.flow.announce()
+        return (
+            self._announcementSent
+            and self._announceNames()
+            and self._announceStanding()
+            and self.flow.announce()
+        )
+
+    def _announceStanding(self) -> bool:
+        if not self._standingSent:
+            body = self.views.standing().encode()
+            self._standingSent = self.totem.multicast(
+                address(compact.GROUP, body), Guarantee.AGREED
+            )
+        return self._standingSent
 
     def _announceNames(self) -> bool:
         if not self._namesSent:
@@ -423,7 +440,6 @@ class ServiceManager:
     def _announcementDelivered(self, nodeid: int, message: Announcement) -> None:
         if message.ringId == self.configuration.ringId:
             self._announced.heard(nodeid, message.features)
-            self.views.announced(nodeid, fresh=bool(message.features & Feature.FRESH))
 
     def _farewellDelivered(self, nodeid: int, message: Farewell) -> None:
         self.views.departing(nodeid, Cause.STOPPED, message.reason)

@@ -30,6 +30,7 @@ from corotwist.engines.interfaces import (
     ViewId,
     ViewRecord,
 )
+from corotwist.engines.standing import Side, Standing, Standings
 from corotwist.totem.membership import NO_RING, Configuration, RingId
 
 # Views that are remembered, with how each came about.
@@ -91,17 +92,11 @@ class Views:
         # Of the last view, through every ring since.
         self._cameAlong: tuple[int, ...] = ()
         self._departing: dict[int, NodeChange] = {}
-        self._fresh: set[int] = set()
+        self._standings = Standings()
+        self._lastQuorate = NO_VIEW.viewId
         self._metOthers = False
         self._end = self._configuration
         self._between: deque[tuple[RingId, str]] = deque(maxlen=RINGS_KEPT)
-
-    @property
-    def fresh(self) -> bool:
-        """
-        Has this process not been in a view with another node yet?
-        """
-        return not self._metOthers
 
     def follow(self, subscriber: IViewSubscriber) -> Following:
         following = Following(subscriber, self._followings)
@@ -125,7 +120,7 @@ class Views:
         if not configuration.transitional:
             self._configuration = configuration
             self.position = 0
-            self._fresh.clear()
+            self._standings.forget()
         elif self.settled:
             self._ringEnded(configuration)
         else:
@@ -144,12 +139,23 @@ class Views:
         transition = TransitionalView(view.viewId, configuration.members, self._left())
         self._tell(list(self._followings), "ringEnded", transition)
 
-    def announced(self, nodeid: int, *, fresh: bool) -> None:
+    def standing(self) -> Standing:
         """
-        A member of this ring said whether it has been in a view with others.
+        Where we come from, for the others on this ring.
         """
-        if fresh:
-            self._fresh.add(nodeid)
+        ringId = self._configuration.ringId
+        return Standing(ringId, self._side(), not self._metOthers)
+
+    def _side(self) -> Side:
+        last = self._lastQuorate
+        direct = self.current.viewId == last
+        return Side.of(last, self._cameAlong, direct=direct)
+
+    def announced(self, nodeid: int, standing: Standing) -> None:
+        """
+        A member of this ring said where it comes from.
+        """
+        self._standings.heard(nodeid, standing)
 
     def killed(self, nodeid: int, reason: str) -> None:
         """
@@ -185,6 +191,7 @@ class Views:
             self._joined(configuration.members),
             quorate,
             _rule(explanation),
+            self._standings.goesOn(self._side()),
         )
         ahead(view)
         if len(view.members) > 1:
@@ -206,7 +213,8 @@ class Views:
         if quorate == before.quorate:
             return
         viewId = evolve(before.viewId, number=before.viewId.number + 1)
-        view = View(viewId, before.members, (), (), quorate, _rule(explanation))
+        rule, goesOn = _rule(explanation), before.goesOn
+        view = View(viewId, before.members, (), (), quorate, rule, goesOn)
         self._between.clear()
         self._install(view, VERDICT_CHANGED, {}, explanation)
 
@@ -220,8 +228,9 @@ class Views:
         )
 
     def _joined(self, members: Iterable[int]) -> tuple[NodeChange, ...]:
+        started, merged = Cause.STARTED, Cause.MERGED
         return tuple(
-            NodeChange(n, Cause.STARTED if n in self._fresh else Cause.MERGED)
+            NodeChange(n, started if self._standings.isFresh(n) else merged)
             for n in members
             if n not in self._cameAlong
         )
@@ -234,6 +243,8 @@ class Views:
         explanation: Mapping[str, Any],
     ) -> None:
         before, self.current = self.current, view
+        if view.quorate:
+            self._lastQuorate = view.viewId
         self.history.append(
             ViewRecord(
                 self._timeOfDay(),

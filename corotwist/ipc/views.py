@@ -149,6 +149,7 @@ def viewJson(view: View) -> Json:
         "joined": _changesJson(view.joined),
         "quorate": view.quorate,
         "rule": view.rule,
+        "goesOn": view.goesOn,
     }
 
 
@@ -204,6 +205,7 @@ def viewOf(found: Json) -> View:
         _changesOf(found["joined"]),
         found["quorate"],
         found["rule"],
+        found.get("goesOn", True),
     )
 
 

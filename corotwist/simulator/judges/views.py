@@ -66,8 +66,9 @@ class Watched:
 # What all who are told of a view are told alike: members, verdict, rule, and
 # the place in the order.
 Told = tuple[tuple[int, ...], bool, str, int]
-# What those are told alike who come from one view together.
-Differences = tuple[tuple[NodeChange, ...], tuple[NodeChange, ...]]
+# What those are told alike who come from one view together: who left; of a view,
+# who joined, and whether they go on.
+Differences = tuple[tuple[NodeChange, ...], object]
 
 
 @define(eq=False)
@@ -213,7 +214,7 @@ class ViewsJudge(Judge):
                 joined=joined,
             )
         way = watched.view.viewId, view.viewId, watched.along
-        self._compare(life, way, view.left, view.joined)
+        self._compare(life, way, view.left, (view.joined, view.goesOn))
 
     def _next(self, life: Life, before: View, view: View) -> None:
         """
@@ -255,21 +256,22 @@ class ViewsJudge(Judge):
         life: Life,
         way: object,
         left: tuple[NodeChange, ...],
-        joined: tuple[NodeChange, ...] = (),
+        more: object = (),
     ) -> None:
         """
         Who goes a way together is told the same, causes included; and who is
         said to have stopped was asked to.
         """
-        other, there = self._differences.setdefault(way, (life, (left, joined)))
+        here: Differences = left, more
+        other, there = self._differences.setdefault(way, (life, here))
         _forget(self._differences)
-        if (left, joined) != there:
+        if here != there:
             self.blame(
                 "V3",
                 "two who come along together are told differently of the others",
                 life,
                 other,
-                here=(left, joined),
+                here=here,
                 there=there,
             )
         for change in left:
@@ -279,12 +281,15 @@ class ViewsJudge(Judge):
 
     # What its clients are told.
 
-    def groupViewed(self, life: Life, view: GroupView) -> None:
+    def groupViewed(self, life: Life, view: GroupView, *, held: bool = False) -> None:
         """
         Of the members of a group.
+
+        @param held: the group is one whose events at the end of a ring are held
+            until its next view is decided.
         """
         watched = self._of(life)
-        if not self._mayHear(life, watched, "a view of a group"):
+        if not self._mayHear(life, watched, "a view of a group", held=held):
             return
         if view.view != watched.view:
             self.blame(
@@ -299,14 +304,14 @@ class ViewsJudge(Judge):
             text = "a group has members whose nodes are not here"
             self.blame("V6", text, life, ghosts=ghosts, view=watched.view.viewId)
 
-    def messageShown(self, life: Life) -> None:
+    def messageShown(self, life: Life, *, held: bool = False) -> None:
         """
         A message of a group.
         """
-        self._mayHear(life, self._of(life), "a message")
+        self._mayHear(life, self._of(life), "a message", held=held)
 
-    def _mayHear(self, life: Life, watched: Watched, what: str) -> bool:
-        if watched.phase in (Phase.SETTLED, Phase.ENDED):
+    def _mayHear(self, life: Life, watched: Watched, what: str, *, held: bool) -> bool:
+        if held or watched.phase in (Phase.SETTLED, Phase.ENDED):
             return True
         self.blame("V2", f"a client was told {what} {watched.phase.value}", life)
         return False

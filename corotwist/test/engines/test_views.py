@@ -22,11 +22,14 @@ from corotwist.engines.interfaces import (
     View,
     ViewId,
 )
+from corotwist.engines.standing import Side, Standing
 from corotwist.engines.views import LONGEST_REASON, RINGS_KEPT, VIEWS_KEPT, Views
 from corotwist.test.engines.orderednet import Listener, Node, formed, send
 from corotwist.totem.membership import Configuration, RingId
 
 GROUP = b"group"
+NOWHERE = Side.of(NO_VIEW.viewId, (), direct=True)
+BEGINNING = Standing(RingId(8, 1), NOWHERE, fresh=True)
 
 
 @implementer(IViewSubscriber)
@@ -113,7 +116,7 @@ class ViewsTests(SynchronousTestCase):
         self.assertEqual(self.views.current, NO_VIEW)
         self.views.configurationChanged(along(4, 1))
         self.views.configurationChanged(ring(4, 1, 2))
-        self.views.announced(1, fresh=True)
+        self.views.announced(1, BEGINNING)
         self.assertEqual(self.watcher.events, [])
         view = self.completed()
         joined = (NodeChange(1, Cause.STARTED), NodeChange(2, Cause.MERGED))
@@ -161,7 +164,7 @@ class ViewsTests(SynchronousTestCase):
         self.begin(1, 2)
         self.views.configurationChanged(along(8, 1))
         self.views.configurationChanged(ring(8, 1, 2))
-        self.views.announced(2, fresh=True)
+        self.views.announced(2, BEGINNING)
         view = self.completed()
         self.assertEqual(view.members, (1, 2))
         self.assertEqual(causes(view.left), {2: Cause.LOST})
@@ -174,7 +177,7 @@ class ViewsTests(SynchronousTestCase):
         self.begin(1)
         self.views.configurationChanged(along(8, 1))
         self.views.configurationChanged(ring(8, 1, 2))
-        self.views.announced(2, fresh=True)
+        self.views.announced(2, BEGINNING)
         self.views.configurationChanged(along(12, 1))
         self.views.configurationChanged(ring(12, 1, 2))
         self.assertEqual(causes(self.completed().joined), {2: Cause.MERGED})
@@ -183,13 +186,13 @@ class ViewsTests(SynchronousTestCase):
         """
         A process has only begun until it is in a view with another node.
         """
-        self.assertTrue(self.views.fresh)
+        self.assertTrue(self.views.standing().fresh)
         self.begin(1)
-        self.assertTrue(self.views.fresh)
+        self.assertTrue(self.views.standing().fresh)
         self.views.configurationChanged(along(8, 1))
         self.views.configurationChanged(ring(8, 1, 2))
         self.completed()
-        self.assertFalse(self.views.fresh)
+        self.assertFalse(self.views.standing().fresh)
 
     def test_farewell(self) -> None:
         """
@@ -444,3 +447,41 @@ class NetTests(SynchronousTestCase):
         self.assertEqual(one[0].viewId.number, 1)
         self.assertEqual(watchers[1].places, watchers[2].places)
         self.assertGreater(watchers[1].places, [0])
+
+    def forked(self, *together: int) -> dict[int, Listener]:
+        """
+        Node 3 is alone with a message that it sent to a quorate group, and comes
+        back before it was in another view; the others are in one, if they
+        are named.
+        """
+        net = formed(1, 2, 3)
+        clients = {n: Listener(100 + n) for n in (1, 2, 3)}
+        for nodeid, client in clients.items():
+            net.nodes[nodeid].cpg.join(client, GROUP, quorate=True)
+        net.run()
+        send(net.nodes[3], clients[3], GROUP, b"left over").addErrback(lambda _: None)
+        net.visit(3)
+        net.form(3)
+        if together:
+            net.form(*together)
+            for _ in range(9):
+                for nodeid in together:
+                    net.visit(nodeid)
+                for nodeid in together:
+                    net.receive(nodeid, 99)
+        net.form(1, 2, 3, together=[(1, 2), (3,)])
+        net.run()
+        self.views = {n: node.manager.views.current for n, node in net.nodes.items()}
+        return clients
+
+    def test_left(self) -> None:
+        """
+        What is left of a quorate ring counts for who goes on: not for one who
+        comes back to others that went on without it, or that are more.  (X4)
+        """
+        for others in ((1, 2), ()):
+            clients = self.forked(*others)
+            for client in clients.values():
+                self.assertEqual(client.messages(), [], others)
+            on = [n for n, view in self.views.items() if view.goesOn]
+            self.assertEqual(on, [1, 2], others)

@@ -2,6 +2,7 @@
 Tests of what clients are told of views.
 """
 
+import json
 from functools import partial
 from typing import Any
 
@@ -49,7 +50,9 @@ CHANGES = st.lists(
 ).map(tuple)
 MEMBERS = st.lists(NODEIDS, max_size=3).map(tuple)
 TRANSITIONS = st.builds(TransitionalView, IDS, MEMBERS, CHANGES)
-VIEWS = st.builds(View, IDS, MEMBERS, CHANGES, CHANGES, st.booleans(), st.text())
+VIEWS = st.builds(
+    View, IDS, MEMBERS, CHANGES, CHANGES, st.booleans(), st.text(), st.booleans()
+)
 JSON = st.dictionaries(st.text(max_size=5), st.integers() | st.text(), max_size=3)
 RECORDS = st.builds(
     ViewRecord,
@@ -217,7 +220,9 @@ class ClientTests(SynchronousTestCase):
         self.net.form(1)
         self.turn()
         records = self.result(self.client.views.history())
-        self.assertEqual(records, list(self.node.manager.views.history))
+        history = [recordJson(one) for one in self.node.manager.views.history]
+        there = json.loads(json.dumps(history))
+        self.assertEqual([recordJson(record) for record in records], there)
         self.assertEqual(records[-1].before.members, (1, 2, 3))
 
     def test_reconnection(self) -> None:
