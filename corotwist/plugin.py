@@ -118,7 +118,10 @@ DEVICES: Final = (
     QuorumDeviceMaker("disk", 1, "corotwist.quorumdevice.disk.DiskDevice"),
     QuorumDeviceMaker("net", 1, "corotwist.quorumdevice.net.NetDevice"),
 )
-AGENTS: Final = (FenceAgentMaker("command", 1, "corotwist.fenceagents.CommandAgent"),)
+AGENTS: Final = (
+    FenceAgentMaker("command", 1, "corotwist.fenceagents.CommandAgent"),
+    FenceAgentMaker("test", 1, "corotwist.fenceagents.TestAgent"),
+)
 TRANSPORTS: Final = (
     TransportMaker("udp", 1, "corotwist.totem.udp.UdpTransport"),
     TransportMaker("udpu", 1, "corotwist.totem.udpu.UdpuTransport"),

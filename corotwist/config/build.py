@@ -13,6 +13,7 @@ from corotwist.config.balance import balanced
 from corotwist.config.check import Checked, Group, check
 from corotwist.config.combinations import judge
 from corotwist.config.document import Reading
+from corotwist.config.fencingparts import fencingSettings
 from corotwist.config.keys import keysOf
 from corotwist.config.kinds import engines, wholeOf
 from corotwist.config.loader import read
@@ -205,13 +206,22 @@ class Builder:
         ipc = self._ipc()
         log = logSettings(self.checked)
         services = serviceSettings(self.checked)
+        fencing = fencingSettings(self.checked)
         if own is None or self.checked.problems:
             return None
         totem = self._totem(own, entries, key, derived)
         version = self._top.number("totem.config_version")
         components, engines = self._components(), self._engines()
         return NodeSettings(
-            totem, ipc, quorum, log, version, components, engines, services
+            totem,
+            ipc,
+            quorum,
+            log,
+            version,
+            components,
+            engines,
+            services,
+            fencing,
         )
 
     # Totem.

@@ -10,11 +10,12 @@ with the thing to do about it.
 from difflib import get_close_matches
 from typing import Final
 
+from corotwist.config.fencingoptions import FENCING
 from corotwist.config.nodeoptions import NODE
 from corotwist.config.ringoptions import RING
 from corotwist.config.row import Row
 
-ROWS: Final = (*RING, *NODE)
+ROWS: Final = (*RING, *FENCING, *NODE)
 
 # Sections of which each occurrence is an entry of its own.
 REPEATED: Final = frozenset(

@@ -287,6 +287,24 @@ class EngineSettings:
 
 
 @frozen
+class FencingSettings:
+    """
+    How lost nodes are made sure to be off.
+
+    @ivar agent: who does it; L{None} for nobody.
+    @ivar options: for the agent.
+    @ivar timeout: seconds for one attempt.
+    @ivar delay: seconds before the first one.
+    """
+
+    agent: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    timeout: float = 30.0
+    attempts: int = 10
+    delay: float = 0.0
+
+
+@frozen
 class NodeSettings:
     """
     One whole node.
@@ -305,6 +323,7 @@ class NodeSettings:
     components: ComponentSettings = ComponentSettings()
     engines: EngineSettings = EngineSettings()
     services: tuple[ServiceSettings, ...] = ()
+    fencing: FencingSettings = FencingSettings()
     keys: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
     sources: tuple[str, ...] = ()
 

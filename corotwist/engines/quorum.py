@@ -12,7 +12,7 @@ from corotwist.config.settings import NodeSettings
 from corotwist.engines.base import SynchronizedEngine
 from corotwist.engines.executive import QUORUM
 from corotwist.engines.interfaces import IQuorum
-from corotwist.engines.quoruminterfaces import IQuorumProvider
+from corotwist.engines.quoruminterfaces import IFencing, IQuorumProvider
 from corotwist.errors import ConfigurationError, NotExist, Problem
 from corotwist.interfaces import ICluster, IReplaceable
 
@@ -82,7 +82,17 @@ class QuorumEngine(SynchronizedEngine):
             return {"quorate": False, "rule": "the quorum provider is not there"}
         if judge is None:
             return {"quorate": True, "rule": "no quorum provider is configured"}
-        return judge.explanation()
+        return {**judge.explanation(), **self._notOff()}
+
+    def _notOff(self) -> dict[str, str]:
+        """
+        Lost nodes of which it is not sure that they are off.
+        """
+        try:
+            waiting = IFencing(self.cluster.engine("fencing")).waiting()
+        except NotExist:
+            return {}
+        return {"notConfirmedOff": ", ".join(map(str, waiting))} if waiting else {}
 
     def follow(self, changed: Callable[[], object]) -> Callable[[], None]:
         """

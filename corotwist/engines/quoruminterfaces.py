@@ -3,7 +3,7 @@ What who counts votes offers to local clients, to a quorum device, and to other
 engines; and the values exchanged.  Numbers are corosync's.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum, IntFlag
 from typing import Any, Final
 
@@ -166,6 +166,45 @@ class IExternalQuorum(IQuorumProvider):
     def words() -> dict[str, Any]:
         """
         The ring, and what is said about it, as JSON values.
+        """
+
+
+class IFencing(Interface):
+    """
+    Who makes sure that lost nodes are off.  All answers are the same on all
+    members at the same place in the order.
+    """
+
+    def confirmed(nodeids: Iterable[int]) -> bool:
+        """
+        May what these nodes had be regarded as gone?  Yes when each of them
+        said that it stops, or is a member, or is sure to be off; and when no
+        member has an agent.  No while the services synchronize.
+        """
+
+    def waiting() -> tuple[int, ...]:
+        """
+        Lost nodes that are not sure to be off.
+        """
+
+    def follow(changed: Callable[[], object]) -> Callable[[], None]:
+        """
+        Call whenever the answers may be others.
+
+        @return: ends that.
+        """
+
+    def confirm(nodeid: int, reason: str) -> None:
+        """
+        An operator says that a node is off.
+
+        @raise NotExist: it is not lost.
+        @raise TryAgain: the ring changes, or the send queue has no room.
+        """
+
+    def status() -> dict[str, Any]:
+        """
+        As JSON values.
         """
 
 

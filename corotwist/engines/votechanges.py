@@ -11,10 +11,11 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 
 from corotwist.engines.basis import Basis
+from corotwist.engines.quoruminterfaces import IFencing
 from corotwist.engines.votejudging import Judging
 from corotwist.engines.votemessages import Accept, Shrink
 from corotwist.engines.voters import Standing
-from corotwist.errors import TryAgain
+from corotwist.errors import NotExist, TryAgain
 
 # Changes that wait for their turn.
 MOST_CHANGES: Final = 64
@@ -70,11 +71,25 @@ class Changing(Judging):
         The window of last_man_standing is over at some node: it is at this
         place of the order that it is for all.
         """
+        if not self._sureToBeGone():
+            self._openWindow()
+            return
         if not self.count.mixed:
             self._change(self.count.shrunk, self._shrunk)
         elif self.count.shrinks() and self.published.quorate:
             total = self.count.verdict.total
             self._judge(_WINDOW, allowDecrease=True, exactly=total)
+
+    def _sureToBeGone(self) -> bool:
+        """
+        Is every lost node off?  Yes, where nobody makes sure of that.
+        """
+        try:
+            fencing = IFencing(self.cluster.engine("fencing"))
+        except NotExist:
+            return True
+        known, members = self.count.voters.items(), self.cluster.members()
+        return fencing.confirmed(n for n, _ in known if n not in members)
 
     def _shrunk(self, basis: Basis) -> None:
         self._judge(_WINDOW, allowDecrease=True, exactly=basis.expected)

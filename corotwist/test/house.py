@@ -18,7 +18,7 @@ import corotwist
 PACKAGE: Final = Path(corotwist.__file__).parent
 VALUES: Final = (
     *("errors", "interfaces", "config.settings", "totem.membership"),
-    *("logs.tracing", "ending"),
+    *("logs.tracing", "ending", "quorumdevice.values"),
 )
 # The keys of a node: what they are, and what is told of them.
 KEYS: Final = ("config.values", "config.tracking", "config.names")

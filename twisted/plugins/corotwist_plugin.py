@@ -11,6 +11,13 @@ from twisted.application.service import ServiceMaker
 from corotwist.plugin import EngineMaker, providesQuorum
 
 
+def fences(settings: Any) -> bool:
+    """
+    Does somebody make sure that lost nodes are off?
+    """
+    return bool(settings.fencing.agent)
+
+
 def hasDevice(settings: Any) -> bool:
     """
     Does somebody count votes, and is there a quorum device among them?
@@ -53,6 +60,13 @@ external = EngineMaker(
     "corotwist.engines.external.ExternalQuorumEngine",
     "corotwist.ipc.external.ExternalQuorumLocator",
     condition=providesQuorum("external"),
+)
+fencing = EngineMaker(
+    "fencing",
+    1,
+    "corotwist.engines.fencing.FencingEngine",
+    "corotwist.ipc.fencing.FencingLocator",
+    condition=fences,
 )
 majority = EngineMaker(
     "majority",

@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from corotwist.config.settings import (
     ComponentSettings,
+    FencingSettings,
     IpcSettings,
     NodeEntry,
     NodeSettings,
@@ -47,6 +48,7 @@ from corotwist.errors import NotExist
 from corotwist.interfaces import IEngineMaker, IFlowGroup, ITotem
 from corotwist.totem.membership import Configuration, Guarantee, NodeStatus, RingId
 
+_NO_FENCING = FencingSettings()
 OURS = address(compact.GROUP, b"")
 
 
@@ -86,6 +88,8 @@ def nodeSettings(
     configVersion: int = 0,
     quorum: QuorumSettings | None = None,
     components: ComponentSettings | None = None,
+    *,
+    fencing: FencingSettings = _NO_FENCING,
 ) -> NodeSettings:
     """
     A node among C{count}.
@@ -101,6 +105,7 @@ def nodeSettings(
         QuorumSettings("corosync_votequorum", count) if quorum is None else quorum,
         configVersion=configVersion,
         components=components or ComponentSettings(),
+        fencing=fencing,
     )
 
 
@@ -191,6 +196,12 @@ class MemoryTotem:
         members = self.together or self.ring.members
         place = 0 if self.together else self.position
         self.unstable.append((callback, members, place))
+
+    def activateKey(self) -> None:
+        self.keys.append("activated")
+
+    def dropOldKeys(self) -> None:
+        self.keys.append("dropped")
 
     def nodeStatus(self, nodeid: int) -> NodeStatus:
         if nodeid not in self.statuses:
