@@ -58,19 +58,31 @@ class LeaseJudge(Judge):
         if configuration.transitional or holder is None:
             return
         before, holder.ringId = holder.ringId, configuration.ringId
-        if before is None:
+        if before is None or holder.service.protocol is None:
             return
+        consensus = holder.service.protocol.ring.timing.consensus
         for other, held in self._holders.items():
             left = other.nodeid not in configuration.members
-            if left and held.ringId == before:
+            if left and held.ringId == before and self._promised(held, consensus):
                 self._over(other, held, life, configuration)
+
+    def _promised(self, holder: Holder, consensus: float) -> bool:
+        """
+        Does its lease bind another, who waits so long in C{consensus}?  Not
+        when that is less than it thinks, nor when it said that it goes.
+        """
+        protocol = holder.service.protocol
+        return (
+            protocol is not None
+            and protocol.ring.state is not In.STOPPED
+            and protocol.ring.lease.seconds <= consensus
+        )
 
     def _over(
         self, life: Life, holder: Holder, by: Life, configuration: Configuration
     ) -> None:
         protocol = holder.service.protocol
-        if protocol is None or protocol.ring.state is In.STOPPED:
-            return  # It said that it goes, and gave its lease up with that.
+        assert protocol is not None, "it runs"
         self.leftBehind += 1
         ends, now = protocol.ring.lease.ends, holder.clock.seconds()
         if now < ends:
