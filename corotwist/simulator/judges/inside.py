@@ -26,13 +26,17 @@ from corotwist.engines.interfaces import (
     Change,
     GroupView,
     Member,
+    NodeChange,
+    View,
+    ViewId,
+    ViewRecord,
 )
 from corotwist.engines.joinlist import MOST_MEMBERSHIPS
 from corotwist.engines.manager import ServiceManager
 from corotwist.engines.outgoing import ENTRY_BYTES, WAITING_BYTES, WAITING_ENTRIES
 from corotwist.simulator.judges.judge import Judge, Life
 from corotwist.totem.fragments import REASSEMBLY_BYTES
-from corotwist.totem.membership import Configuration, RingId
+from corotwist.totem.membership import Configuration, Evidence, RingId
 from corotwist.totem.ordering import HOLD, TOKEN_LOSS, TOKEN_RETRANSMIT
 from corotwist.totem.ring import QUEUE_BYTES, SYNCHRONIZATION_QUEUE_BYTES, Ring
 from corotwist.totem.sequence import after
@@ -84,7 +88,12 @@ _GROWTH: Final = frozenset(
 )
 # Modules of whose objects a long run must not have ever more.
 _OURS: Final = ("corotwist.totem", "corotwist.engines", "corotwist.ipc")
-_VALUES: Final = frozenset({RingId, Configuration, GroupView, Member, Change})
+_VALUES: Final = frozenset(
+    {
+        *(RingId, Configuration, Evidence, GroupView, Member, Change),
+        *(View, ViewId, ViewRecord, NodeChange),
+    }
+)
 
 
 @frozen
@@ -575,7 +584,8 @@ def _windowOf(ring: Ring, ringId: RingId) -> Window | None:
 def census() -> Counter[str]:
     """
     The objects of the ring, the engines and their front ends that there are in
-    this process, by class; but not the values that logs and judges keep.
+    this process, by class; but not the values that logs, judges and the bounded
+    history of views keep.
     Between two calm moments of a long run they must not become more.
     """
     gc.collect()
