@@ -335,7 +335,7 @@ class ChannelTests(SynchronousTestCase):
 
         class Peer(amp.AMP):
             @Join.responder
-            def join(self, group: bytes, slow: bytes | None) -> dict[str, Any]:
+            def join(self, group: bytes, **wishes: object) -> dict[str, Any]:
                 raise TryAgain(group.decode())
 
         peer = Peer()
