@@ -51,6 +51,8 @@ class ExampleTests(SynchronousTestCase):
                 "mixed-ring.conf",
                 "two-nodes.conf",
                 "multicast.conf",
+                "arbiter.conf",
+                "quorum-disk.conf",
             },
         )
 

@@ -160,7 +160,7 @@ class DeviceEngineTests(EngineCase):
     def test_alone(self) -> None:
         """
         A node that is alone acts with the vote of the device, and does not
-        without.  (C14)
+        without.  [pitfall J10] (C14)
         """
         self.together()
         self.assertEqual(self.quorate(1, 2), [True, True])
@@ -213,7 +213,7 @@ class DeviceEngineTests(EngineCase):
 
     def test_otherRing(self) -> None:
         """
-        What is said about an earlier ring does not count.  (C14)
+        What is said about an earlier ring does not count.  [pitfall J11] (C14)
         """
         self.together()
         late = self.devices[1].asked[-1][0]
