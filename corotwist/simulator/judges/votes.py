@@ -71,7 +71,7 @@ class Voter:
 @define(eq=False)
 class VotesJudge(Judge):
     """
-    VQ0 to VQ4, VQ8, P8.
+    VQ0 to VQ8, P8.
 
     What an operator says at run time ends the promises that rest on the
     configuration: VQ0, VQ1, P8 and VQ8 are not judged from then on.
@@ -142,6 +142,7 @@ class VotesJudge(Judge):
         voter.members, voter.tally = frozenset(members), tally
         voter.counts += 1
         self._agrees(life, voter, ringId, tally)
+        self._shrinks(life, voter, tally)
         self._adds(life, voter, tally)
         self._rises(life, voter, tally)
         self._meets(life, voter, tally)
@@ -175,18 +176,23 @@ class VotesJudge(Judge):
         """
         if self.overridden:
             return
+        rules = voter.rules
         right = sum(self._votes.get(nodeid, 0) for nodeid in voter.members)
-        if tally.votes != right:
+        # Who leaves for good does not count while it is still there.
+        if tally.votes != right and not (rules.allowDownscale and tally.votes < right):
             self.blame("VQ0", "miscounted", life, counted=tally.votes, right=right)
         most = max(tally.expected, tally.votes)
-        single = voter.rules.twoNode and len(voter.members) <= _TWO
+        single = rules.twoNode and len(voter.members) <= _TWO
         if tally.quorate and tally.quorum * 2 <= most and not single:
             self.blame("VQ0", "acts without a majority", life, tally=tally)
-        if tally.quorate and tally.votes < tally.quorum:
+        half = rules.tieBreaker and 2 * tally.votes == tally.expected
+        if tally.quorate and tally.votes < tally.quorum and not half:
             self.blame("VQ0", "acts with fewer votes than it needs", life, tally=tally)
 
     def _rises(self, life: Life, voter: Voter, tally: Tally) -> None:
-        exempt = self.overridden or voter.rules.twoNode
+        rules = voter.rules
+        shrinks = rules.lastManStanding or rules.allowDownscale
+        exempt = self.overridden or rules.twoNode or shrinks
         if tally.quorum < voter.highest and not exempt:
             self.blame(
                 "VQ8",
@@ -196,6 +202,19 @@ class VotesJudge(Judge):
                 before=voter.highest,
             )
         voter.highest = max(voter.highest, tally.quorum)
+
+    def _shrinks(self, life: Life, voter: Voter, tally: Tally) -> None:
+        """
+        What is expected is fewer than configured only where an option says
+        so, and never fewer than are here.
+        """
+        rules = voter.rules
+        if self.overridden or rules.lastManStanding:
+            return
+        least = rules.barrier if rules.allowDownscale else rules.expectedVotes
+        if tally.expected < least:
+            promise = "VQ7" if rules.allowDownscale else "VQ6"
+            self.blame(promise, "expects too few votes", life, tally=tally, least=least)
 
     def _meets(self, life: Life, voter: Voter, tally: Tally) -> None:
         """

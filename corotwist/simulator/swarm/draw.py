@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any, Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from corotwist.simulator.attacker import KINDS
 from corotwist.simulator.chance import source
 from corotwist.simulator.faults import Faults
 from corotwist.simulator.swarm.deeds import DISKS, EFFECTS, WHOLE
+from corotwist.simulator.swarm.gate import drawGated
 from corotwist.simulator.swarm.network import coin, drawFaults
 from corotwist.simulator.swarm.plan import (
     APART,
@@ -83,6 +84,13 @@ def draw(
     @param services: of whole nodes, with clients of process groups.
     @param seconds: how long the faults last; drawn by default.
     """
+    plan = _drawPlan(seed, mostNodes, seconds, services=services)
+    return evolve(plan, gated=drawGated(plan))
+
+
+def _drawPlan(
+    seed: int, mostNodes: int, seconds: float | None, *, services: bool
+) -> Plan:
     random = source(seed, "plan", "services" if services else "rings")
     size = _drawSize(random, mostNodes)
     if random.random() < FAIR_CHANCE:
@@ -102,7 +110,7 @@ def draw(
         sealed=sealed,
         faults=faults,
         timing=timing,
-        quorum=_drawQuorum(random, size) if services else {},
+        quorum=_drawVotes(seed, _drawQuorum(random, size)) if services else {},
         permute=coin(random),
         drift=random.choice((0.0, 0.001, 0.05)),
         syncSeconds=min(random.choice((0.0, 0.0005, 0.02)), patience),
@@ -180,6 +188,24 @@ def _drawQuorum(random: Random, size: int) -> dict[str, Any]:
         "expectedVotes": size,
         "waitForAll": coin(random),
         "twoNode": size == TWO and coin(random),
+    }
+
+
+def _drawVotes(seed: int, quorum: dict[str, Any]) -> dict[str, Any]:
+    """
+    Options that came later have a stream of their own, so that older seeds
+    are what they were in all else.
+    """
+    random = source(seed, "plan", "votes")
+    if not quorum or quorum["twoNode"] or coin(random):
+        return quorum
+    return {
+        **quorum,
+        "lastManStanding": coin(random),
+        "lastManStandingWindow": random.choice((0.2, 1.0, 3.0)),
+        "tieBreaker": random.choice(("", "lowest", "highest")),
+        "allowDownscale": (downscale := coin(random)),
+        "tracking": downscale or coin(random),
     }
 
 

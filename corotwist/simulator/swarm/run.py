@@ -142,7 +142,9 @@ class Swarm:
         """
         if not self.plan.quorum:
             return settings
-        return evolve(settings, quorum=QuorumSettings(**self.plan.quorum))
+        quorum = QuorumSettings(**self.plan.quorum)
+        voters = tuple((n, quorum.votes) for n in range(1, self.plan.size + 1))
+        return evolve(settings, quorum=evolve(quorum, voters=voters))
 
     def begin(self) -> None:
         """
@@ -169,6 +171,7 @@ class Swarm:
         rings = self._rings()
         self.deeds.arm(plan.deeds)
         self.crowd.arm(plan.work)
+        self.crowd.arm(plan.gated)
         self.begin()
         self._storm()
         if plan.fair and self._rings() != rings:

@@ -75,7 +75,7 @@ class VotesTests(SynchronousTestCase):
         lives = self.boot()
         self.count(*lives[:3], ringId=R2)
         self.count(*lives[3:4], ringId=R3, quorate=True, quorum=1, expected=1)
-        self.assertFound("VQ1", "VQ1", "VQ1", "P8")
+        self.assertFound("VQ6", "VQ1", "VQ1", "VQ1", "P8")
 
     def test_oneAfterTheOther(self) -> None:
         """
@@ -86,7 +86,7 @@ class VotesTests(SynchronousTestCase):
         for life in lives[:3]:
             self.judge.left(life, 1.0)
         self.count(*lives[3:], ringId=R3, quorate=True, quorum=2, now=2.0, expected=3)
-        self.assertFound("P8")
+        self.assertFound("VQ6", "P8", "VQ6")
 
     def test_stale(self) -> None:
         """
@@ -176,6 +176,31 @@ class VotesTests(SynchronousTestCase):
         self.count(a, quorum=1, expected=2, ringId=RingId(12, 1))
         self.count(b, quorum=1, expected=2, ringId=RingId(12, 2))
         self.assertFound()
+
+    def test_half(self) -> None:
+        """
+        VQ5: with a tie breaker half of the votes may act, and no fewer, and
+        never both halves.
+        """
+        lives = self.boot(4, tieBreaker="lowest")
+        self.count(*lives[:2], quorate=True, expected=4)
+        self.assertFound()
+        self.count(*lives[2:], ringId=R2, quorate=True, expected=4)
+        self.assertEqual({v.promise for v in self.violations}, {"VQ1", "P8"})
+
+    def test_shrinks(self) -> None:
+        """
+        VQ6, VQ7: fewer votes are expected with last_man_standing, and after
+        clean leaves with allow_downscale, but not below the barrier.
+        """
+        lives = self.boot(5, lastManStanding=True)
+        self.count(*lives[:3], expected=3, quorum=2)
+        self.assertFound()
+        lives = self.boot(5, allowDownscale=True, barrier=3)
+        self.count(*lives[:3], ringId=R2, expected=3, quorum=2)
+        self.assertFound()
+        self.count(*lives[:2], ringId=R3, expected=2, quorum=2)
+        self.assertFound("VQ7", "VQ7")
 
     def test_bounded(self) -> None:
         """
