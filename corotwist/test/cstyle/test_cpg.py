@@ -405,6 +405,7 @@ class CpgTests(RealNodeCase):
         _, where = cpg_iteration_initialize(program.handle, kind)
         for member in members:
             _, description = cpg_iteration_next(where)
+            assert description is not None, "there are more"
             self.assertEqual(description.pid, member.pid)
         self.assertEqual(cpg_iteration_next(where)[0], CsError.CS_ERR_NO_SECTIONS)
         cpg_finalize(program.handle)

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import corotwist
 from corotwist.engines.interfaces import Member
 from corotwist.errors import NotJoined
+from corotwist.ipc.callbacks import Callbacks
 from corotwist.simulator import Cluster, Faults, PromiseBroken
 from corotwist.simulator.chance import source
 from corotwist.simulator.connected import ConnectedClient
@@ -207,14 +208,16 @@ class ConnectedTests(SynchronousTestCase):
         """
         cluster = self.formed()
         one, _ = self.together(cluster)
-        group = one._groups[b"a"]
-        deliver = group.messagesDelivered
+        audience = one._groups[b"a"].audience
+        assert isinstance(audience, Callbacks)
+        deliver = audience.batch
+        assert deliver is not None, "it has its messages in batches"
 
         def twice(*arguments: Any) -> None:
             deliver(*arguments)
             deliver(*arguments)
 
-        group.messagesDelivered = twice  # type: ignore[assignment]
+        audience.batch = twice
         one.send(b"a", b"twice")
         broken = self.assertRaises(PromiseBroken, cluster.run, 1)
         self.assertEqual(broken.violation.promise, "C4")
