@@ -88,13 +88,12 @@ class Pieces:
     """
     A piece of a message, in whatever form it came.
 
-    @ivar groups: all that it is for.
     @ivar total: bytes of the whole message.
     @ivar recipients: whom of ours it is for, if it is a first or last one.
     @ivar bound: does it count on its ring only?
     """
 
-    groups: tuple[bytes, ...]
+    group: bytes
     piece: Piece
     total: int
     payload: bytes
@@ -260,9 +259,10 @@ class GroupsEngine(SynchronizedEngine):
         try:
             self._checkRunning()
             member = membershipToSend(self._local, subscriber, group)
-            said = checkedTerms(self._local, subscriber, member, terms)
-            entry = checkedBatch(member, batch, count, guarantee, said)
-            self._checkQuorate(member)
+            if terms is not ORDINARY or member.quorate:
+                terms = checkedTerms(self._local, subscriber, member, terms)
+                self._checkQuorate(member)
+            entry = checkedBatch(member, batch, count, guarantee, terms)
             member.client.admit(entry.size)
         except ServiceError as error:
             return fail(error)
@@ -381,7 +381,7 @@ class GroupsEngine(SynchronizedEngine):
         sender = self._sender(message.group, nodeid, message.pid)
         fate: Fate = _stranger()
         if sender is not None:
-            fate = self._delivery.judge((message.group,))
+            fate = self._delivery.judge(message.group)
             recipients = self._local.recipients(message.group)
             batch = batches.pack([message.payload])
             self._delivery.deliver(recipients, sender, batch, 1, fate)
@@ -391,7 +391,7 @@ class GroupsEngine(SynchronizedEngine):
     def _partialDelivered(self, nodeid: int, body: bytes, byteOrder: str) -> None:
         message = PartialMcast.decode(body, byteOrder)
         piece = Pieces(
-            (message.group,),
+            message.group,
             _PIECES[message.part],
             message.total,
             message.payload,
@@ -433,7 +433,7 @@ class GroupsEngine(SynchronizedEngine):
     def _batchDelivered(self, sender: Member | None, message: CompactMcast) -> Fate:
         if sender is None:
             return _stranger()
-        fate = self._delivery.judge(message.groups, message.terms)
+        fate = self._delivery.judge(message.group, message.terms)
         recipients = self._recipients(sender, message)
         self._delivery.deliver(recipients, sender, message.payload, message.count, fate)
         return fate
@@ -460,7 +460,7 @@ class GroupsEngine(SynchronizedEngine):
     def _piece(self, sender: Member | None, message: CompactMcast) -> Pieces:
         recipients = () if sender is None else self._recipients(sender, message)
         return Pieces(
-            message.groups,
+            message.group,
             message.piece,
             message.count,
             message.payload,
@@ -500,7 +500,7 @@ class GroupsEngine(SynchronizedEngine):
         """
         if sender is None:
             return _stranger()
-        key = (piece.groups[0], sender)
+        key = (piece.group, sender)
         if piece.piece is Piece.FIRST:
             self._assembly.begin(key, piece.total, piece.recipients, bound=piece.bound)
         self._assembly.add(key, piece.payload)
@@ -510,7 +510,7 @@ class GroupsEngine(SynchronizedEngine):
         if finished is None:
             return None
         message, recipients = finished
-        fate = self._delivery.judge(piece.groups, piece.terms)
+        fate = self._delivery.judge(piece.group, piece.terms)
         still = [member for member in recipients if member in piece.recipients]
         self._delivery.deliver(still, sender, batches.pack([message]), 1, fate)
         return fate

@@ -16,6 +16,7 @@ from corotwist.engines.interfaces import (
     Member,
     Position,
     Terms,
+    ViewId,
 )
 from corotwist.engines.outgoing import LocalMember
 from corotwist.engines.quorate import isQuorate
@@ -76,14 +77,18 @@ class GroupsDelivery:
             them = tuple(recipients)
             fate.message(partial(deliver, them, sender, batch, count, position))
 
-    def judge(self, groups: Iterable[bytes], terms: Terms | None = None) -> Fate:
+    def judge(self, group: bytes, terms: Terms | None = None) -> Fate:
         """
         What becomes of the message that is being delivered, on every node.
 
-        @param groups: all that it is for, as they are called on the wire.
+        @param group: the first that it is for, as it is called on the wire.
         """
+        if terms is None:
+            return self._judge((group,), None) if isQuorate(group) else None
+        return self._judge((group, *terms.groups), terms.view)
+
+    def _judge(self, groups: tuple[bytes, ...], wanted: ViewId | None) -> Fate:
         view = self._cluster.view()
-        wanted = None if terms is None else terms.view
         if wanted is not None and wanted != view.viewId:
             return Interrupted(f"ordered in view {view.viewId}")
         if not any(map(isQuorate, groups)):

@@ -13,7 +13,6 @@ from corotwist.engines.interfaces import (
     LONGEST_QUORATE_NAME,
     MOST_FURTHER_GROUPS,
     MOST_TARGETS,
-    ORDINARY,
     IGroupSubscriber,
     Level,
     Terms,
@@ -97,8 +96,6 @@ def checkedTerms(
     @raise InvalidParameter: nobody can do that.
     @raise NotJoined: of a further group.
     """
-    if terms is ORDINARY and not member.quorate:
-        return terms
     _checkPossible(member, terms)
     further = [membershipToSend(local, subscriber, group) for group in terms.groups]
     if any(one.quorate is not member.quorate for one in further):

@@ -198,6 +198,8 @@ class GroupsSending:
         if flow is not None and flow.paused:
             return True
         further = entry.terms.groups
+        if not further:
+            return False
         return any(group in flows and flows[group].paused for group in further)
 
     def pump(self) -> None:
@@ -450,7 +452,8 @@ class GroupsSending:
         self, entry: Batch, piece: Piece, count: int, payload: bytes, *, last: bool
     ) -> None:
         member, terms = entry.member, entry.terms
-        said = terms if terms.special else None
+        usual = terms is ORDINARY
+        said = None if usual or not terms.special else terms
         body = CompactMcast(
             member.pid, count, piece, member.group, payload, said
         ).encode()
@@ -468,10 +471,12 @@ class GroupsSending:
         self._ahead += 1
         self.aheadRing = self._cluster.ringId()
         member.ahead += 1
+        self._counters["sent"] += 1
+        if usual:
+            return
         for further in self._members(terms.groups, member.pid):
             further.ahead += 1
         self.receipts.compactSent(serial, entry, last=last)
-        self._counters["sent"] += 1
 
     def _members(self, groups: Iterable[bytes], pid: int) -> list[LocalMember]:
         """
@@ -518,13 +523,22 @@ class GroupsSending:
         if expected is not None and not missed:
             count = message.count if message.piece is Piece.BATCH else 1
             self.receipts.ordered(expected, fate, count, targets)
-        members = self._members(message.groups, message.pid)
-        for member in members:
-            member.ahead -= 1
-            if member.group == message.group:
+        member = self._local.members.get(message.group, {}).get(message.pid)
+        if member is not None:
+            self._isBack(member)
+            if missed or member.large is not None:
                 self._backOf(member, message, serial, expected, missed=missed)
-            if member.client.parked:
-                self._unpark(member.client)
+        if message.terms is not None:
+            for further in self._members(message.terms.groups, message.pid):
+                self._isBack(further)
+
+    def _isBack(self, member: LocalMember) -> None:
+        """
+        One message less of his is under way.
+        """
+        member.ahead -= 1
+        if member.client.parked:
+            self._unpark(member.client)
 
     def _backOf(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import define, frozen
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
@@ -274,7 +274,7 @@ class Receipt:
 NO_RECEIPT: Final = Receipt(0, NO_VIEW.viewId, ())
 
 
-@frozen
+@define
 class Position:
     """
     Where messages are in the order, and what they got.

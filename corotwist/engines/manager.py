@@ -163,6 +163,7 @@ class ServiceManager:
         # Features of everybody on this ring, since the round is complete in
         # which they said so.
         self._common = 0
+        self._compact = False
         self._waiting: deque[Callable[[], None]] = deque()
         self._awaiting: list[Deferred[None]] = []
         self._counters = dict.fromkeys(
@@ -270,6 +271,7 @@ class ServiceManager:
         if self.roster.stopped:
             return  # The ring goes on a little longer than its services.
         self._common = 0
+        self._compact = False
         self.views.configurationChanged(configuration)
         self.flow.configurationChanged(configuration)
         if not configuration.transitional:
@@ -452,7 +454,7 @@ class ServiceManager:
         """
         May messages go in the short form?
         """
-        return bool(self._common & Feature.COMPACT_CPG)
+        return self._compact
 
     def everybodyHas(self, feature: int) -> bool:
         """
@@ -484,6 +486,7 @@ class ServiceManager:
         Use the ordinary queue again, and let everybody go on who waits.
         """
         self._common = self._announced.common(self.configuration.members)
+        self._compact = self.everybodyHas(Feature.COMPACT_CPG)
         self.totem.synchronized()
         self.views.roundCompleted(partial(self._tellAware, "viewAhead"))
         self._tellAware("roundCompleted")
