@@ -99,6 +99,11 @@ class Arrivals:
         What still comes is of no use.
         """
         self._open = False
+
+    def nodesForgotten(self) -> None:
+        """
+        Nobody knows who is here.
+        """
         self.view = NO_VIEW
         self._inForce(NO_VIEW.viewId)
 

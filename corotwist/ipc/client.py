@@ -226,7 +226,7 @@ class NodeClient(Service):
         """
         if news["name"] == "cpg" and self._remote is not None:
             if news["what"] in (News.FAILED, News.UNLOADED):
-                self.groups.connectionLost(f"the engine is {news['what']}")
+                self.groups.serviceLost(f"the engine is {news['what']}")
             elif news["what"] in (News.RESTARTED, News.LOADED):
                 self.groups.connected(self._remote)
         elif news["name"] == "votequorum":

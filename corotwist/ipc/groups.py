@@ -19,6 +19,7 @@ from corotwist.engines.interfaces import (
     GroupView,
     Member,
     SlowReader,
+    View,
 )
 from corotwist.errors import (
     Busy,
@@ -88,6 +89,14 @@ class ProcessGroups:
         Ourselves, as other members see us; (0, 0) before we were connected.
         """
         return self._arrivals.own
+
+    @property
+    def view(self) -> View:
+        """
+        The nodes' view that is in force at the last event;
+        L{NO_VIEW<corotwist.engines.interfaces.NO_VIEW>} while we do not know.
+        """
+        return self._arrivals.view
 
     def join(
         self,
@@ -223,8 +232,8 @@ class ProcessGroups:
         @param name: of the group that it has; otherwise it may have several.
         """
         self._watching[audience] = name
-        if self._arrivals.view is not NO_VIEW:
-            audience.shown(self._arrivals.view, Settled())
+        if self.view is not NO_VIEW:
+            audience.shown(self.view, Settled())
 
     def unwatch(self, audience: Audience) -> Deferred[None]:
         """
@@ -358,6 +367,13 @@ class ProcessGroups:
     def connectionLost(self, reason: str) -> None:
         """
         It is gone, for now.
+        """
+        self._arrivals.nodesForgotten()
+        self.serviceLost(reason)
+
+    def serviceLost(self, reason: str) -> None:
+        """
+        It does not serve groups, for now; what it says of nodes holds.
         """
         self._remote = None
         self._posting.connectionLost(reason)

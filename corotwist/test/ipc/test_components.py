@@ -282,6 +282,33 @@ class LocatorTests(ComponentsCase):
         self.result(self.group.send(b"again"))
         self.assertEqual(self.events[-1], b"again")
 
+    def test_failedInAStream(self) -> None:
+        """
+        What a node says of nodes holds while the engine of groups is out of
+        service; a stream has a gap, and groups are in it again behind that.
+        (A75)
+        """
+        heard: list[Any] = []
+        stream = self.client.stream(heard.append)
+        self.result(stream.join(b"other"))
+        view = self.client.views.current
+        place = self.node.manager.roster.place("cpg")
+        for _ in range(FAILURES_TOLERATED):
+            place.call(_fail)
+        self.flushLoggedErrors(RuntimeError)
+        self.turn()
+        self.result(self.client.components.replace("cpg", 1))
+        self.turn()
+        self.assertIsInstance(heard[-1], Gap)
+        self.assertEqual(self.client.views.current, view)
+        self.assertEqual(self.client.groups.view, view)
+        self.net.form(1, 2)
+        self.turn()
+        kinds = [type(event).__name__ for event in heard]
+        self.assertEqual(kinds[:3], ["View", "GroupView", "Gap"])
+        self.assertEqual(kinds[3:], ["TransitionalView", "View", "GroupView"])
+        self.assertEqual(heard[-1].view, heard[-2])
+
     def test_closing(self) -> None:
         """
         A client may go while an engine that it used is out of service.
