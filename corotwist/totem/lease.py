@@ -21,11 +21,12 @@ time, is one at which no ring without us exists.
   (L{corotwist.totem.ordering.receivesNothing}), and without progress nothing
   is renewed here.
 
-What it rests upon: all members have our consensus time (it stands in the
-configuration; while it is being changed the shorter one counts), and clocks
-that differ in speed by no more than L{CLOCKS_DIFFER}.  It says nothing of
-processors that were not on this ring, a restarted one included, and it is
-given up early by a processor that is stopped in order and says so itself.
+What it rests upon: nobody speaks in the name of another; all members have our
+consensus time (it stands in the configuration; while it is being changed the
+shorter one counts); and clocks differ in speed by no more than
+L{CLOCKS_DIFFER}.  It says nothing of processors that were not on this ring, a
+restarted one included, and it is given up early by a processor that is stopped
+in order and says so itself.
 """
 
 from math import inf

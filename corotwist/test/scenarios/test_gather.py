@@ -183,6 +183,7 @@ class GatherTests(Story):
         for long.  [pitfall B4]
         """
         cluster = self.formed()
+        cluster.jury.lease.forged = True
         sequence = ring(cluster, A).ringId.sequence
         for source in (A, C):
             for failed in ((A, B, C), (B,), (A, C), (A, B, C, D)):
@@ -199,6 +200,7 @@ class GatherTests(Story):
         One who hears of nothing else is alone in the end.  [pitfall B4]
         """
         cluster = self.formed()
+        cluster.jury.lease.forged = True
         sequence = ring(cluster, A).ringId.sequence
         joins = [
             (source, self.join(cluster, source, (A, B, C), (A, B, C), sequence + 4))
