@@ -154,6 +154,8 @@ def judge(
     rule = _rule(total, expected, quorum, rules, device, half=half)
     quorate = bool(rule)
     waits = rules.waitForAll and not quorate
+    if rules.tie and not quorate and 2 * total == expected:
+        rule = "half of the expected votes, without the node that breaks ties"
     return Verdict(total, expected, own, quorum, quorate, waits, rule or _MAJORITY)
 
 
