@@ -194,6 +194,17 @@ class ITotem(Interface):
         @raise NotExist: it is not in the node list.
         """
 
+    def activateKey() -> None:
+        """
+        Seal with the key of the settings in force from here on: everybody
+        opens that.
+        """
+
+    def dropOldKeys() -> None:
+        """
+        Open only what that key sealed from here on: everybody seals with it.
+        """
+
     def synchronized() -> None:
         """
         The services finished synchronizing: use the ordinary queue again.
@@ -615,6 +626,16 @@ class ICluster(Interface):
         See L{ITotem.nodeStatus}.
 
         @raise NotExist: it is not in the node list.
+        """
+
+    def activateKey() -> None:
+        """
+        See L{ITotem.activateKey}.
+        """
+
+    def dropOldKeys() -> None:
+        """
+        See L{ITotem.dropOldKeys}.
         """
 
     def reenableLinks() -> None:

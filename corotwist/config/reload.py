@@ -25,6 +25,8 @@ LONGEST_SHOWN: Final = 200
 
 _VERSION: Final = "totem.config_version"
 _SECRET: Final = "totem.key"
+# Where the key comes from.
+_KEYS: Final = ("totem.keyfile", _SECRET)
 _NODES: Final = "nodelist."
 _OTHER_NODES: Final = "the node list has other nodes"
 _OTHER_NODE: Final = "it would be another node or link"
@@ -124,6 +126,7 @@ def planReload(
     old = {key: value for key, value in present.items() if isOfFiles(key)}
     outcomes = _compared(old, {k: v for k, v in built.keys if isOfFiles(k)})
     outcomes += _hidden(running, built.settings, outcomes)
+    outcomes = _keyChanges(running, built.settings, outcomes)
     outcomes = _nodesTogether(outcomes)
     problems = [] if force else _older(running, built.settings)
     plan = _concluded(running, present, outcomes, problems)
@@ -132,7 +135,33 @@ def planReload(
     # Its relative paths count from the files they stand in.
     log = built.settings.log if _about("logging.", plan) else running.log
     sources = built.settings.sources
-    return evolve(plan, settings=evolve(plan.settings, log=log, sources=sources))
+    settings = evolve(plan.settings, log=log, sources=sources)
+    if _rekeyed(running, built.settings):
+        key = built.settings.totem.key
+        settings = evolve(settings, totem=evolve(settings.totem, key=key))
+    return evolve(plan, settings=settings)
+
+
+def _rekeyed(running: NodeSettings, wanted: NodeSettings) -> bool:
+    """
+    Is it one key instead of another?
+    """
+    return None not in (running.totem.key, wanted.totem.key)
+
+
+def _keyChanges(
+    running: NodeSettings, wanted: NodeSettings, outcomes: list[Outcome]
+) -> list[Outcome]:
+    """
+    One key instead of another is no reason to restart; to begin to seal, or to
+    end it, is.
+    """
+    if not _rekeyed(running, wanted):
+        return outcomes
+    return [
+        evolve(one, verdict=Verdict.APPLIED) if one.key in _KEYS else one
+        for one in outcomes
+    ]
 
 
 def _about(prefix: str, plan: Plan) -> bool:
@@ -206,7 +235,7 @@ def _hidden(
     """
     told = {one.key for one in outcomes}
     found = []
-    if running.totem.key != wanted.totem.key and not told & {"totem.keyfile", _SECRET}:
+    if running.totem.key != wanted.totem.key and not told & {*_KEYS}:
         found.append(("totem.keyfile", "its content changed"))
     for at, (old, new) in enumerate(
         zip(running.totem.nodes, wanted.totem.nodes, strict=False)
@@ -233,6 +262,7 @@ def _taken(outcomes: Iterable[Outcome]) -> dict[str, Any]:
         one.key: one.new
         for one in outcomes
         if one.verdict in (Verdict.APPLIED, Verdict.IGNORED)
+        and (one.old, one.new) != (None, None)  # Only its meaning changed.
     }
 
 

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from corotwist.config.settings import NodeSettings
 from corotwist.engines.base import Engine
 from corotwist.engines.executive import (
     CFG,
@@ -29,17 +30,19 @@ from corotwist.engines.operatorinterfaces import (
     Objection,
     RingStatus,
 )
+from corotwist.engines.rekeying import KIND as REKEYING
+from corotwist.engines.rekeying import Rekeying
 from corotwist.engines.reloads import Reloads, Report
 from corotwist.engines.shutdown import ShutdownTalks
 from corotwist.engines.tosend import ToSend
 from corotwist.errors import Busy, InvalidParameter, NotExist, TryAgain, UnknownFrame
-from corotwist.interfaces import IReplaceable
+from corotwist.interfaces import IReconfigurable, IReplaceable
 from corotwist.totem.membership import Configuration
 
 _STOPS: Final = "the node stops"
 
 
-@implementer(IOperator, IReplaceable)
+@implementer(IOperator, IReplaceable, IReconfigurable)
 class OperatorEngine(Engine):
     """
     The cfg service, with corosync's messages: each of them is understood from
@@ -56,12 +59,14 @@ class OperatorEngine(Engine):
         self._log = Logger()
         self._toSend = ToSend()
         self._reloads = Reloads()
+        self._rekeying = Rekeying()
         self._shutdown = ShutdownTalks(self._announceShutdown)
 
     def initialize(self, cluster: Any, settings: Any) -> None:
         super().initialize(cluster, settings)
-        for part in (self._toSend, self._reloads, self._shutdown):
+        for part in (self._toSend, self._reloads, self._rekeying, self._shutdown):
             part.cluster = cluster
+        self._rekeying.begin(settings.totem.key)
         self._statuses = Statuses(cluster)
 
     def shutdown(self) -> bool:
@@ -71,7 +76,11 @@ class OperatorEngine(Engine):
         return True
 
     def dump(self) -> Mapping[str, Any]:
-        return {**self._reloads.status(), **self._shutdown.status()}
+        return {
+            **self._reloads.status(),
+            **self._shutdown.status(),
+            "key": self._rekeying.step.name.lower(),
+        }
 
     # Live replacement.
 
@@ -82,6 +91,8 @@ class OperatorEngine(Engine):
             raise Busy("a shutdown is on its way")
         if self._toSend:
             raise Busy("a request waits to be sent")
+        if self._rekeying.busy:
+            raise Busy("the key is being changed")
         return {
             "number": self._reloads.number,
             "trackers": tuple(self._shutdown.trackers),
@@ -136,6 +147,16 @@ class OperatorEngine(Engine):
     def replyToShutdown(self, tracker: IShutdownTracker, *, yes: bool) -> None:
         self._shutdown.reply(tracker, yes=yes)
 
+    # Other settings.
+
+    def reconfigurationProposed(self, settings: NodeSettings) -> None:
+        """
+        Any will do.
+        """
+
+    def reconfigured(self, settings: NodeSettings) -> None:
+        self._rekeying.keyChanged(settings.totem.key)
+
     # How nodes are.
 
     def nodeStatus(self, nodeid: int) -> NodeStatus:
@@ -156,6 +177,7 @@ class OperatorEngine(Engine):
     def configurationChanged(self, configuration: Configuration) -> None:
         if not configuration.transitional:
             self._reloads.membershipChanged()
+            self._rekeying.membershipChanged()
 
     def messageDelivered(
         self, nodeid: int, function: int, body: bytes, byteOrder: str
@@ -170,7 +192,9 @@ class OperatorEngine(Engine):
             case Reload.FUNCTION:
                 self._reloads.reloadDelivered(nodeid, Reload.decode(body, byteOrder))
             case RingReenable.FUNCTION | CryptoReconfigure.FUNCTION:
-                pass  # The first means nothing; the second, its sender only.
+                # The first means nothing; with the second its sender talks to
+                # itself.  Among ourselves it is L{Rekeying}.
+                pass
             case _:
                 raise UnknownFrame(f"cfg has no function {function}")
 
@@ -185,7 +209,10 @@ class OperatorEngine(Engine):
         self.cluster.nodeKilled(message.nodeid, by, reason)
 
     def compactDelivered(self, nodeid: int, body: bytes) -> None:
-        self._reloads.compactDelivered(nodeid, body)
+        if body[:1] == bytes([REKEYING]):
+            self._rekeying.delivered(nodeid, body)
+        else:
+            self._reloads.compactDelivered(nodeid, body)
 
     def compactMissed(self, body: bytes) -> None:
         """

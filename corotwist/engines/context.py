@@ -325,6 +325,12 @@ class Cluster:
     def nodeStatus(self, nodeid: int) -> NodeStatus:
         return self._home.totem.nodeStatus(nodeid)
 
+    def activateKey(self) -> None:
+        self._home.totem.activateKey()
+
+    def dropOldKeys(self) -> None:
+        self._home.totem.dropOldKeys()
+
     def reenableLinks(self) -> None:
         self._home.totem.reenable()
 

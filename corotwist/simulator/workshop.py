@@ -53,6 +53,7 @@ class Workshop:
     @ivar makeRing: makes the ring of a node without services.
     @ivar files: the texts of those machines that have another file than the
         blueprint's.
+    @ivar keys: likewise, what is in their key files.
     @ivar observed: called with every effect that a process is about to
         perform.
     """
@@ -69,6 +70,7 @@ class Workshop:
     makers: Sequence[IEngineMaker]
     makeRing: Callable[..., Ring]
     files: dict[int, str] = field(factory=dict)
+    keys: dict[int, bytes] = field(factory=dict)
     entries: Mapping[int, NodeEntry] = field(init=False)
 
     @entries.default
@@ -100,10 +102,14 @@ class Workshop:
 
     def _blueprint(self, nodeid: int) -> Blueprint:
         """
-        With the file of that node's machine.
+        With the files of that node's machine.
         """
-        text = self.files.get(nodeid)
-        return evolve(self.blueprint, text=text) if text else self.blueprint
+        blueprint = self.blueprint
+        return evolve(
+            blueprint,
+            text=self.files.get(nodeid, blueprint.text),
+            key=self.keys.get(nodeid, blueprint.key),
+        )
 
     def make(
         self, node: SimulatedNode, life: Life, disk: Disk | None = None

@@ -6,6 +6,7 @@ What it protects against, and what it does not, is in C{docs/security.md}.
 
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
+from hmac import compare_digest
 from struct import Struct
 from typing import Final
 
@@ -43,6 +44,8 @@ _CLEAR: Final = Struct(f"<2sBBI{_START.size}sQ")
 # What sealing adds to a datagram.
 OVERHEAD: Final = _CLEAR.size + TAG_BYTES
 
+# Keys that are known between the oldest and the newest one.
+MOST_BETWEEN: Final = 4
 # More than any datagram.
 MOST_BYTES: Final = 1 << 16
 
@@ -102,11 +105,18 @@ class _Cipher:
         if len(key) != KEY_BYTES:
             raise ValueError(f"a key has {KEY_BYTES} bytes, not {len(key)}")
         self._key = key
+        self.mark = _mark(key)
         self._encrypt = lib.crypto_aead_xchacha20poly1305_ietf_encrypt
         self._decrypt = lib.crypto_aead_xchacha20poly1305_ietf_decrypt
         self._null = ffi.NULL
         self._buffer = ffi.buffer
         self._out = ffi.new("unsigned char[]", MOST_BYTES + TAG_BYTES)
+
+    def isOf(self, key: bytes) -> bool:
+        """
+        Is it that key's?
+        """
+        return compare_digest(self._key, key)
 
     def encrypt(self, message: bytes, associated: bytes, nonce: bytes) -> bytes:
         size = len(message)
@@ -182,12 +192,20 @@ class Sealer:
 
     def __init__(self, key: bytes, nodeid: int, stamp: int, salt: bytes) -> None:
         assert len(salt) == SALT_BYTES, "a short salt would be padded with zeros"
-        self._cipher = _Cipher(key)
-        mark = _mark(key)
-        self._header = _HEADER.pack(MAGIC, VERSION, mark, nodeid)
-        self._directed = _HEADER.pack(MAGIC, VERSION | DIRECTED, mark, nodeid)
+        self._nodeid = nodeid
         self.start = _START.pack(stamp, salt)
         self._counter = 0
+        self.use(key)
+
+    def use(self, key: bytes) -> None:
+        """
+        Seal with this key from here on; counters go on, so that receivers tell
+        what is new all the same.
+        """
+        self._cipher = _Cipher(key)
+        mark = self._cipher.mark
+        self._header = _HEADER.pack(MAGIC, VERSION, mark, self._nodeid)
+        self._directed = _HEADER.pack(MAGIC, VERSION | DIRECTED, mark, self._nodeid)
 
     def seal(self, message: bytes) -> bytes:
         """
@@ -286,14 +304,33 @@ class Opener:
         senders: Iterable[int],
         start: bytes = b"",
     ) -> None:
-        self._ciphers: dict[int, list[_Cipher]] = {}
-        for key in keys:
-            self._ciphers.setdefault(_mark(key), []).append(_Cipher(key))
+        self.use(keys)
         self._nodeid = nodeid
         self._recipient = _RECIPIENT.pack(nodeid)
         self._senders = frozenset(senders)
         self._start = start
         self._heard: dict[int, _Heard] = {}
+
+    def use(self, keys: Iterable[bytes]) -> None:
+        """
+        Open what these keys sealed, and nothing else, from here on.
+        """
+        self._know([_Cipher(key) for key in keys])
+
+    def accept(self, key: bytes) -> None:
+        """
+        Open what this key sealed, too, from here on.  Of too many, neither the
+        oldest, which may be in use, nor the newest is forgotten.
+        """
+        others = [cipher for cipher in self._known if not cipher.isOf(key)]
+        between, oldest = others[:-1], others[-1:]
+        self._know([_Cipher(key), *between[:MOST_BETWEEN], *oldest])
+
+    def _know(self, ciphers: list[_Cipher]) -> None:
+        self._known = ciphers
+        self._ciphers: dict[int, list[_Cipher]] = {}
+        for cipher in ciphers:
+            self._ciphers.setdefault(cipher.mark, []).append(cipher)
 
     def open(
         self,

@@ -83,6 +83,8 @@ class TotemService(Service):
         self._random = random
         self._timeOfDay = timeOfDay
         self._makeRing = makeRing
+        self._sealer: Sealer | None = None
+        self._opener: Opener | None = None
         self._neighbours = Neighbours(settings, _hosts(settings))
 
     # Beginning and end.
@@ -144,8 +146,9 @@ class TotemService(Service):
         stamp = self._storage.stamp(self._timeOfDay()) % (1 << _STAMP_BITS)
         salt = self._random.randbytes(SALT_BYTES)
         others = [nodeid for nodeid in nodes if nodeid != self.nodeid]
-        sealer = Sealer(key, self.nodeid, stamp, salt)
-        return sealer, Opener((key,), self.nodeid, others, sealer.start)
+        self._sealer = Sealer(key, self.nodeid, stamp, salt)
+        self._opener = Opener((key,), self.nodeid, others, self._sealer.start)
+        return self._sealer, self._opener
 
     # From an operator.
 
@@ -156,13 +159,25 @@ class TotemService(Service):
 
     def reconfigured(self, settings: NodeSettings) -> None:
         """
-        Other timers, for this start and later ones; all else waits for a
-        restart of the process.
+        Other timers, for this start and later ones, and another key: what it
+        sealed is opened from here on, and what earlier ones did.  All else
+        waits for a restart of the process.
         """
-        timing = settings.totem.timing
-        self._settings = evolve(self._settings, timing=timing)
+        timing, key = settings.totem.timing, settings.totem.key
+        changed = key != self._settings.key
+        self._settings = evolve(self._settings, timing=timing, key=key)
         if self.protocol is not None:
             self.protocol.ring.retime(timing)
+        if changed and key is not None and self._opener is not None:
+            self._opener.accept(key)
+
+    def activateKey(self) -> None:
+        if self._settings.key is not None and self._sealer is not None:
+            self._sealer.use(self._settings.key)
+
+    def dropOldKeys(self) -> None:
+        if self._settings.key is not None and self._opener is not None:
+            self._opener.use((self._settings.key,))
 
     # From the service manager.
 

@@ -67,6 +67,13 @@ class Nodes(Stage):
         for nodeid in nodeids or self.nodes:
             self._workshop.files[nodeid] = text
 
+    def rekey(self, key: bytes, *nodeids: int) -> None:
+        """
+        Write another key file on machines, or on all when none is named.
+        """
+        for nodeid in nodeids or self.nodes:
+            self._workshop.keys[nodeid] = key
+
     def double(self, nodeid: int, *, ownDisk: bool = False) -> None:
         """
         Try to start a second process on the machine of a node that is up.

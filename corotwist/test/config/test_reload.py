@@ -378,7 +378,33 @@ class ReloadTests(SynchronousTestCase):
                 ("nodelist.node.1.ring0_addr", "it means 10.0.0.2 now"),
             ],
         )
-        self.assertEqual(plan.settings.totem.key, b"other")
+        (applied, restart) = (one.verdict for one in plan.outcomes)
+        self.assertEqual((applied, restart), (Verdict.APPLIED, Verdict.RESTART))
+        self.assertEqual(plan.changes(), {})
+
+    def test_rekeyed(self) -> None:
+        """
+        Another content of the key file is in force at once, and is no key of
+        the map. (F8)
+        """
+        now = running(conf("  keyfile: /key\n", cipher=""))
+        before = evolve(now, totem=evolve(now.totem, key=b"other"))
+        built = read(conf("  keyfile: /key\n", cipher=""))
+        plan = planReload(before, dict(now.keys), built)
+        self.assertEqual((plan.problems, plan.changes()), ((), {}))
+        self.assertEqual(plan.settings.totem.key, now.totem.key)
+
+    def test_sealing(self) -> None:
+        """
+        One key instead of another is in force at once (F8); to begin or to end
+        to seal needs a restart.
+        """
+        plain, sealed = conf(), conf("  keyfile: /key\n", cipher="")
+        for before, after in ((plain, sealed), (sealed, plain)):
+            now = running(before)
+            plan = planReload(now, dict(now.keys), read(after))
+            self.assertTrue(plan.needsRestart())
+            self.assertEqual(plan.settings.totem.key, now.totem.key)
 
     def test_secret(self) -> None:
         """

@@ -151,7 +151,7 @@ class MessageTests(SynchronousTestCase):
         old, tracker = self.engines[0], Tracker()
         old.trackShutdown(tracker)
         new = OperatorEngine()
-        new.initialize(old.cluster, None)
+        new.initialize(old.cluster, self.net.nodes[1].manager.settings)
         new.takeOver(old.handOver(), 1)
         new.tryShutdown(Insistence.REQUEST, "somebody").addErrback(lambda _: None)
         self.assertEqual(told, [Insistence.REQUEST])

@@ -201,6 +201,7 @@ class LoneTotem:
     _turning: bool = False
     _sequence: int = 0
     statuses: dict[int, NodeStatus] = field(factory=dict)
+    keys: list[str] = field(factory=list)
 
     def start(self) -> None:
         """
@@ -244,6 +245,12 @@ class LoneTotem:
 
     def whenStable(self, callback: Callable[[tuple[int, ...]], None]) -> None:
         self.clock.callLater(0, callback, (self.nodeid,))
+
+    def activateKey(self) -> None:
+        self.keys.append("activated")
+
+    def dropOldKeys(self) -> None:
+        self.keys.append("dropped")
 
     def nodeStatus(self, nodeid: int) -> NodeStatus:
         if nodeid not in self.statuses:
