@@ -93,6 +93,7 @@ class Demands:
         self.jury.messages.agreement(lives)
         self.jury.stability.agreement(lives)
         self.jury.groups.agreement(*self._tables(), lives)
+        self.jury.gated.agreement()
         self.jury.sentence()
         if stay:
             rings, visits = self._rings(), self._visits()

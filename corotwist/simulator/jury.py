@@ -17,6 +17,7 @@ from corotwist.simulator.clock import Clock
 from corotwist.simulator.faults import KINDS
 from corotwist.simulator.judges.evs import EvsJudge
 from corotwist.simulator.judges.flow import FlowJudge
+from corotwist.simulator.judges.gated import GatedJudge
 from corotwist.simulator.judges.groups import GroupsJudge, Path
 from corotwist.simulator.judges.inside import InsideJudge
 from corotwist.simulator.judges.judge import Life, Violation
@@ -104,6 +105,7 @@ class Jury:
     inside: InsideJudge = field(init=False)
     safe: SafeJudge = field(init=False)
     views: ViewsJudge = field(init=False)
+    gated: GatedJudge = field(init=False)
     lease: LeaseJudge = field(init=False)
     stability: StabilityJudge = field(init=False)
     _sendings: int = 0
@@ -120,7 +122,8 @@ class Jury:
         self.groups = GroupsJudge(self.violated, self.path, self.sync.cameAlong)
         self.votes = VotesJudge(self.violated)
         self.safe = SafeJudge(self.violated)
-        self.views = ViewsJudge(self.violated)
+        self.gated = GatedJudge(self.violated)
+        self.views = ViewsJudge(self.violated, self.gated.installed)
         self.lease = LeaseJudge(self.violated)
         self.stability = StabilityJudge(
             self.violated, self.clock.seconds, self.timing.token
@@ -155,6 +158,7 @@ class Jury:
         self.traffic.ended(life)
         self.sync.ended(life)
         self.views.ended(life)
+        self.gated.ended(life)
         self.votes.ended(life, self.clock.seconds())
         self.inside.ended(life)
         for port in [port for port, of in self._lives.items() if of is life]:

@@ -75,8 +75,11 @@ Differences = tuple[tuple[NodeChange, ...], object]
 class ViewsJudge(Judge):
     """
     V1 to V6.
+
+    @ivar onInstalled: called with each view that a process was told of.
     """
 
+    onInstalled: Callable[[Life, View], None] = lambda life, view: None
     _watched: dict[Life, Watched] = field(factory=dict)
     _told: dict[ViewId, tuple[Life, Told]] = field(factory=dict)
     _differences: dict[object, tuple[Life, Differences]] = field(factory=dict)
@@ -193,6 +196,7 @@ class ViewsJudge(Judge):
         watched.view = view
         watched.phase = Phase.SETTLED
         self._isTheSame(life, view, position)
+        self.onInstalled(life, view)
 
     def _first(self, life: Life, watched: Watched, view: View) -> None:
         """

@@ -13,7 +13,8 @@ from corotwist.ipc import client
 from corotwist.ipc.client import NodeClient
 from corotwist.simulator.clients import Client
 from corotwist.simulator.connected import ConnectedClient
-from corotwist.simulator.judges.groups import Path
+from corotwist.simulator.gated import GatedClient
+from corotwist.simulator.judges.groups import FIRST_APPLICATION, Path
 from corotwist.simulator.judges.judge import Life
 from corotwist.simulator.local import Applications, LocalProcess
 from corotwist.simulator.services import Services
@@ -92,6 +93,23 @@ class Clients(Stage):
         )
         self.jury.groups.opened(client)
         return client
+
+    def gatedClient(self, nodeid: int, group: bytes = b"gated") -> GatedClient:
+        """
+        A new client on a node that is up, to be in a quorate group.
+        """
+        services = self.services(nodeid)
+        identity = self._nextClient()
+        return GatedClient(
+            identity,
+            FIRST_APPLICATION + identity,
+            services.life,
+            services.manager.onDuty("cpg"),
+            services.manager.views,
+            self.jury.gated,
+            group,
+            [],
+        )
 
     # Applications on the machines of nodes.
 

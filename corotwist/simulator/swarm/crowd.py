@@ -13,7 +13,8 @@ from twisted.python.failure import Failure
 from corotwist.errors import ServiceError
 from corotwist.simulator.clients import Client
 from corotwist.simulator.cluster import Cluster
-from corotwist.simulator.swarm.plan import Deed
+from corotwist.simulator.gated import GatedClient
+from corotwist.simulator.swarm.plan import GATED, Deed
 from corotwist.totem.membership import Guarantee
 
 _STAMP: Final = Struct(">d")
@@ -34,6 +35,7 @@ class Crowd:
     and go.  Each method is a verb of L{Deed}.
 
     @ivar clients: by the number that the plan gives them.
+    @ivar gated: those of quorate groups, likewise.
     @ivar over: the plan has ended.
     @ivar counts: of each verb, how often it was heard; and of what was
         refused, why.
@@ -41,6 +43,7 @@ class Crowd:
 
     cluster: Cluster
     clients: dict[int, Client] = field(factory=dict)
+    gated: dict[int, GatedClient] = field(factory=dict)
     over: bool = False
     counts: Counter[str] = field(factory=Counter)
 
@@ -70,7 +73,9 @@ class Crowd:
         """
         Is the process there that did it?
         """
-        client = self.clients.get(deed.arguments.get("client", 0))
+        number = deed.arguments.get("client", 0)
+        clients = self.gated if deed.verb in GATED else self.clients
+        client = clients.get(number)
         if client is not None:
             return client.life.alive
         return self.cluster.nodes[deed.arguments["nodeid"]].up
@@ -123,6 +128,36 @@ class Crowd:
         there = self._there(client)
         if there is not None:
             there.close()
+
+    def openGated(self, at: float, client: int, nodeid: int) -> None:
+        """
+        A client comes, to be in a quorate group.
+        """
+        if self._thereGated(client) is None and self.cluster.nodes[nodeid].up:
+            self.gated[client] = self.cluster.gatedClient(nodeid)
+            self.gated[client].join()
+
+    def sendGated(self, at: float, client: int, count: int) -> None:
+        """
+        It sends messages, each by itself.
+        """
+        there = self._thereGated(client)
+        if there is not None:
+            there.send(*(payload(at, number + 8) for number in range(count)))
+
+    def closeGated(self, at: float, client: int) -> None:
+        """
+        It dies.
+        """
+        there = self._thereGated(client)
+        if there is not None:
+            there.close()
+
+    def _thereGated(self, number: int) -> GatedClient | None:
+        client = self.gated.get(number)
+        if client is None or not client.open or not client.life.alive:
+            return None
+        return client if self.cluster.nodes[client.life.nodeid].up else None
 
     def _there(self, number: int) -> Client | None:
         """

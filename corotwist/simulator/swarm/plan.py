@@ -31,6 +31,7 @@ NODE_DEEDS: Final = (
 )
 DEEDS: Final = frozenset(LINK_DEEDS + NODE_DEEDS)
 WORK: Final = frozenset({"multicast", "open", "join", "leave", "send", "close"})
+GATED: Final = frozenset({"openGated", "sendGated", "closeGated"})
 
 
 class NoPlan(CorotwistError):
@@ -89,6 +90,7 @@ class Plan:
     @ivar seconds: how long the faults last.
     @ivar deeds: what is done to nodes, links and disks meanwhile.
     @ivar work: what applications and clients do.
+    @ivar gated: what clients of quorate groups do.
     @ivar fair: nothing happens but that a datagram is lost now and then, and
         no ring may change.
     @ivar core: who must make progress when the faults end.
@@ -111,6 +113,7 @@ class Plan:
     seconds: float = 5.0
     deeds: tuple[Deed, ...] = ()
     work: tuple[Deed, ...] = ()
+    gated: tuple[Deed, ...] = ()
     fair: bool = False
     core: tuple[int, ...] = ()
     outside: str = DOWN
@@ -131,8 +134,9 @@ class Plan:
             "faults": faultsToJson(self.faults),
             "deeds": [_frozenDeed(deed) for deed in self.deeds],
             "work": [_frozenDeed(deed) for deed in self.work],
+            "gated": [_frozenDeed(deed) for deed in self.gated],
         }
-        lists = {name: values.pop(name) for name in ("deeds", "work")}
+        lists = {name: values.pop(name) for name in ("deeds", "work", "gated")}
         lines = [f'"{k}": {dumps(v)}' for k, v in values.items()]
         for name, deeds in lists.items():
             inner = ",\n    ".join(dumps(deed) for deed in deeds)
@@ -150,8 +154,10 @@ class Plan:
             values = loads(text)
             values["faults"] = faultsFromJson(values["faults"])
             values["core"] = tuple(values["core"])
-            for name, verbs in (("deeds", DEEDS), ("work", WORK)):
-                values[name] = tuple(_thawed(deed, verbs) for deed in values[name])
+            known = (("deeds", DEEDS), ("work", WORK), ("gated", GATED))
+            for name, verbs in known:
+                deeds = values.get(name, ())  # Older plans have no quorate groups.
+                values[name] = tuple(_thawed(deed, verbs) for deed in deeds)
             return cls(**values)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise NoPlan(f"no plan of a run: {error}") from error
@@ -199,6 +205,7 @@ def ended(plan: Plan, at: float) -> Plan:
         seconds=at,
         deeds=before(plan.deeds, at),
         work=before(plan.work, at),
+        gated=before(plan.gated, at),
     )
 
 

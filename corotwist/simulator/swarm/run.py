@@ -172,6 +172,7 @@ class Swarm:
         self.deeds.arm(plan.deeds)
         self.crowd.arm(plan.work)
         self.crowd.arm(plan.gated)
+        cluster.jury.gated.honest = bool(plan.gated)
         self.begin()
         self._storm()
         if plan.fair and self._rings() != rings:

@@ -92,6 +92,7 @@ class Shrinker:
         Likewise, of the work.
         """
         self._fewer("work")
+        self._fewer("gated")
 
     def _fewer(self, name: str) -> None:
         """
@@ -201,6 +202,7 @@ def without(plan: Plan, nodeid: int) -> Plan:
         size=plan.size - 1,
         deeds=tuple(_deedsWithout(plan.deeds, nodeid)),
         work=tuple(_deedsWithout(plan.work, nodeid)),
+        gated=tuple(_deedsWithout(plan.gated, nodeid)),
         core=core,
     )
 
