@@ -172,6 +172,7 @@ class MemoryTotem:
     )
     lease: float = -inf
     statuses: dict[int, NodeStatus] = field(factory=dict)
+    keys: list[str] = field(factory=list)
 
     def multicast(
         self, message: bytes, guarantee: Guarantee = Guarantee.AGREED
