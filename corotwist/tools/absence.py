@@ -44,9 +44,10 @@ class Absence:
     @property
     def state(self) -> str:
         """
-        C{'unknown'}, C{'ended'}, C{'running'} or C{'vanished'}.
+        C{'unknown'}, C{'ended'}, C{'running'} or C{'vanished'}.  What became of
+        a node at another socket says nothing of the one that is meant.
         """
-        if self.run is None:
+        if self.run is None or self.run.socket != self.path:
             return "unknown"
         if self.run.stopped is not None:
             return "ended"

@@ -2,7 +2,6 @@
 C{corotwist cfg}: what operators ask of a running node.
 """
 
-import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
@@ -14,14 +13,13 @@ from twisted.internet.task import react
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 
-from corotwist.config.places import socketPath
 from corotwist.errors import CorotwistError
-from corotwist.ipc.client import NodeClient, connect
+from corotwist.ipc.client import NodeClient
 from corotwist.options import Options
 from corotwist.tools import cfglog, cfgreload, components
+from corotwist.tools.asking import FAILED, connected
 from corotwist.tools.main import unknown
 
-FAILED: Final = 1
 WRONG_USE: Final = 2
 
 
@@ -96,7 +94,7 @@ def run(argv: Sequence[str]) -> int:
         sys.stderr.write(problem + usage())
         return WRONG_USE
     command = COMMANDS[name]
-    options = _completed(command.options, name)()
+    options = completed(command.options, name)()
     try:
         options.parseOptions(rest)
     except UsageError as error:
@@ -111,7 +109,7 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _completed(options: type[Options], name: str) -> type[Options]:
+def completed(options: type[Options], name: str) -> type[Options]:
     """
     The options, and where the node is.
     """
@@ -132,8 +130,7 @@ async def session(reactor: Any, command: Command, options: Options) -> None:
     """
     Connect, have it done, and end with its status.
     """
-    path = options["socket"] or socketPath(os.environ, os.geteuid())
-    client = await connect(reactor, path)
+    client = await connected(reactor, options["socket"])
     try:
         status = await command.perform(client, options)
     finally:

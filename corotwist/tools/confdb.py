@@ -47,6 +47,8 @@ Usage: corotwist confdb [options] [print [PATH]]          the objects and their 
   --socket PATH   the node's UNIX socket
 """
 ROOT: Final = "/"
+SHORT_OPTIONS: Final = "h"
+LONG_OPTIONS: Final = ("help", "json", "file=", "socket=")
 NAME: Final = "confdb"
 
 
@@ -70,7 +72,7 @@ def parse(argv: Sequence[str]) -> Typed:
     @raise WrongUse: it is none.
     """
     try:
-        options, words = gnu_getopt(argv, "h", ["help", "json", "file=", "socket="])
+        options, words = gnu_getopt(argv, SHORT_OPTIONS, LONG_OPTIONS)
     except GetoptError as error:
         raise WrongUse(str(error)) from error
     names = {name for name, _ in options}

@@ -18,16 +18,16 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 
-from corotwist.config.places import socketPath
 from corotwist.engines.interfaces import Change, GroupView, Member
 from corotwist.errors import CorotwistError
-from corotwist.ipc.client import NodeClient, connect
+from corotwist.ipc.client import NodeClient
 from corotwist.ipc.events import Gap
 from corotwist.ipc.group import ProcessGroup
 from corotwist.options import Options
+from corotwist.tools.asking import FAILED, connected, envelope
 
 WRONG_USE: Final = 2
-FAILED: Final = 1
+NAME: Final = "cpg"
 # Typed lines that the node has not taken yet; above that nothing is read.
 TYPED_AHEAD: Final = 256
 LONGEST_LINE: Final = 1 << 20
@@ -71,8 +71,6 @@ class CpgOptions(Options):
         """
         if self["count"] is not None and self["count"] < 1:
             raise UsageError("--count is 1 or more")
-        if self["socket"] is None:
-            self["socket"] = socketPath(os.environ, os.geteuid())
 
 
 def run(argv: Sequence[str]) -> int:
@@ -159,7 +157,7 @@ class Session:
         @param keyboard: called with the protocol that takes lines.
         """
         try:
-            client = await self._wait(connect(reactor, self._options["socket"]))
+            client = await self._wait(connected(reactor, self._options["socket"]))
         except CancelledError:
             return
         try:
@@ -256,7 +254,7 @@ class Session:
         From the group.
         """
         if self._options["json"]:
-            self._print(json.dumps({**_message(sender, payload)}))
+            self._print(json.dumps(envelope(NAME, **_message(sender, payload))))
         else:
             self._print(f"{_name(sender)}: {shown(payload)}")
         if sender == self._us:
@@ -271,7 +269,7 @@ class Session:
         From the group.
         """
         if self._options["json"]:
-            self._print(json.dumps(_view(view)))
+            self._print(json.dumps(envelope(NAME, **_view(view))))
             return
         changes = [
             f"{_name(change.member)} {word} ({change.reason.name})"
@@ -288,7 +286,7 @@ class Session:
         # What we sent may have been delivered in it.
         self._underway = self._unanswered
         if self._options["json"]:
-            self._print(json.dumps({"event": "gap", "reason": gap.reason}))
+            self._print(json.dumps(envelope(NAME, event="gap", reason=gap.reason)))
         else:
             self._print(f"gap: {gap.reason}")
 

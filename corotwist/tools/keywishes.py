@@ -17,6 +17,8 @@ from corotwist.engines.keyspace import ICMAP, STATS
 from corotwist.errors import ServiceError
 
 STDIN: Final = "-"
+SHORT_OPTIONS: Final = "m:hqgsdDtTbp:C:"
+LONG_OPTIONS: Final = ("help", "json", "socket=", "file=", "export=", "expect=")
 CLEARED: Final = ("knet", "ipc", "totem", "schedmiss", "all")
 
 USAGE: Final = """\
@@ -101,11 +103,7 @@ def parse(argv: Sequence[str]) -> Wishes:
     # Numbers below zero are values, not options.
     shielded = [f"\0{text}" if _NUMBER.fullmatch(text) else text for text in argv]
     try:
-        options, rest = gnu_getopt(
-            shielded,
-            "m:hqgsdDtTbp:C:",
-            ["help", "json", "socket=", "file=", "export=", "expect="],
-        )
+        options, rest = gnu_getopt(shielded, SHORT_OPTIONS, LONG_OPTIONS)
     except GetoptError as error:
         raise WrongUse(str(error)) from error
     wishes = Wishes(arguments=[text.removeprefix("\0") for text in rest])

@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "bench": "measure messages per second, latency and CPU time",
     "torture": "run real daemons, kill and cut them off, and judge what they did",
     "blackbox": "print what the flight recorder of a node holds",
+    "completion": "print what shells need to complete these commands",
     "keygen": "write the key that a cluster seals its datagrams with",
 }
 

@@ -190,6 +190,16 @@ class AbsenceTests(AskingTestCase):
         self.record(pid=os.getpid())
         self.assertIn(f"has been running since {moment(1000.0)}", self.told()[-2])
 
+    def test_another(self) -> None:
+        """
+        Of a node that listened elsewhere it is told, and nothing concluded.
+        """
+        run = Run(4, NOBODY, "/run/other", 1000.0)
+        lastrun.write(str(self.directory), run)
+        told = self.told()
+        self.assertIn("node 4 (process 1073741824, at /run/other) ran", told[-2])
+        self.assertEqual(told[-1], f"  {absence.ADVICE['unknown']}")
+
     def test_programs(self) -> None:
         """
         Programs learn the same. (F22)

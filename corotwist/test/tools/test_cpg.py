@@ -27,6 +27,7 @@ from corotwist.ipc.client import connect
 from corotwist.ipc.server import IpcServer
 from corotwist.test.ipc.fakes import NODEID, FakeManager
 from corotwist.test.ipc.pipes import FakeReactor, endCredentials
+from corotwist.test.tools.schemas import differences
 from corotwist.tools import cpg
 from corotwist.tools.cpg import TYPED_AHEAD, CpgOptions, Session, run, shown
 
@@ -175,6 +176,9 @@ class SessionTests(SynchronousTestCase):
             {"event": "message", "nodeid": 3, "pid": 4, "hex": "ff00"},
         ]
         first, *found, last = [json.loads(line) for line in self.printed()]
+        for one in (first, *found, last):
+            self.assertEqual(differences(one), [])
+            self.assertEqual(one.pop("schema"), "corotwist/cpg/1")
         joined = [{**us, "reason": "JOIN"}]
         left = [{**us, "reason": "LEAVE"}]
         self.assertEqual(first, {**view, "members": [us], "joined": joined, "left": []})
@@ -430,5 +434,7 @@ class CommandTests(TestCase):
         where = str(self.directory / "nobody")
         process = self.start("g", "--socket", where)
         self.assertEqual(await process.ended, 1)
-        self.assertEqual(process.complaints.count(b"\n"), 1)
+        told = process.complaints.decode().splitlines()
+        self.assertIn("no node at", told[0])
+        self.assertIn("start it with", told[-1])
         self.assertIn(where.encode(), process.complaints)
