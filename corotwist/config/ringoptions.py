@@ -86,7 +86,7 @@ _TOTEM: Final = (
         "totem.keyfile",
         Text("path"),
         None,
-        "shared key; every datagram is sealed with it",
+        "shared key, to seal every datagram; in place of another one at once",
     ),
     Row("totem.key", Text(), None, "the shared key itself; `keyfile` wins"),
     unsafe(
