@@ -113,7 +113,9 @@ class GatedClient:
         if self.life.alive and inside != self.inside:
             self.inside = inside
             if inside:
-                self.judge.joined(self, self.views.position << SEQUENCE_BITS)
+                # What a ring left is shown when we are on another.
+                place = self.views.position << SEQUENCE_BITS
+                self.judge.joined(self, place if self.views.settled else None)
             else:
                 self.judge.left(self)
 

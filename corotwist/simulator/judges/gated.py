@@ -4,6 +4,7 @@ views only.
 """
 
 from collections.abc import Iterable
+from math import inf
 from typing import Final, Protocol
 
 from attrs import define, field
@@ -33,14 +34,15 @@ class Stay:
     """
     What one client saw of one view.
 
-    @ivar since: it was in the group behind this place.
+    @ivar since: it was in the group behind this place; L{None} when it came with
+        what the ring left, nobody knows where.
     @ivar seen: what it got, by its place.
     @ivar wentOn: from here it went on to the next quorate view, on the side that
         goes on.
     """
 
     member: Member
-    since: int
+    since: int | None
     seen: dict[int, Name] = field(factory=dict)
     wentOn: bool = False
 
@@ -49,7 +51,16 @@ class Stay:
         """
         Where it got something last.
         """
-        return max(self.seen, default=self.since)
+        return max(self.seen, default=self.since or 0)
+
+    @property
+    def first(self) -> float:
+        """
+        Behind which place it got everything.
+        """
+        if self.since is not None:
+            return self.since
+        return min(self.seen) - 1 if self.seen else inf
 
 
 @define(eq=False)
@@ -92,7 +103,7 @@ class GatedJudge(Judge):
                 stay.wentOn = view.goesOn
             self._members[member.identity] = member, self._begin(member, view, 0)
 
-    def _begin(self, member: Member, view: View, since: int) -> Stay | None:
+    def _begin(self, member: Member, view: View, since: int | None) -> Stay | None:
         if not view.quorate:
             return None
         stay = Stay(member, since)
@@ -119,9 +130,9 @@ class GatedJudge(Judge):
 
     # Members.
 
-    def joined(self, member: Member, place: int) -> None:
+    def joined(self, member: Member, place: int | None) -> None:
         """
-        A client is in the group, from this place on.
+        A client is in the group, from this place on, if that is known.
         """
         view = self._views.get(member.life, NO_VIEW)
         stay = self._begin(member, view, place)
@@ -243,7 +254,7 @@ def _missing(order: Iterable[int], stay: Stay, last: int) -> list[int]:
     return [
         place
         for place in sorted(order)
-        if stay.since < place <= last and place not in stay.seen
+        if stay.first < place <= last and place not in stay.seen
     ]
 
 
