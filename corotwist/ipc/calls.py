@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from corotwist.budget import Budget
-from corotwist.engines.interfaces import GroupView, Member
+from corotwist.engines.interfaces import GroupView, Member, ViewId
 from corotwist.errors import (
     Disconnected,
     InvalidParameter,
@@ -80,8 +80,8 @@ class Calls:
         self._requests: dict[int, Gathering] = {}
         self._room = Budget("answers", ANSWERS_BYTES)
         self._answering = 0
-        # Can the nodes show a message to one member only?
-        self._private = True
+        # The view in which nodes cannot show a message to one member only.
+        self._public: ViewId | None = None
         self.group: ProcessGroup
 
     @classmethod
@@ -183,7 +183,6 @@ class Calls:
             self._lost(Disconnected(f"the answers are lost: {event.reason}"))
 
     def _viewHeard(self, view: GroupView) -> None:
-        self._private = True  # Those that could not may have gone.
         for number, gathering in tuple(self._requests.items()):
             gathering.membersLeft(view.left)
             self._look(number)
@@ -272,16 +271,16 @@ class Calls:
                 content,
             )
         )
-        if self._private:
+        if self._groups.view.viewId == self._public:
+            sent = self.group.send(framed)
+        else:
             sent = self.group.send(framed, to=[asker])
             sent.addErrback(self._notPrivate, framed)
-        else:
-            sent = self.group.send(framed)
         sent.addErrback(self._notSent)
 
     def _notPrivate(self, failure: Failure, framed: bytes) -> Deferred[Any]:
         failure.trap(NotSupported)
-        self._private = False
+        self._public = self._groups.view.viewId
         return self.group.send(framed)
 
     def _notSent(self, failure: Failure) -> None:

@@ -360,6 +360,40 @@ class WireTests(CallsCase):
         self.assertEqual(answers[Member(3, 300)], b"at last")
 
 
+class MixedTests(CallsCase):
+    """
+    With a node of real corosync on the ring.
+    """
+
+    def test_everybodyHears(self) -> None:
+        """
+        Where nodes cannot show a message to one member alone answers go to all,
+        and only the asker takes them; they go to it alone again when that node
+        is gone.  (D35)
+        """
+        heard: list[Message] = []
+
+        def listening(event: Any) -> None:
+            if isinstance(event, Message) and event.payload[:1] == b"\2":
+                heard.append(event)
+
+        witness = self.client(2, pid=500)
+        self.result(witness.groups.join(b"g", heard=listening))
+        for calls in self.calls.values():
+            calls._answer = lambda _: b"fine"
+        self.net.boot(4, foreign=True)
+        for members, overheard in (((1, 2, 3, 4), 2), ((1, 2, 3), 0)):
+            self.net.form(*members)
+            self.turn()
+            asking = self.ask(timeout=1.0)
+            self.pass_(1.1)
+            answers = self.successResultOf(asking)
+            self.assertEqual(answers.answers, dict.fromkeys(ALL, b"fine"))
+            self.assertEqual([*answers.missing], [Member(2, 500)])
+            self.assertEqual(len(heard), overheard)
+            del heard[:]
+
+
 class ViewTests(CallsCase):
     """
     The application sees the group.
