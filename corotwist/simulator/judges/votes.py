@@ -178,8 +178,11 @@ class VotesJudge(Judge):
             return
         rules = voter.rules
         right = sum(self._votes.get(nodeid, 0) for nodeid in voter.members)
-        # Who leaves for good does not count while it is still there.
-        if tally.votes != right and not (rules.allowDownscale and tally.votes < right):
+        device = 0 if rules.device is None else rules.device.votes
+        # Who leaves for good does not count while it is still there; a device
+        # counts while it votes for us.
+        fewer = rules.allowDownscale and tally.votes < right
+        if tally.votes not in (right, right + device) and not fewer:
             self.blame("VQ0", "miscounted", life, counted=tally.votes, right=right)
         most = max(tally.expected, tally.votes)
         single = rules.twoNode and len(voter.members) <= _TWO
