@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Final
 
-from attrs import frozen
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from corotwist.config.settings import NodeSettings
 from corotwist.engines import batch as batches
-from corotwist.engines.assembly import Assembly
 from corotwist.engines.base import SynchronizedEngine
 from corotwist.engines.compact import CompactMcast, Piece
 from corotwist.engines.executive import (
@@ -28,7 +26,6 @@ from corotwist.engines.executive import (
 )
 from corotwist.engines.groupsdelivery import GroupsDelivery
 from corotwist.engines.groupslocal import LocalProcesses, departures
-from corotwist.engines.groupsreceipts import Fate
 from corotwist.engines.groupsrequests import (
     checkedBatch,
     checkedTerms,
@@ -83,25 +80,6 @@ _COUNTERS: Final = (
 _PIECES: Final = {part: piece for piece, part in PARTS.items()}
 
 
-@frozen
-class Pieces:
-    """
-    A piece of a message, in whatever form it came.
-
-    @ivar total: bytes of the whole message.
-    @ivar recipients: whom of ours it is for, if it is a first or last one.
-    @ivar bound: does it count on its ring only?
-    """
-
-    group: bytes
-    piece: Piece
-    total: int
-    payload: bytes
-    recipients: tuple[LocalMember, ...]
-    bound: bool
-    terms: Terms | None = None
-
-
 @implementer(IProcessGroups, IReplaceable, IRoundAware)
 class GroupsEngine(SynchronizedEngine):
     """
@@ -109,9 +87,8 @@ class GroupsEngine(SynchronizedEngine):
     message comes back, at the same place of the order on every node.
 
     It has four parts: the local processes, who are told what is delivered;
-    sending what they ask for; deciding whether they may see it; and
-    synchronization with the nodes of a new ring.  The table of all members, and
-    messages in pieces, are its own.
+    sending what they ask for; delivery of what is ordered; and synchronization
+    with the nodes of a new ring.  The table of all members is its own.
     """
 
     name = "cpg"
@@ -123,10 +100,9 @@ class GroupsEngine(SynchronizedEngine):
         self._stopping = False
         self._counters = dict.fromkeys(_COUNTERS, 0)
         self._table = GroupTable()
-        self._assembly = Assembly()
         self._local = LocalProcesses(self._counters, self._flowChanged)
         self._sending = GroupsSending(self._local, self._counters)
-        self._delivery = GroupsDelivery(self._local, self._counters)
+        self._delivery = GroupsDelivery(self._local, self._counters, self._find)
         self._synchronization = GroupsSynchronization()
         # From a regular configuration until the view of a ring is installed.
         self._between = False
@@ -169,7 +145,7 @@ class GroupsEngine(SynchronizedEngine):
             sending.aheadRing,
             sending.inFlight,
             sending.receipts,
-            self._assembly,
+            self._delivery.assembly,
             self._counters,
         )
         packed = state.packed()
@@ -191,10 +167,10 @@ class GroupsEngine(SynchronizedEngine):
         Go on from here.
         """
         self._table = state.table
-        self._assembly = state.assembly
         self._counters |= state.counters
         self._local.adopt(state)
         self._sending.adopt(state)
+        self._delivery.assembly = state.assembly
         self._synchronization.knownNodes = state.knownNodes
 
     def dump(self) -> Mapping[str, Any]:
@@ -207,8 +183,8 @@ class GroupsEngine(SynchronizedEngine):
             },
             **self._local.dump(),
             **self._sending.dump(),
-            "assemblyBytes": self._assembly.sizeBytes(),
-            "assembliesDropped": self._assembly.dropped,
+            "assemblyBytes": self._delivery.assembly.sizeBytes(),
+            "assembliesDropped": self._delivery.assembly.dropped,
             **self._counters,
         }
 
@@ -310,7 +286,7 @@ class GroupsEngine(SynchronizedEngine):
             self._delivery.ringEnded()
         else:
             self._between = True
-            self._assembly.ringChanged()
+            self._delivery.assembly.ringChanged()
 
     def messageDelivered(
         self, nodeid: int, function: int, body: bytes, byteOrder: str
@@ -367,7 +343,7 @@ class GroupsEngine(SynchronizedEngine):
             self._counters["beyond"] += 1
             if nodeid != self._here:
                 return  # Our own are never taken from a round.
-        self._assembly.drop((message.group, leaver))
+        self._delivery.assembly.drop((message.group, leaver))
         if self._table.remove(message.group, leaver):
             change = Change(leaver, _reason(message.reason))
             self._show(message.group, left=(change,))
@@ -378,28 +354,24 @@ class GroupsEngine(SynchronizedEngine):
 
     def _mcastDelivered(self, nodeid: int, body: bytes, byteOrder: str) -> None:
         message = Mcast.decode(body, byteOrder)
-        sender = self._sender(message.group, nodeid, message.pid)
-        fate: Fate = _stranger()
-        if sender is not None:
-            fate = self._delivery.judge(message.group)
-            recipients = self._local.recipients(message.group)
-            batch = batches.pack([message.payload])
-            self._delivery.deliver(recipients, sender, batch, 1, fate)
-        if nodeid == self._here:
-            self._sending.plainCameBack(fate)
+        batch = batches.pack([message.payload])
+        self._plainDelivered(
+            nodeid, CompactMcast(message.pid, 1, Piece.BATCH, message.group, batch)
+        )
 
     def _partialDelivered(self, nodeid: int, body: bytes, byteOrder: str) -> None:
         message = PartialMcast.decode(body, byteOrder)
-        piece = Pieces(
-            message.group,
-            _PIECES[message.part],
-            message.total,
-            message.payload,
-            self._local.recipients(message.group),
-            bound=False,
+        piece, total = _PIECES[message.part], message.total
+        self._plainDelivered(
+            nodeid,
+            CompactMcast(message.pid, total, piece, message.group, message.payload),
         )
-        sender = self._sender(message.group, nodeid, message.pid)
-        fate = self._pieceDelivered(sender, piece)
+
+    def _plainDelivered(self, nodeid: int, message: CompactMcast) -> None:
+        """
+        What came in corosync's form.
+        """
+        fate = self._delivery.ordered(nodeid, message, bound=False)
         if nodeid == self._here:
             self._sending.plainCameBack(fate)
 
@@ -418,104 +390,23 @@ class GroupsEngine(SynchronizedEngine):
 
     def compactDelivered(self, nodeid: int, body: bytes) -> None:
         message = CompactMcast.decode(body)
-        sender = self._sender(message.group, nodeid, message.pid)
-        if message.piece is Piece.BATCH:
-            fate = self._batchDelivered(sender, message)
-        else:
-            fate = self._pieceDelivered(sender, self._piece(sender, message))
+        fate = self._delivery.ordered(nodeid, message)
         if nodeid == self._here:
-            targets = self._present(message) if message.terms is not None else ()
+            targets = () if message.terms is None else self._delivery.present(message)
             self._sending.compactCameBack(
                 message, missed=False, fate=fate, targets=targets
             )
             self._sending.cameBack(body)
-
-    def _batchDelivered(self, sender: Member | None, message: CompactMcast) -> Fate:
-        if sender is None:
-            return _stranger()
-        fate = self._delivery.judge(message.group, message.terms)
-        recipients = self._recipients(sender, message)
-        self._delivery.deliver(recipients, sender, message.payload, message.count, fate)
-        return fate
-
-    def _recipients(
-        self, sender: Member, message: CompactMcast
-    ) -> tuple[LocalMember, ...]:
-        """
-        Whom of ours a message is for: in each of its groups that he who sent it
-        is in, in their order.
-        """
-        recipients = self._local.recipients(message.group)
-        terms = message.terms
-        if terms is None:
-            return recipients
-        for group in terms.groups:
-            if self._table.find(group, sender.nodeid, sender.pid) is not None:
-                recipients += self._local.recipients(group)
-        if not terms.to:
-            return recipients
-        pids = {target.pid for target in terms.to if target.nodeid == self._here}
-        return tuple([member for member in recipients if member.pid in pids])
-
-    def _piece(self, sender: Member | None, message: CompactMcast) -> Pieces:
-        recipients = () if sender is None else self._recipients(sender, message)
-        return Pieces(
-            message.group,
-            message.piece,
-            message.count,
-            message.payload,
-            recipients,
-            bound=True,
-            terms=message.terms,
-        )
-
-    def _present(self, message: CompactMcast) -> tuple[Member, ...]:
-        """
-        Those it is for that are there.
-        """
-        assert message.terms is not None, "only then it is for some"
-        there = self._table.find
-        return tuple(
-            [m for m in message.terms.to if there(message.group, m.nodeid, m.pid)]
-        )
 
     def compactMissed(self, body: bytes) -> None:
         self._counters["missed"] += 1
         self._sending.compactCameBack(CompactMcast.decode(body), missed=True)
         self._sending.cameBack(body)
 
-    def _sender(self, group: bytes, nodeid: int, pid: int) -> Member | None:
-        """
-        Who sent it, if he is in the group.
-        """
-        sender = self._table.find(group, nodeid, pid)
-        if sender is None:
-            self._counters["strangers"] += 1
-        return sender
-
-    def _pieceDelivered(self, sender: Member | None, piece: Pieces) -> Fate:
-        """
-        A message in pieces is where its last one is, for those who were there at
-        the first one.
-        """
-        if sender is None:
-            return _stranger()
-        key = (piece.group, sender)
-        if piece.piece is Piece.FIRST:
-            self._assembly.begin(key, piece.total, piece.recipients, bound=piece.bound)
-        self._assembly.add(key, piece.payload)
-        if piece.piece is not Piece.LAST:
-            return None
-        finished = self._assembly.finish(key)
-        if finished is None:
-            return None
-        message, recipients = finished
-        fate = self._delivery.judge(piece.group, piece.terms)
-        still = [member for member in recipients if member in piece.recipients]
-        self._delivery.deliver(still, sender, batches.pack([message]), 1, fate)
-        return fate
-
     # The table changes.
+
+    def _find(self, group: bytes, nodeid: int, pid: int) -> Member | None:
+        return self._table.find(group, nodeid, pid)
 
     def _show(
         self,
@@ -605,7 +496,7 @@ class GroupsEngine(SynchronizedEngine):
             for member in members:
                 change(group, member)
                 if reason is not Reason.NODEUP:
-                    self._assembly.drop((group, member))
+                    self._delivery.assembly.drop((group, member))
             shown = tuple(Change(member, reason) for member in members)
             if reason is Reason.NODEUP:
                 self._show(group, joined=shown)
@@ -628,10 +519,6 @@ def _reason(number: int) -> Reason:
     As a leave says it; anything unknown is an end.
     """
     return Reason.LEAVE if number == Reason.LEAVE else Reason.PROCDOWN
-
-
-def _stranger() -> Fate:
-    return NotJoined("not in the group any more when it was ordered")
 
 
 def _named(changes: Iterable[Change]) -> str:

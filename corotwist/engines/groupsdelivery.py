@@ -5,9 +5,12 @@ What is decided here follows from the order alone, so that all members decide
 alike: from the view in force, and from what a message says.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from corotwist.engines import batch as batches
+from corotwist.engines.assembly import Assembly
+from corotwist.engines.compact import CompactMcast, Piece
 from corotwist.engines.groupslocal import LocalProcesses
 from corotwist.engines.groupsreceipts import Fate, Held
 from corotwist.engines.interfaces import (
@@ -15,14 +18,20 @@ from corotwist.engines.interfaces import (
     GroupView,
     Member,
     Position,
-    Terms,
-    ViewId,
 )
 from corotwist.engines.outgoing import LocalMember
 from corotwist.engines.quorate import isQuorate
-from corotwist.errors import Interrupted, InvalidParameter, NotQuorate, ServiceError
+from corotwist.errors import (
+    Interrupted,
+    InvalidParameter,
+    NotJoined,
+    NotQuorate,
+    ServiceError,
+)
 from corotwist.interfaces import ICluster
 from corotwist.totem.membership import Guarantee
+
+Find = Callable[[bytes, int, int], Member | None]
 
 
 class GroupsDelivery:
@@ -33,14 +42,21 @@ class GroupsDelivery:
     view, too, and that nobody is there who went on before or otherwise; who does
     not drops them.  And they have to be safe: an agreed
     message is delivered as soon as we have it, when we may be alone with it.
+
+    @ivar assembly: messages in pieces.
     """
 
-    def __init__(self, local: LocalProcesses, counters: dict[str, int]) -> None:
+    def __init__(
+        self, local: LocalProcesses, counters: dict[str, int], find: Find
+    ) -> None:
         """
         @param counters: the engine's.
+        @param find: a member by group, nodeid and pid.
         """
         self._local = local
         self._counters = counters
+        self._find = find
+        self.assembly = Assembly()
         # From a transitional configuration to the next view of nodes.
         self._held: Held | None = None
 
@@ -52,52 +68,121 @@ class GroupsDelivery:
 
     # From the order.
 
-    def deliver(
+    def ordered(
+        self, nodeid: int, message: CompactMcast, *, bound: bool = True
+    ) -> Fate:
+        """
+        A message in its place, in whatever form it came.
+
+        @param bound: does it count on its ring only?
+        @return: what becomes of it, on every node; L{None} when it is
+            delivered.
+        """
+        sender = self._find(message.group, nodeid, message.pid)
+        if sender is None:
+            self._counters["strangers"] += 1
+            return NotJoined("not in the group any more when it was ordered")
+        recipients = self._recipients(sender, message)
+        if message.piece is not Piece.BATCH:
+            return self._pieceOrdered(sender, message, recipients, bound=bound)
+        return self._batchOrdered(
+            sender, message, recipients, message.payload, message.count
+        )
+
+    def present(self, message: CompactMcast) -> tuple[Member, ...]:
+        """
+        Those it is for that are there, if it is for some.
+        """
+        there = self._find
+        to = () if message.terms is None else message.terms.to
+        return tuple([m for m in to if there(message.group, m.nodeid, m.pid)])
+
+    def _recipients(
+        self, sender: Member, message: CompactMcast
+    ) -> tuple[LocalMember, ...]:
+        """
+        Whom of ours a message is for: in each of its groups that he who sent it
+        is in, in their order.
+        """
+        recipients = self._local.recipients(message.group)
+        terms = message.terms
+        if terms is None:
+            return recipients
+        for group in terms.groups:
+            if self._find(group, sender.nodeid, sender.pid) is not None:
+                recipients += self._local.recipients(group)
+        if not terms.to:
+            return recipients
+        here = self._cluster.nodeid
+        pids = {target.pid for target in terms.to if target.nodeid == here}
+        return tuple([member for member in recipients if member.pid in pids])
+
+    def _pieceOrdered(
         self,
-        recipients: Iterable[LocalMember],
         sender: Member,
+        message: CompactMcast,
+        recipients: tuple[LocalMember, ...],
+        *,
+        bound: bool,
+    ) -> Fate:
+        """
+        A message in pieces is where its last one is, for those who were there at
+        the first one.
+        """
+        key = (message.group, sender)
+        if message.piece is Piece.FIRST:
+            self.assembly.begin(key, message.count, recipients, bound=bound)
+        self.assembly.add(key, message.payload)
+        if message.piece is not Piece.LAST:
+            return None
+        finished = self.assembly.finish(key)
+        if finished is None:
+            return None
+        whole, first = finished
+        still = [member for member in first if member in recipients]
+        return self._batchOrdered(sender, message, still, batches.pack([whole]), 1)
+
+    def _batchOrdered(
+        self,
+        sender: Member,
+        message: CompactMcast,
+        recipients: Sequence[LocalMember],
         batch: bytes,
         count: int,
-        fate: Fate,
-    ) -> None:
-        """
-        Messages in their place.
-
-        @param fate: as L{judge} said.
-        """
+    ) -> Fate:
+        fate = self._judge(message)
         if isinstance(fate, ServiceError):
             self._counters["refused"] += 1
-            return
+            return fate
         cluster = self._cluster
         position = Position(cluster.position() << SEQUENCE_BITS, cluster.guarantee())
-        deliver = self._local.deliver
         if fate is None:
-            deliver(recipients, sender, batch, count, position)
+            self._local.deliver(recipients, sender, batch, count, position)
         else:
-            them = tuple(recipients)
-            fate.message(partial(deliver, them, sender, batch, count, position))
+            deliver = self._local.deliver
+            fate.message(partial(deliver, recipients, sender, batch, count, position))
+        return fate
 
-    def judge(self, group: bytes, terms: Terms | None = None) -> Fate:
+    def _judge(self, message: CompactMcast) -> Fate:
         """
         What becomes of the message that is being delivered, on every node.
-
-        @param group: the first that it is for, as it is called on the wire.
         """
-        if terms is None:
-            return self._judge((group,), None) if isQuorate(group) else None
-        return self._judge((group, *terms.groups), terms.view)
-
-    def _judge(self, groups: tuple[bytes, ...], wanted: ViewId | None) -> Fate:
-        view = self._cluster.view()
-        if wanted is not None and wanted != view.viewId:
-            return Interrupted(f"ordered in view {view.viewId}")
-        if not any(map(isQuorate, groups)):
+        terms = message.terms
+        if terms is None and not isQuorate(message.group):
             return None
-        if not all(map(isQuorate, groups)):
+        view = self._cluster.view()
+        if terms is not None and terms.view not in {None, view.viewId}:
+            return Interrupted(f"ordered in view {view.viewId}")
+        gated = [isQuorate(group) for group in message.groups]
+        if not any(gated):
+            return None
+        if not all(gated):
             return InvalidParameter("quorate groups and others at once")
         if not view.quorate or self._cluster.guarantee() is not Guarantee.SAFE:
             return NotQuorate(f"ordered in view {view.viewId}")
         return self._held
+
+    # The table changes.
 
     def show(self, recipients: Iterable[LocalMember], view: GroupView) -> None:
         """

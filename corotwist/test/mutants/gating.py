@@ -51,7 +51,7 @@ GATING: Final = (
     _gating(
         "takes messages that were for another view",
         "engines.groupsdelivery",
-        "        if wanted is not None and wanted != view.viewId:\n",
+        "        if terms is not None and terms.view not in {None, view.viewId}:\n",
         "        if False:\n",
     ),
     _gating(
@@ -86,7 +86,7 @@ GATING: Final = (
     ),
     _gating(
         "shows to everybody what is for some",
-        "engines.cpg",
+        "engines.groupsdelivery",
         "return tuple([member for member in recipients if member.pid in pids])\n",
         "return recipients\n",
     ),

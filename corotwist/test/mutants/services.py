@@ -166,9 +166,9 @@ GROUPS: Final = (
     ),
     _services(
         "delivers messages of strangers",
-        "engines.cpg",
-        '            self._counters["strangers"] += 1\n',
-        "            sender = Member(nodeid, pid)\n",
+        "engines.groupsdelivery",
+        '            self._counters["strangers"] += 1\n            return NotJoined(',
+        "            sender = Member(nodeid, message.pid)\n            str(",
     ),
     _services(
         "delivers before the own join",
@@ -193,7 +193,7 @@ GROUPS: Final = (
     _services(
         "keeps pieces over a change of the ring",
         "engines.cpg",
-        "            self._assembly.ringChanged()\n",
+        "            self._delivery.assembly.ringChanged()\n",
         "            pass\n",
     ),
     _services(
