@@ -18,6 +18,7 @@ from corotwist.errors import (
 from corotwist.totem.frame import (
     FORGET,
     MAGIC,
+    MOST_BETWEEN,
     MOST_BYTES,
     OVERHEAD,
     REPLAY_WINDOW,
@@ -230,6 +231,42 @@ class SealTests(SynchronousTestCase):
         self.assertEqual(ours.open(sealer().seal(b"old"), 0.0), (2, b"old"))
         theirs = Sealer(new, 3, 1, SALT)
         self.assertEqual(ours.open(theirs.seal(b"new"), 0.0), (3, b"new"))
+
+    def test_otherKeys(self) -> None:
+        """
+        An opener learns a key and forgets one while it goes on telling what
+        is new; a sealer goes from one to the other. (F8)
+        """
+        new = deriveKey(b"n" * 128, "storage")
+        seals, ours = sealer(), opener()
+        first = seals.seal(b"old")
+        ours.open(first, 0.0)
+        ours.accept(new)
+        self.assertEqual(ours.open(seals.seal(b"old"), 0.0), (2, b"old"))
+        seals.use(new)
+        second = seals.seal(b"new")
+        self.assertEqual(ours.open(second, 0.0), (2, b"new"))
+        self.assertRaises(ReplayedFrame, ours.open, first, 0.0)
+        ours.use((new,))
+        self.assertRaises(ForgedFrame, ours.open, first, 0.0)
+        self.assertRaises(ReplayedFrame, ours.open, second, 0.0)
+        self.assertEqual(ours.open(seals.seal(b"more"), 0.0), (2, b"more"))
+
+    def test_manyKeys(self) -> None:
+        """
+        Of too many keys those between the oldest and the newest are forgotten;
+        one that is known already is not known twice. (F8)
+        """
+        ours = opener()
+        keys = [deriveKey(b"%0128d" % n, "storage") for n in range(MOST_BETWEEN + 3)]
+        for key in (*keys, keys[-1]):
+            ours.accept(key)
+        self.assertEqual(len(ours._known), MOST_BETWEEN + 2)
+        for stamp, key in enumerate((KEY, keys[-2], keys[-1])):
+            seals = Sealer(key, 2, stamp, SALT)
+            self.assertEqual(ours.open(seals.seal(b"x"), 0.0), (2, b"x"))
+        forgotten = Sealer(keys[0], 2, 1000, SALT)
+        self.assertRaises(ForgedFrame, ours.open, forgotten.seal(b"x"), 0.0)
 
     def test_sameMark(self) -> None:
         """
