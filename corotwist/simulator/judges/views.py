@@ -218,7 +218,10 @@ class ViewsJudge(Judge):
                 joined=joined,
             )
         way = watched.view.viewId, view.viewId, watched.along
-        self._compare(life, way, view.left, (view.joined, view.goesOn))
+        # Of a view that was not quorate some may have been in a later quorate
+        # one than others.
+        goesOn = view.goesOn if watched.view.quorate else None
+        self._compare(life, way, view.left, (view.joined, goesOn))
 
     def _next(self, life: Life, before: View, view: View) -> None:
         """
