@@ -3,12 +3,14 @@ The record of a node's last run.
 """
 
 import json
+import os
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist import lastrun
-from corotwist.lastrun import LONGEST_REASON, Run, find, read, write
+from corotwist.ending import End, Ending
+from corotwist.lastrun import LONGEST_REASON, Run, RunRecord, find, read, write
 
 
 class RecordTests(SynchronousTestCase):
@@ -40,6 +42,43 @@ class RecordTests(SynchronousTestCase):
         write(str(self.directory), Run(1, 2, "s", 1.0, 2.0, "failed", "x" * 9999))
         (run,) = read(str(self.directory))
         self.assertEqual(run.reason, "x" * LONGEST_REASON)
+
+    def test_ownRun(self) -> None:
+        """
+        A process keeps the record of its own run: of several reasons for its
+        end the first counts.
+        """
+        record = RunRecord(str(self.directory), 3, "s", iter([5.0, 6.0]).__next__)
+        record.begun()
+        (run,) = read(str(self.directory))
+        self.assertEqual((run.started, run.stopped), (5.0, None))
+        record.ended(End(Ending.FAILED, "no memory"))
+        record.ended(End(Ending.STOPPED, "a signal"))
+        (run,) = read(str(self.directory))
+        told = (run.stopped, run.cause, run.reason, run.status)
+        self.assertEqual(told, (6.0, "failed", "no memory", 1))
+
+    def test_another(self) -> None:
+        """
+        Who could not start says nothing about a node that runs; about one that
+        is gone, it does.
+        """
+        failed = End(Ending.FAILED, "it belongs to a node that runs")
+        for pid, cause in ((os.getppid(), ""), (1 << 22, "failed")):
+            write(str(self.directory), Run(3, pid, "s", 1.0))
+            RunRecord(str(self.directory), 3, "s", lambda: 2.0).ended(failed)
+            (run,) = read(str(self.directory))
+            self.assertEqual(run.cause, cause)
+
+    def test_noDirectory(self) -> None:
+        """
+        What cannot be written does not keep a node from running, nor from
+        ending.
+        """
+        record = RunRecord(str(self.directory / "missing"), 3, "s", lambda: 2.0)
+        record.begun()
+        record.ended(End(Ending.STOPPED, "why"))
+        self.assertEqual(read(str(self.directory)), [])
 
     def test_find(self) -> None:
         """

@@ -24,7 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 import corotwist
-from corotwist import tap
+from corotwist import lastrun, tap
 from corotwist.config.settings import NodeSettings
 from corotwist.ending import End, Ending
 from corotwist.errors import StorageRefused
@@ -356,6 +356,8 @@ class DaemonTests(TestBase):
         self.last: list[object] = []
         self.patch(tap, "Node", FakeNode)
         self.patch(atexit, "register", self.last.append)
+        here = {"STATE_DIRECTORY": str(self.directory)}
+        self.patch(os, "environ", {**os.environ, **here})
 
     def daemon(self, *arguments: str) -> Any:
         """
@@ -485,6 +487,65 @@ class DaemonTests(TestBase):
         daemon.node.ended.callback(End(Ending.FAILED, "no memory"))
         self.reactor.advance(0)
         self.assertEqual((self.reactor.stops, len(self.last)), (1, 1))
+
+    def record(self) -> tuple[str, str, int | None]:
+        """
+        What is said of the last run.
+        """
+        (run,) = lastrun.read(str(self.directory))
+        self.assertEqual((run.nodeid, run.pid), (1, os.getpid()))
+        return run.cause, run.reason, run.status
+
+    def test_onRecord(self) -> None:
+        """
+        A run is on record from its start on, and then how it ended.
+        """
+        daemon = self.daemon("--config", self.write(GOOD))
+        daemon.startService()
+        self.assertEqual(lastrun.read(str(self.directory)), [])
+        daemon.node.started.callback(None)
+        self.assertEqual(self.record(), ("", "", None))
+        self.successResultOf(daemon.stopService())
+        asked = "the process was asked to end"
+        self.assertEqual(self.record(), ("stopped", asked, 0))
+
+    def test_endedInOrder(self) -> None:
+        """
+        A node that an operator stops stops the process, which is no failure.
+        (F4, H2)
+        """
+        daemon = self.daemon("--config", self.write(GOOD))
+        daemon.startService()
+        daemon.node.started.callback(None)
+        daemon.node.ended.callback(End(Ending.STOPPED, "somebody asked for it"))
+        self.reactor.advance(0)
+        self.assertEqual((self.reactor.stops, self.last), (1, []))
+        self.assertEqual(self.record(), ("", "", None))
+        self.successResultOf(daemon.stopService())
+        self.assertEqual(self.record(), ("stopped", "somebody asked for it", 0))
+
+    def test_failedOnRecord(self) -> None:
+        """
+        A failure is on record before the process has ended; and so is one to
+        start. (H2)
+        """
+        daemon = self.daemon("--config", self.write(GOOD))
+        daemon.startService()
+        daemon.node.started.errback(StorageRefused("no disk"))
+        self.assertEqual(self.record(), ("failed", "no disk", 1))
+
+    def test_killed(self) -> None:
+        """
+        A process whose node is killed ends there and then. (F3, H2)
+        """
+        ended: list[int] = []
+        self.patch(os, "_exit", ended.append)
+        daemon = self.daemon("--config", self.write(GOOD))
+        daemon.startService()
+        daemon.node.started.callback(None)
+        daemon.node.onKilled("killed by node 2: why")
+        self.assertEqual(ended, [255])
+        self.assertEqual(self.record(), ("killed", "killed by node 2: why", 255))
 
     def test_endedExplained(self) -> None:
         """
