@@ -26,6 +26,9 @@ LEFT: Final = "left"
 # What a key holds; the sum of what nodes claim may be above it.
 MOST_VOTES: Final = 0xFFFFFFFF
 
+# Numbers of C{atb_type}.
+TIE_BREAKERS: Final = ("", "lowest", "highest", "list")
+
 _RETRANSMITS: Final = "totem.token_retransmits_before_loss_const"
 _RETRANSMITS_DEFAULT: Final = 4
 
@@ -159,6 +162,15 @@ class Published:
             items.append(("two_node", u8(1)))
         if quorum.waitForAll:
             items.append(("wait_for_all_status", u8(explanation["waitingForAll"])))
+        if quorum.tieBreaker:
+            kind = TIE_BREAKERS.index(quorum.tieBreaker)
+            items.append(("atb_type", u32(kind)))
+        if quorum.tracking:
+            tracked = min(explanation["tracked"], MOST_VOTES)
+            items.append(("ev_tracking_barrier", u32(tracked)))
+        if quorum.device is not None:
+            items.append(("qdevice_can_operate", u8(1)))
+            items.append(("qdevice_master_wins", u8(explanation["masterWins"])))
         self._write(*((VOTES + name, value) for name, value in items))
 
     # To another version of the engine.

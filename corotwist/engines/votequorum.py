@@ -263,9 +263,19 @@ class VoteQuorumEngine(Delivered):
             "waitingForAll": verdict.waiting,
             "rule": verdict.rule,
             "override": overrides,
+            "tracked": self._tracked(),
+            "masterWins": self._masterWins(),
             "notes": "; ".join(self._notes),
             "validUntil": self.cluster.leaseEnds() if verdict.quorate else 0,
         }
+
+    def _tracked(self) -> int:
+        return self._tracking.highest if self.counting() else 0
+
+    def _masterWins(self) -> bool:
+        return self.counting() and bool(
+            self.device.flags & NodeFlag.QDEVICE_MASTER_WINS
+        )
 
     def history(self) -> tuple[Decision, ...]:
         return self.decisions.all()

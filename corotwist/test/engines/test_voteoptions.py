@@ -5,13 +5,14 @@ Options of votequorum, one by one, and what clients and devices ask of it.
 from functools import partial
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from corotwist.config.settings import DeviceSettings, QuorumSettings
+from corotwist.config.values import Value, u8, u32
 from corotwist.engines.manager import ServiceManager
 from corotwist.engines.quoruminterfaces import (
     IVoteQuorum,
@@ -156,6 +157,80 @@ class TieTests(VotingCase):
             self.form(*(n for n in three if n not in second))
             self.assertEqual(self.quorate(*second), [True] * 2, options)
 
+    def reload(self, *nodeids: int, **options: Any) -> None:
+        """
+        The configuration says something else, and these nodes read it.
+        """
+        self.options |= options
+        for nodeid in nodeids:
+            manager = self.net.nodes[nodeid].manager
+            quorum = evolve(manager.settings.quorum, **options)
+            manager.reconfigured(evolve(manager.settings, quorum=quorum))
+        self.net.run()
+
+    def test_nodesAdded(self) -> None:
+        """
+        Two nodes become four by a reload; then they part in halves, one of
+        which has only nodes of the beginning, or one of each: exactly one half
+        may act.  [pitfall J2]  (C8)
+        """
+        for half, acts in (((1, 2), True), ((1, 3), True), ((2, 3), False)):
+            self.boot(2, tieBreaker="lowest")
+            self.form(1, 2)
+            for n in (3, 4):
+                self.disks[n] = Notes()
+            voters = tuple((n, 1) for n in (1, 2, 3, 4))
+            self.reload(1, 2, voters=voters, expectedVotes=4)
+            self.start(3)
+            self.start(4)
+            self.form(1, 2, 3, 4)
+            rest = [n for n in (1, 2, 3, 4) if n not in half]
+            self.net.form(*half)
+            self.form(*rest)
+            self.assertEqual(self.quorate(*half), [acts] * 2)
+            self.assertEqual(self.quorate(*rest), [not acts] * 2)
+
+    def test_becomeTwo(self) -> None:
+        """
+        Three nodes become two by a reload, with two_node: each goes on alone,
+        and neither acts after a restart before they have met.  [pitfall J4]
+        (C5)
+        """
+        self.boot(3)
+        self.form(1, 2, 3)
+        self.net.kill(3)
+        self.form(1, 2)
+        two = {"twoNode": True, "waitForAll": True, "expectedVotes": 2}
+        self.reload(1, 2, voters=((1, 1), (2, 1)), **two)
+        self.assertEqual(self.quorate(1, 2), [True, True])
+        self.net.form(1)
+        self.form(2)
+        self.assertEqual(self.quorate(1, 2), [True, True])
+        self.restart(1, 2)
+        self.net.form(1)
+        self.form(2)
+        self.assertEqual(self.quorate(1, 2), [False, False])
+        self.form(1, 2)
+        self.assertEqual(self.quorate(1, 2), [True, True])
+
+    def test_waitsLater(self) -> None:
+        """
+        Waiting for all that is switched on while they run has nobody wait now:
+        all say the same.  [pitfall J3]  (C6)
+        """
+        self.boot(3)
+        self.form(1, 2, 3)
+        self.form(1, 2)
+        self.reload(1, 2, waitForAll=True)
+        self.assertEqual(self.quorate(1, 2), [True, True])
+        self.net.form(1)
+        self.form(2)
+        self.form(1, 2)
+        self.assertEqual(self.quorate(1, 2), [False, False])
+        self.engine(2).cancelWaiting()
+        self.net.run()
+        self.assertEqual(self.quorate(1, 2), [True, True])
+
     def test_remembered(self) -> None:
         """
         VQ1: node 1 decided, and was away when nodes 2 to 4 went on without it.
@@ -207,7 +282,7 @@ class LastManTests(VotingCase):
     def test_shrinks(self) -> None:
         """
         VQ6: the window after a loss has to pass without another one; then all
-        survivors expect fewer, at the same message.  (C7)
+        survivors expect fewer, at the same message.  [pitfall J7]  (C7)
         """
         self.boot(5, lastManStanding=True, lastManStandingWindow=WINDOW)
         self.form(1, 2, 3, 4, 5)
@@ -228,7 +303,7 @@ class LastManTests(VotingCase):
     def test_comeBack(self) -> None:
         """
         VQ1: eight nodes become five, three, two, and one; then the other seven
-        come back together, and wait for it.  (C7)
+        come back together, and wait for it.  [pitfall J8]  (C7)
         """
         self.boot(8, lastManStanding=True, tieBreaker="lowest", waitForAll=True)
         self.form(*range(1, 9))
@@ -303,6 +378,25 @@ class DownscaleTests(VotingCase):
         self.start(3)
         self.form(3, 4, 5)
         self.assertEqual(sum([any(self.quorate(1, 2)), any(self.quorate(3, 4, 5))]), 0)
+
+    def test_restarted(self) -> None:
+        """
+        VQ7: two of five have left, and the rest crashes: after a restart as
+        many are expected as ever were, and those who went on may act together.
+        [pitfall J9]  (C9, C10)
+        """
+        self.boot(5, allowDownscale=True, tracking=True, barrier=3)
+        self.form(1, 2, 3, 4, 5)
+        self.leave(5)
+        self.form(1, 2, 3, 4)
+        self.leave(4)
+        self.form(1, 2, 3)
+        self.assertEqual(self.numbers(1), (3, 3, 2, True))
+        self.restart(1, 2, 3)
+        self.form(1, 2)
+        self.assertEqual(self.numbers(1), (2, 5, 3, False))
+        self.form(1, 2, 3)
+        self.assertEqual(self.numbers(1), (3, 5, 3, True))
 
     def test_tracking(self) -> None:
         """
@@ -439,6 +533,44 @@ class ClientTests(VotingCase):
         self.form(1)
         self.assertEqual(engine.explanation()["validUntil"], 0)
 
+    def test_keys(self) -> None:
+        """
+        Corosync's keys in the map: those that are always there, and those of
+        the options that are on.  (C8, C9)
+        """
+        prefix = "runtime.votequorum."
+
+        def shown() -> dict[str, Value]:
+            keys: Any = self.net.nodes[1].manager.database.map
+            return {n.removeprefix(prefix): v for n, v in keys.items(prefix)}
+
+        self.assertEqual(
+            shown(),
+            {
+                "this_node_id": u32(1),
+                "highest_node_id": u32(3),
+                "lowest_node_id": u32(1),
+                "ev_barrier": u32(3),
+            },
+        )
+        device = DeviceSettings("net")
+        self.boot(2, tieBreaker="highest", tracking=True, device=device)
+        self.form(1, 2)
+        found = shown()
+        self.assertEqual(found["atb_type"], u32(2))
+        self.assertEqual(found["ev_tracking_barrier"], u32(2))
+        self.assertEqual(found["qdevice_can_operate"], u8(1))
+        self.assertEqual(found["qdevice_master_wins"], u8(0))
+
+    def test_notes(self) -> None:
+        """
+        What the file says without effect is in the status.  (C11, C12)
+        """
+        self.boot(1, notes=("quorum.leaving_timeout: no effect",))
+        self.assertEqual(
+            self.engine(1).explanation()["notes"], "quorum.leaving_timeout: no effect"
+        )
+
     def test_handedOver(self) -> None:
         """
         Another version goes on with all of it.
@@ -483,7 +615,7 @@ class DeviceTests(VotingCase):
     def test_votes(self) -> None:
         """
         The half that the device votes for may act; the other half, which does
-        not hear it, may not, and does not count its vote.  (C13)
+        not hear it, may not, and does not count its vote.  [pitfall J10]  (C13)
         """
         self.register(1, 2, 3, 4)
         for nodeid in (1, 2, 3, 4):
@@ -507,7 +639,7 @@ class DeviceTests(VotingCase):
     def test_oldRing(self) -> None:
         """
         A vote for a ring that is over is refused, and counts for nothing.
-        (C13)
+        [pitfall J11]  (C13)
         """
         self.register(1)
         self.poll(1)

@@ -1,0 +1,1 @@
+All options of votequorum: `last_man_standing`, `auto_tie_breaker`, `allow_downscale`, `expected_votes_tracking` and quorum devices; where corosync's rules let two partitions act at once, ours do not. Each verdict is explained, with its causes.
