@@ -258,18 +258,19 @@ def _groupsBounds() -> tuple[Bound, ...]:
         Bound(
             "bytes of a message in pieces",
             lambda g: max(
-                (len(p.data) for p in g._assembly._partials.values()), default=0
+                (len(p.data) for p in g._delivery.assembly._partials.values()),
+                default=0,
             ),
             LARGEST_MESSAGE_BYTES,
         ),
         Bound(
             "messages in pieces of a node",
-            lambda g: g._assembly.largestNode()[0],
+            lambda g: g._delivery.assembly.largestNode()[0],
             OPEN_MESSAGES,
         ),
         Bound(
             "bytes in pieces of a node",
-            lambda g: g._assembly.largestNode()[1],
+            lambda g: g._delivery.assembly.largestNode()[1],
             OPEN_BYTES,
         ),
         Bound(
@@ -282,7 +283,7 @@ def _groupsBounds() -> tuple[Bound, ...]:
             "messages in pieces without a sender",
             lambda g: sum(
                 g._table.find(group, member.nodeid, member.pid) is None
-                for group, member in g._assembly._partials
+                for group, member in g._delivery.assembly._partials
             ),
             0,
         ),
