@@ -323,10 +323,11 @@ class HeuristicsTests(SynchronousTestCase):
 
     def begin(self, **options: str) -> Heuristics:
         given = {"mode": "on", "exec_a": "/bin/a -x", "exec_b": "/bin/b", **options}
-        self.cluster: Any = FakeCluster()
+        cluster: Any = FakeCluster()
+        self.cluster = cluster
         self.told: list[Health] = []
         settings = HeuristicsSettings.of(given, 10.0, 30.0)
-        return Heuristics(self.cluster, settings, self.told.append)
+        return Heuristics(cluster, settings, self.told.append)
 
     def test_settings(self) -> None:
         """

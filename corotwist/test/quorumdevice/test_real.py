@@ -168,8 +168,8 @@ class RealArbiterTests(TestCase):
         for daemon in self.daemons:
             daemon.start(reactor)
         self.addCleanup(killAll, self.daemons)
-        for nodeid in (1, 2):
-            await self.until(lambda n=nodeid: self.quorate(n), True)
+        await self.until(lambda: self.quorate(1), True)
+        await self.until(lambda: self.quorate(2), True)
         self.daemons[1].send("KILL")
         await self.daemons[1].end()
         await self.until(self.vote, True)

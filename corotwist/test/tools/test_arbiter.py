@@ -27,6 +27,7 @@ class ArbiterTests(SynchronousTestCase):
         """
         options = arbiter.ArbiterOptions()
         options.parseOptions(["--cert", "c", "--key", "k", "--ca", "a", "-p", "7"])
+        assert options.identity is not None
         self.assertEqual((options["port"], options.identity.key), (7, "k"))
         for wrong in ([], ["--no-tls", "--cert", "c"], ["--no-tls", "-p", "65536"]):
             self.assertRaises(UsageError, arbiter.ArbiterOptions().parseOptions, wrong)
