@@ -1,0 +1,1 @@
+Clients are told who came along, who is here, why the others are gone, and whether they may act: one stream in one order, `NodeClient.views` ([views.md](../docs/views.md)). A change of the ring is one view of each group, and a node that stops in order says so before.
