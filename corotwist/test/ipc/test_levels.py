@@ -13,10 +13,12 @@ from corotwist.engines.interfaces import (
     ViewId,
 )
 from corotwist.errors import (
+    Conflict,
     Disconnected,
     Interrupted,
     InvalidParameter,
     NotJoined,
+    NotQuorate,
     NotSupported,
     TimedOut,
 )
@@ -286,6 +288,45 @@ class TermsTests(LevelCase):
             self.successResultOf(sent)
         self.assertEqual(self.heard[3], [])
         self.assertEqual(len(self.heard[2]), 6)
+
+
+class QuorateTests(LevelCase):
+    """
+    Groups that are quorate, as applications have them.
+    """
+
+    def test_quorate(self) -> None:
+        """
+        What is sent where the nodes are quorate is answered with a token; where
+        they are not it waits, or fails, and nobody gets it; other groups go on
+        everywhere.  (X4)
+        """
+        one, two = [self.joined(n, b"q", quorate=True) for n in (1, 2)]
+        receipt = self.result(one.send(b"first", level=Level.ORDERED))
+        view = self.net.nodes[1].manager.views.current
+        self.assertTrue(view.quorate)
+        self.assertEqual(receipt.viewId, view.viewId)
+        self.net.form(1)
+        self.net.form(2, 3)
+        self.turn()
+        refused = one.send(b"nowhere")
+        accepted = two.send(b"second", level=Level.ORDERED)
+        plain = self.mine.send(b"plain")
+        self.turn()
+        self.failureResultOf(refused, NotQuorate)
+        self.assertGreater(self.successResultOf(accepted).viewId, receipt.viewId)
+        self.assertIsNone(self.successResultOf(plain))
+        told = [m.payload for m in self.heard[1]], [m.payload for m in self.heard[2]]
+        self.assertEqual(told, ([b"first", b"plain"], [b"first", b"second"]))
+
+    def test_otherKind(self) -> None:
+        """
+        A group is of one kind.  (X4)
+        """
+        client = self.client(3)
+        refused = client.groups.join(b"g", quorate=True)
+        self.turn()
+        self.failureResultOf(refused, Conflict)
 
 
 class OlderNodeTests(LevelCase):
