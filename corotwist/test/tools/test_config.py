@@ -232,6 +232,20 @@ class WriteTests(ToolTestCase):
         self.assertEqual((status, err), (0, ""))
         self.assertIn("[totem]\nversion = 2\n", out)
 
+    def test_convertXml(self) -> None:
+        """
+        corosync.xml becomes a corosync.conf, as with corosync-xmlproc, and back:
+        it says the same.  (F16)
+        """
+        there = str(self.directory / "corosync.xml")
+        again = str(self.directory / "again.conf")
+        self.assertEqual(self.run_("convert", self.file, there)[0], 0)
+        self.assertIn("<corosync>", Path(there).read_text())
+        self.assertEqual(self.run_("convert", there, again)[0], 0)
+        shown = [self.run_("show", file)[1] for file in (self.file, there, again)]
+        self.assertEqual(shown[1:], shown[:1] * 2)
+        self.assertIn("totem {", Path(again).read_text())
+
     def test_convertNothingElse(self) -> None:
         """
         Users and groups in files beside it stay there.
