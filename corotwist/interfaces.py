@@ -994,6 +994,11 @@ class IQuorumDevice(Interface):
         @return: L{None}, or a Deferred that fires when it has begun.
         """
 
+    def listed(nodes: tuple[int, ...]) -> None:
+        """
+        The node list is another one; a vote that was given stays good.
+        """
+
     def ask(ringId: RingId, members: tuple[int, ...], health: Any) -> None:
         """
         This is our ring: may it have the vote?  Also asked when the heuristics

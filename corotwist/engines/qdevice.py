@@ -30,7 +30,12 @@ from corotwist.errors import (
     ServiceError,
     TryAgain,
 )
-from corotwist.interfaces import ICluster, IQuorumDevice, IQuorumDeviceMaker
+from corotwist.interfaces import (
+    ICluster,
+    IQuorumDevice,
+    IQuorumDeviceMaker,
+    IReconfigurable,
+)
 from corotwist.quorumdevice.values import DeviceAnswer, DeviceContext, Health
 from corotwist.totem.membership import NO_RING, RingId
 
@@ -48,7 +53,7 @@ _NS: Final = 1_000_000_000
 _NOTHING: Final = DeviceAnswer(NO_RING, False, 0.0, "not asked yet")
 
 
-@implementer(IVoteSubscriber, IQuorumDeviceState)
+@implementer(IVoteSubscriber, IQuorumDeviceState, IReconfigurable)
 class QuorumDeviceEngine(Engine):
     """
     What the device says is for the ring that it was asked about: on another
@@ -71,6 +76,7 @@ class QuorumDeviceEngine(Engine):
         self._registered = self._registering = False
         self._polling: Any = None
         self._trouble = ""
+        self._nodes: tuple[int, ...] = ()
         self._summaries: dict[int, str] = {}
         self._said = ""
 
@@ -86,6 +92,7 @@ class QuorumDeviceEngine(Engine):
         except InvalidParameter as error:
             raise _wrong(settings, "heuristics", str(error)) from error
         self._heuristics = Heuristics(cluster, heuristics, self._judged)
+        self._nodes = _nodes(settings)
         try:
             made = cluster.make(
                 IQuorumDeviceMaker, device.model, self._context(device, settings)
@@ -103,7 +110,7 @@ class QuorumDeviceEngine(Engine):
         return DeviceContext(
             nodeid=self.cluster.nodeid,
             incarnation=self.cluster.timeOfDay(),
-            nodes=tuple(sorted(entry.nodeid for entry in totem.nodes)),
+            nodes=self._nodes,
             cluster=totem.clusterName,
             castSeconds=device.timeout,
             graceSeconds=timing.token + timing.consensus,
@@ -112,6 +119,19 @@ class QuorumDeviceEngine(Engine):
 
     def _votes(self) -> IVoteQuorum:
         return IVoteQuorum(self.cluster.engine("votequorum"))
+
+    # Other settings.
+
+    def reconfigurationProposed(self, settings: NodeSettings) -> None:
+        """
+        A device that changes itself does so at the next start.
+        """
+
+    def reconfigured(self, settings: NodeSettings) -> None:
+        nodes = _nodes(settings)
+        if self._device is not None and nodes != self._nodes:
+            self._nodes = nodes
+            self._device.listed(nodes)
 
     def shutdown(self) -> Deferred[None]:
         """
@@ -295,6 +315,10 @@ class QuorumDeviceEngine(Engine):
 
     def dump(self) -> Mapping[str, Any]:
         return self.status()
+
+
+def _nodes(settings: NodeSettings) -> tuple[int, ...]:
+    return tuple(sorted(entry.nodeid for entry in settings.totem.nodes))
 
 
 def _below(device: DeviceSettings, name: str) -> dict[str, str]:

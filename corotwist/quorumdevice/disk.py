@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -132,6 +132,15 @@ class DiskDevice:
     def start(self, told: Callable[[Any], object]) -> None:
         self._told = told
         self._do(self._open).addErrback(self._failed).addBoth(self._after)
+
+    def listed(self, nodes: tuple[int, ...]) -> None:
+        if max(nodes) > LARGEST_NODEID:
+            self._log.error(
+                "Node {nodeid} has no sector on the quorum disk", nodeid=max(nodes)
+            )
+            nodes = tuple(n for n in nodes if n <= LARGEST_NODEID)
+        self._context = evolve(self._context, nodes=nodes)
+        self.claims.terms = evolve(self.claims.terms, nodes=nodes)
 
     def ask(self, ringId: RingId, members: tuple[int, ...], health: Health) -> None:
         self._members = members

@@ -7,7 +7,7 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
@@ -183,6 +183,12 @@ class NetDevice:
     def start(self, told: Callable[[Any], object]) -> None:
         self._told = told
         self._connect()
+
+    def listed(self, nodes: tuple[int, ...]) -> None:
+        self._context = evolve(self._context, nodes=nodes)
+        self.terms = evolve(self.terms, nodes=nodes)
+        if self._talk is not None and self._talk.transport is not None:
+            self._talk.transport.loseConnection()  # To come with other terms.
 
     def ask(self, ringId: RingId, members: tuple[int, ...], health: Health) -> None:
         if ringId != self._wish.ringId:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -50,10 +51,14 @@ class FakeDevice:
         self.asked: list[tuple[RingId, tuple[int, ...], Health]] = []
         self.told: Callable[[Any], object] | None = None
         self.stopped = 0
+        self.nodes: tuple[int, ...] = ()
         made[context.nodeid] = self
 
     def start(self, told: Callable[[Any], object]) -> None:
         self.told = told
+
+    def listed(self, nodes: tuple[int, ...]) -> None:
+        self.nodes = nodes
 
     def ask(self, ringId: RingId, members: tuple[int, ...], health: Health) -> None:
         self.asked.append((ringId, members, health))
@@ -237,6 +242,17 @@ class DeviceEngineTests(EngineCase):
         self.assertEqual((status["vote"], status["registered"]), (True, True))
         self.assertEqual(status["device"], {"summary": "fake"})
         self.assertEqual(status["nodes"]["2"], "fake: votes for us: because")
+
+    def test_listed(self) -> None:
+        """
+        A device hears of another node list, and of nothing else.  (C14)
+        """
+        settings = self.net.nodes[1].manager.settings
+        self.net.nodes[1].manager.reconfigured(settings)
+        self.assertEqual(self.devices[1].nodes, ())
+        more = nodeSettings(1, 5).totem
+        self.net.nodes[1].manager.reconfigured(evolve(settings, totem=more))
+        self.assertEqual(self.devices[1].nodes, (1, 2, 3, 4, 5))
 
     def test_stopped(self) -> None:
         """

@@ -478,6 +478,17 @@ class DeviceTests(SynchronousTestCase):
         self.assertFalse(theirs[-1].vote)
         self.assertFalse(any(answer.vote for answer in theirs))
 
+    def test_listed(self) -> None:
+        """
+        A node that is new in the list is in the way from then on.
+        """
+        self.slots[3] = Slot(3, 5, 1, State.HOLDING, 1, RingId(8, 3), (3,))
+        self.device.listed((1, 2, 3, 5000))
+        self.begin()
+        self.run_(15.0)
+        self.assertEqual(self.device.status()["inTheWay"], [3])
+        self.assertFalse(any(self.votes()))
+
     def test_wrongOptions(self) -> None:
         """
         What cannot be is told with the name of the option.

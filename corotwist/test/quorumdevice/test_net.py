@@ -297,6 +297,17 @@ class DeviceTests(NetCase):
         net.run(1.0)
         self.assertIn("lower quorum.device.timeout", net.devices[1].status()["trouble"])
 
+    def test_listed(self) -> None:
+        """
+        With another node list nodes come anew, and keep the vote.
+        """
+        net = self.begin(2)
+        for device in net.devices.values():
+            device.listed((1, 2, 3))
+        net.run(3.0)
+        self.assertEqual(net.voting(), [1, 2])
+        self.assertEqual(net.arbiter.status()["clusters"]["c"]["nodes"], [1, 2, 3])
+
     def test_stopped(self) -> None:
         """
         A device that stops leaves nothing behind.
