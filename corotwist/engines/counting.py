@@ -104,6 +104,7 @@ class Count:
             exactly=exactly,
             device=self.device,
             half=self._decides(),
+            floor=self._floor() if allowDecrease else 0,
         )
         if verdict.quorate and not self._permitted(middle=middle):
             waits = self.rules.waitForAll
@@ -113,6 +114,14 @@ class Count:
         if exactly is not None:
             self.voters.expect(verdict.own)
         return verdict
+
+    def _floor(self) -> int:
+        """
+        Corosync's allow_downscale lowers what is expected, and yet asks for a
+        majority of what the file says.
+        """
+        lowers = self.mixed and self.rules.allowDownscale
+        return self.settings.expectedVotes if lowers else 0
 
     def agreed(self) -> int | None:
         """

@@ -49,6 +49,8 @@ class Changing(Judging):
             self.count.voters[nodeid].standing = Standing.LEAVING
             remain = len(self.count.voters.members())
             self._judge(cause, allowDecrease=True, exactly=remain)
+            if nodeid == self.cluster.nodeid:
+                self._leave()
         else:
             self._change(
                 partial(self.count.without, nodeid), partial(self._left, nodeid)

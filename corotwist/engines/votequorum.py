@@ -124,7 +124,7 @@ class VoteQuorumEngine(Delivered):
             self._multicast(self._ownInfo())
         except TryAgain:
             return False
-        return not count.mixed
+        return True
 
     def _ended(self, _: None) -> None:
         self.published = NO_VERDICT

@@ -126,6 +126,7 @@ def judge(
     exactly: int | None = None,
     device: Device = NO_DEVICE,
     half: bool = False,
+    floor: int = 0,
 ) -> Verdict:
     """
     Judge the members that are here.
@@ -136,6 +137,7 @@ def judge(
     @param exactly: expect so many from now on, whatever anybody expected; but
         no fewer than are here.
     @param half: is the node here that decides between two halves?
+    @param floor: so many votes have a say, however few are expected.
     """
     total = sum(member.votes for member in members) + device.votes
     if exactly is None:
@@ -143,7 +145,7 @@ def judge(
         expected = max([own, *(m.expected for m in members)])
     else:
         own = expected = max(exactly, total)
-    quorum = majority(expected, total)
+    quorum = majority(max(expected, floor), total)
     if not allowDecrease:
         quorum = max(quorum, previousQuorum)
     if rules.twoNode and len(members) <= _TWO_NODES:

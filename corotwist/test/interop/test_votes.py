@@ -2,6 +2,7 @@
 Votes, counted by real corosync nodes and ours in one ring.
 """
 
+import signal
 import sys
 from collections.abc import Callable
 from typing import Final
@@ -159,3 +160,19 @@ class VotesTests(SynchronousTestCase):
             self.alike(lab, 3, 4, Quorate="No", Total_votes="2")
 
         self.tell(4, [2, 3], story, auto_tie_breaker="1")
+
+    def test_leave(self) -> None:
+        """
+        With allow_downscale each kind of node is told by the other that it
+        leaves for good, and expects fewer votes then; the quorum is a majority of
+        what the file says, as the real ones have it.  (C10)
+        """
+
+        def story(lab: Lab) -> None:
+            self.alike(lab, 1, 2, 3, 4, Quorate="Yes", Total_votes="4")
+            lab.kill(3, signal.SIGTERM)
+            self.alike(lab, 1, 2, 4, Expected_votes="3", Quorate="Yes")
+            lab.kill(4, signal.SIGTERM)
+            self.alike(lab, 1, 2, Expected_votes="2", Quorate="No")
+
+        self.tell(4, [2, 3], story, allow_downscale="1")
