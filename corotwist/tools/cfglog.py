@@ -9,6 +9,7 @@ from typing import Final
 from corotwist.config.values import string
 from corotwist.ipc.client import NodeClient
 from corotwist.options import Options
+from corotwist.tools.asking import envelope
 
 PREFIX: Final = "logging."
 # An option of ours, and what the configuration calls it.
@@ -60,6 +61,7 @@ async def log(client: NodeClient, options: Options) -> int:
             await client.cmap.set(f"{prefix}{option}", string(value))
     found = {key: value.text() for key, value in await client.cmap.items(prefix)}
     lines = [f"{key} = {value}" for key, value in found.items()]
-    text = json.dumps(found, sort_keys=True) if options["json"] else "\n".join(lines)
+    shown = json.dumps(envelope("cfg-log", options=found))
+    text = shown if options["json"] else "\n".join(lines)
     sys.stdout.write(f"{text}\n" if text else "")
     return 0

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from corotwist.ipc.client import NodeClient
 from corotwist.options import Options
+from corotwist.tools.asking import envelope
 
 # Exit statuses; 2 is wrong use.
 APPLIED: Final = 0
@@ -48,7 +49,7 @@ async def reload(client: NodeClient, options: Options) -> int:
         force=bool(options["force"]),
         local=bool(options["local"]),
     )
-    text = json.dumps(report, indent=2, sort_keys=True)
+    text = json.dumps(envelope("cfg-reload", **report), indent=2)
     sys.stdout.write((text if options["json"] else told(report)) + "\n")
     if report["status"] == "refused":
         return REFUSED

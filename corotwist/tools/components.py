@@ -13,6 +13,7 @@ from corotwist.engines.interfaces import EngineNews
 from corotwist.ipc.client import NodeClient
 from corotwist.ipc.components import ComponentInfo, ComponentList
 from corotwist.options import Options
+from corotwist.tools.asking import envelope
 
 DONE: Final = 0
 # Some files of the configured directories could not be used.
@@ -73,7 +74,8 @@ async def components(client: NodeClient, options: Options) -> int:
     Print all components.
     """
     found = await client.components.known()
-    text = json.dumps(asdict(found), indent=2) if options["json"] else told(found)
+    shown = json.dumps(envelope("cfg-components", **asdict(found)), indent=2)
+    text = shown if options["json"] else told(found)
     sys.stdout.write(text + "\n")
     for problem in found.problems:
         sys.stderr.write(f"corotwist cfg components: {problem}\n")

@@ -23,6 +23,7 @@ from corotwist.config.schema import Schema
 from corotwist.config.values import Value, ValueType
 from corotwist.errors import ConfigurationError, CorotwistError, Problem
 from corotwist.options import Options
+from corotwist.tools.asking import envelope
 from corotwist.tools.keygen import loadKey
 from corotwist.totem.frame import deriveKey
 
@@ -198,7 +199,7 @@ def check(options: CheckOptions) -> int:
     )
     built = load(options["files"], around)
     if options["json"]:
-        print(json.dumps(_shown(built)))
+        print(json.dumps(envelope("config-check", **_shown(built))))
     else:
         print("\n".join(built.report()), file=sys.stderr)
     return FAILED if built.settings is None else 0
@@ -244,11 +245,11 @@ def show(options: ShowOptions) -> int:
 
 def _keysPrinted(keys: Mapping[str, Value], *, asJson: bool) -> None:
     if asJson:
-        shown = {
-            name: {"type": value.kind.label, "value": value.content}
+        shown = [
+            {"key": name, "type": value.kind.label, "value": value.content}
             for name, value in keys.items()
-        }
-        print(json.dumps(shown))
+        ]
+        print(json.dumps(envelope("config-keys", keys=shown)))
         return
     for name, value in keys.items():
         print(f"{name} ({value.kind.label}) = {value.text()}")
@@ -360,7 +361,7 @@ def listFormats(options: Options) -> int:
             }
             for engine in engines
         ]
-        print(json.dumps(shown))
+        print(json.dumps(envelope("config-formats", formats=shown)))
         return 0
     for engine in engines:
         ends = " ".join(engine.suffixes)

@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import corotwist
 from corotwist.tap import freePort
 from corotwist.test.directories import shortDirectory
+from corotwist.test.tools.schemas import differences
 from corotwist.tools import cfg
 from corotwist.tools.cfgreload import ReloadOptions, reload, told
 
@@ -90,7 +91,10 @@ class ReloadTests(SynchronousTestCase):
         """
         self.reload("--json", "--dry-run", "--local")
         how = {"dryRun": True, "force": False, "local": True}
-        self.assertEqual(json.loads(self.output.getvalue()), {**REPORT, "how": how})
+        found = json.loads(self.output.getvalue())
+        self.assertEqual(found.pop("how"), how)
+        self.assertEqual(differences(found), [])
+        self.assertEqual(found, {"schema": "corotwist/cfg-reload/1", **REPORT})
 
     def test_told(self) -> None:
         """

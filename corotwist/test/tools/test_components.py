@@ -26,6 +26,7 @@ from corotwist.ipc.client import NodeClient, connect
 from corotwist.ipc.components import ComponentInfo, ComponentList
 from corotwist.ipc.group import ProcessGroup
 from corotwist.test.directories import shortDirectory
+from corotwist.test.tools.schemas import differences
 from corotwist.tools import components as tool
 from corotwist.tools.daemons import Daemon, Plan, addressOf, freePort, killAll
 
@@ -123,6 +124,7 @@ class CommandTests(SynchronousTestCase):
         self.output.truncate(0)
         self.output.seek(0)
         self.perform(tool.components, tool.ListOptions(), "--json")
+        self.assertEqual(differences(json.loads(self.output.getvalue())), [])
         listed = json.loads(self.output.getvalue())["components"]
         self.assertEqual([one["name"] for one in listed], ["cpg", "udp"])
 

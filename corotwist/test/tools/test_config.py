@@ -11,6 +11,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from corotwist.test.tools.schemas import differences
 from corotwist.tools import config
 from corotwist.tools.main import COMMANDS
 
@@ -86,6 +87,7 @@ class ReadTests(ToolTestCase):
         status, out, err = self.run_("check", "--json", bad)
         self.assertEqual((status, err), (1, ""))
         told = json.loads(out)
+        self.assertEqual(differences(told), [])
         self.assertEqual((told["usable"], told["warnings"]), (False, []))
         self.assertEqual(
             told["problems"],
@@ -118,7 +120,10 @@ class ReadTests(ToolTestCase):
         self.assertEqual(status, 0)
         self.assertIn("totem.token (u32) = 1000\n", out)
         status, out, _ = self.run_("show", "--json", self.file)
-        self.assertEqual(json.loads(out)["totem.token"], {"type": "u32", "value": 1000})
+        found = json.loads(out)
+        self.assertEqual(differences(found), [])
+        token = {"key": "totem.token", "type": "u32", "value": 1000}
+        self.assertIn(token, found["keys"])
 
     def test_get(self) -> None:
         """
@@ -149,7 +154,8 @@ class ReadTests(ToolTestCase):
         """
         status, out, _ = self.run_("formats", "--json")
         self.assertEqual(status, 0)
-        names = [one["name"] for one in json.loads(out)]
+        self.assertEqual(differences(json.loads(out)), [])
+        names = [one["name"] for one in json.loads(out)["formats"]]
         self.assertEqual(names, ["cluster", "corosync", "json", "toml", "xml"])
         self.assertEqual(self.run_("formats")[1].count("\n"), len(names))
 
