@@ -18,7 +18,7 @@ from corotwist.interfaces import ICluster, IReplaceable
 
 # Providers that the configuration names in corosync's words.
 _ENGINES: Final = {"corosync_votequorum": "votequorum", "corosync_quorum_ykd": "ykd"}
-_SHIPPED: Final = (*_ENGINES, "majority", "external")
+_SHIPPED: Final = ("corosync_votequorum", "majority", "external")
 
 
 @implementer(IQuorum, IReplaceable)
@@ -46,7 +46,8 @@ class QuorumEngine(SynchronizedEngine):
             return
         name, file = self._provider, ", ".join(sources) or "configuration"
         close = get_close_matches(name, _SHIPPED, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {_SHIPPED}"
+        there = ", ".join(_SHIPPED)
+        hint = f"did you mean {close[0]!r}?" if close else f"we have {there}"
         text = f"no installed engine is a quorum provider {name!r}: {hint}"
         raise ConfigurationError(Problem(file, 0, "quorum.provider", text))
 

@@ -153,6 +153,11 @@ class ThirdPartyTests(ProviderCase):
             ConfigurationError, engine.initialize, cluster, settings
         )
         self.assertIn("did you mean 'majority'?", str(failure))
+        settings = nodeSettings(quorum=QuorumSettings("zz"))
+        failure = self.assertRaises(
+            ConfigurationError, engine.initialize, cluster, settings
+        )
+        self.assertIn("we have corosync_votequorum, majority", str(failure))
         self.assertIn("quorum.provider", str(failure))
 
     def test_noProvider(self) -> None:

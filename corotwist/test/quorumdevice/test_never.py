@@ -13,8 +13,8 @@ from corotwist.quorumdevice.parties import Rule
 from corotwist.quorumdevice.values import Health
 from corotwist.test.quorumdevice.world import ArbiterWorld, DiskWorld, run
 
-SEEDS = 12
-STEPS = 2000
+SEEDS = 8
+STEPS = 1500
 EVENTS = ("split", "split", "lose", "pause", "restart", "ill")
 
 
@@ -53,7 +53,7 @@ class NeverTests(SynchronousTestCase):
         """
         self.judge(DiskWorld)
 
-    @settings(max_examples=20)
+    @settings(max_examples=10)
     @given(st.integers(26, 1 << 32), st.sampled_from((ArbiterWorld, DiskWorld)))
     def test_drawn(self, seed: int, kind: Any) -> None:
         """

@@ -24,6 +24,7 @@ from corotwist.errors import ServiceError
 from corotwist.ipc.client import NodeClient, connect
 from corotwist.ipc.qdevice import deviceStatus
 from corotwist.ipc.status import Status
+from corotwist.quorumdevice.slots import SECTOR_BYTES
 from corotwist.test.directories import shortDirectory
 from corotwist.test.quorumdevice.certificates import Authority
 from corotwist.tools.daemons import Daemon, Plan, freePort, killAll
@@ -49,6 +50,21 @@ quorum {{
         heuristics {{
             mode: sync
             exec_true: /bin/true
+        }}
+    }}
+}}
+"""
+
+
+_DISK: Final = """
+quorum {{
+    provider: corosync_votequorum
+    device {{
+        model: disk
+        timeout: 1000
+        disk {{
+            path: {path}
+            interval: 100
         }}
     }}
 }}
@@ -100,29 +116,101 @@ def _tcpPort() -> int:
         return port
 
 
-class RealArbiterTests(TestCase):
+class RealCase(TestCase):
     """
-    Processes, certificates, and time as it is.
+    Two daemons, the quorum section of which a test writes.
     """
 
     timeout = 90.0
 
     def setUp(self) -> None:
-        directory = shortDirectory(self)  # type: ignore[arg-type]
-        self.authority = Authority(directory)
+        self.directory = shortDirectory(self)  # type: ignore[arg-type]
+        port = freePort(["127.0.0.1", "127.0.0.2"], SystemRandom())
+        self.plan = Plan(self.directory, (1, 2), port, tokenMs=500, sealed=False)
+        self.daemons = [Daemon(self.plan, nodeid) for nodeid in self.plan.nodes]
+        self.clients: dict[int, NodeClient] = {}
+
+    async def startDaemons(self, quorum: str) -> None:
+        """
+        Both, until both may act.
+        """
+        for nodeid in self.plan.nodes:
+            with (self.directory / f"node{nodeid}.conf").open("a") as file:
+                file.write(quorum)
+        for daemon in self.daemons:
+            daemon.start(reactor)
+        self.addCleanup(killAll, self.daemons)
+        await self.until(lambda: self.quorate(1), True)
+        await self.until(lambda: self.quorate(2), True)
+
+    async def kill(self, nodeid: int) -> None:
+        self.daemons[nodeid - 1].send("KILL")
+        await self.daemons[nodeid - 1].end()
+
+    async def quorate(self, nodeid: int) -> bool | None:
+        try:
+            if nodeid not in self.clients:
+                path = str(self.directory / f"node{nodeid}.sock")
+                self.clients[nodeid] = await connect(reactor, path)
+                self.addCleanup(self.clients[nodeid].stopService)
+            return bool((await self.clients[nodeid].ask(Status))["quorate"])
+        except ServiceError:
+            return None
+
+    async def vote(self, nodeid: int) -> bool:
+        """
+        Does a node have the vote while it is alone?
+        """
+        status = await deviceStatus(self.clients[nodeid].ask)
+        return bool(status["vote"]) and status["members"] == [nodeid]
+
+    async def until(self, what: Callable[[], Any], wanted: Any) -> None:
+        process: Any = reactor
+        end = process.seconds() + PATIENCE_SECONDS
+        while (found := await what()) != wanted:
+            if process.seconds() > end:
+                last = self.daemons[0].lastWords()
+                self.fail(f"{found}, not {wanted}; node 1 said:\n{last}")
+            await deferLater(process, TICK_SECONDS)
+
+
+class RealDiskTests(RealCase):
+    """
+    A file that both share.
+    """
+
+    def test_disk(self) -> Deferred[None]:
+        """
+        A node whose other half is killed acts with the vote of the disk, as
+        soon as that of the other must have ended.  (C14)
+        """
+        return Deferred.fromCoroutine(self._disk())
+
+    async def _disk(self) -> None:
+        path = self.directory / "disk"
+        await self.startDaemons(_DISK.format(path=path))
+        await self.kill(1)
+        await self.until(lambda: self.vote(2), True)
+        await self.until(lambda: self.quorate(2), True)
+        status = (await deviceStatus(self.clients[2].ask))["device"]
+        self.assertEqual((status["state"], status["errors"]), ("holding", 0))
+        self.assertEqual(path.stat().st_size, 3 * SECTOR_BYTES)
+
+
+class RealArbiterTests(RealCase):
+    """
+    Processes, certificates, and time as it is.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.authority = Authority(self.directory)
         self.port = _tcpPort()
         cert, key = self.authority.issue("demo")
         self.files = ["--cert", cert, "--key", key, "--ca", self.authority.path]
-        port = freePort(["127.0.0.1", "127.0.0.2"], SystemRandom())
-        self.plan = Plan(directory, (1, 2), port, tokenMs=500, sealed=False)
-        self.daemons = [Daemon(self.plan, nodeid) for nodeid in self.plan.nodes]
-        quorum = _QUORUM.format(
+        self.quorum = _QUORUM.format(
             port=self.port, cert=cert, key=key, ca=self.authority.path
         )
-        for nodeid in self.plan.nodes:
-            with (directory / f"node{nodeid}.conf").open("a") as file:
-                file.write(quorum)
-        self.clients: dict[int, NodeClient] = {}
 
     async def startArbiter(self) -> ArbiterProcess:
         cert, key = self.authority.issue("arbiter")
@@ -137,25 +225,6 @@ class RealArbiterTests(TestCase):
         await arbiter.listens
         return arbiter
 
-    async def quorate(self, nodeid: int) -> bool | None:
-        try:
-            if nodeid not in self.clients:
-                path = str(self.plan.directory / f"node{nodeid}.sock")
-                self.clients[nodeid] = await connect(reactor, path)
-                self.addCleanup(self.clients[nodeid].stopService)
-            return bool((await self.clients[nodeid].ask(Status))["quorate"])
-        except ServiceError:
-            return None
-
-    async def until(self, what: Callable[[], Any], wanted: Any) -> None:
-        process: Any = reactor
-        end = process.seconds() + PATIENCE_SECONDS
-        while (found := await what()) != wanted:
-            if process.seconds() > end:
-                last = self.daemons[0].lastWords()
-                self.fail(f"{found}, not {wanted}; node 1 said:\n{last}")
-            await deferLater(process, TICK_SECONDS)
-
     def test_arbiter(self) -> Deferred[None]:
         """
         A node whose other half is killed acts with the vote of the arbiter, not
@@ -165,28 +234,15 @@ class RealArbiterTests(TestCase):
 
     async def _arbiter(self) -> None:
         arbiter = await self.startArbiter()
-        for daemon in self.daemons:
-            daemon.start(reactor)
-        self.addCleanup(killAll, self.daemons)
-        await self.until(lambda: self.quorate(1), True)
-        await self.until(lambda: self.quorate(2), True)
-        self.daemons[1].send("KILL")
-        await self.daemons[1].end()
-        await self.until(self.vote, True)
+        await self.startDaemons(self.quorum)
+        await self.kill(2)
+        await self.until(lambda: self.vote(1), True)
         await self.until(lambda: self.quorate(1), True)
         await self.showsIt()
         await arbiter.kill()
         await self.until(lambda: self.quorate(1), False)
         await self.startArbiter()
         await self.until(lambda: self.quorate(1), True)
-
-    async def vote(self) -> bool:
-        """
-        Does node 1 have the vote while it is alone?
-        """
-        status = await deviceStatus(self.clients[1].ask)
-        self.assertEqual(status["heuristics"]["mode"], "sync")
-        return bool(status["vote"]) and status["members"] == [1]
 
     async def showsIt(self) -> None:
         """
