@@ -316,6 +316,24 @@ class LeftOverTests(QuorateCase):
         kinds = [event[0] for event in self.clients[4].events]
         self.assertEqual(kinds, ["message", "view", "ring"])
 
+    def test_metAgain(self) -> None:
+        """
+        Parts that meet again before any of them had a view go on to a quorate
+        one, all of them; but there is one history, that of the part that goes on
+        with the last view.  (X4, C23)
+        """
+        theirs, ours = self.ask(1, b"of the few"), self.ask(3, b"of the many")
+        self.net.visit(1)
+        self.net.visit(3)
+        self.net.form(1, 2)
+        self.net.form(3, 4, 5)
+        self.net.form(1, 2, 3, 4, 5)
+        self.net.run()
+        self.failureResultOf(theirs, NotQuorate)
+        self.successResultOf(ours)
+        self.assertEqual(self.said(1, 2), [[], []])
+        self.assertEqual(self.said(3, 4, 5), [[b"of the many"]] * 3)
+
     def test_notYet(self) -> None:
         """
         Until it is known where we go nothing is shown, whatever rings come and

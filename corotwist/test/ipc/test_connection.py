@@ -9,10 +9,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from corotwist.engines.batch import pack
-from corotwist.engines.interfaces import GroupView, IGroupSubscriber, Member
+from corotwist.engines.interfaces import (
+    GroupView,
+    IGroupSubscriber,
+    Member,
+    Position,
+)
 from corotwist.interfaces import IConnection
 from corotwist.ipc.channel import Box
 from corotwist.ipc.connection import Connection, Credentials
+from corotwist.ipc.cpg import PLACE
+from corotwist.ipc.dispatch import MOST_PLACES
 from corotwist.ipc.wire import (
     DISPATCH_QUEUE_BYTES,
     DISPATCH_QUEUE_MESSAGES,
@@ -21,7 +28,7 @@ from corotwist.ipc.wire import (
     PART_BYTES,
     Closing,
 )
-from corotwist.totem.membership import RingId
+from corotwist.totem.membership import Guarantee, RingId
 
 SENDER = Member(2, 3)
 
@@ -81,6 +88,41 @@ class ConnectionTests(SynchronousTestCase):
         self.clock.advance(0)
         (box,) = self.sink.boxes
         self.assertEqual(box[b"count"], b"5")
+
+    def test_places(self) -> None:
+        """
+        With the first part of messages come the places of all batches in it;
+        batches that are safe do not travel with those that are not.  (D21)
+        """
+        for guarantee in (Guarantee.AGREED, Guarantee.SAFE):
+            for place in (1, 2):
+                position = Position(place << 20, guarantee)
+                self.connection.messagesDelivered(
+                    b"g", SENDER, pack([b"x"] * place), place, position
+                )
+        large = pack([bytes(PART_BYTES)])
+        last = Position(9 << 20, Guarantee.AGREED)
+        self.connection.messagesDelivered(b"g", SENDER, large, 1, last)
+        self.clock.advance(0)
+        told = [
+            (box.get(b"guarantee"), [*PLACE.iter_unpack(box.get(b"places", b""))])
+            for box in self.sink.boxes
+        ]
+        both = [(1 << 20, 1), (2 << 20, 2)]
+        self.assertEqual(
+            told, [(None, both), (b"3", both), (None, [(9 << 20, 1)]), (None, [])]
+        )
+
+    def test_tiny(self) -> None:
+        """
+        However small batches are, their places fit into the box.
+        """
+        for _ in range(3 * MOST_PLACES // 2):
+            self.connection.messagesDelivered(b"g", SENDER, pack([b""]), 1)
+        self.clock.advance(0)
+        sizes = [len(box[b"places"]) for box in self.sink.boxes]
+        self.assertEqual(sizes, [12 * MOST_PLACES, 12 * (MOST_PLACES // 2)])
+        self.assertLess(max(sizes), 1 << 16)
 
     def test_order(self) -> None:
         """

@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.protocols import amp
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,13 +15,19 @@ from zope.interface import implementer
 from corotwist.budget import Budget
 from corotwist.engines.batch import pack, unpack
 from corotwist.engines.interfaces import (
+    NO_RECEIPT,
     NOWHERE,
+    ORDINARY,
     Change,
     GroupView,
+    Level,
     Member,
     Position,
     Reason,
+    Receipt,
     SlowReader,
+    Terms,
+    ViewId,
 )
 from corotwist.errors import InvalidParameter, NotJoined, TooBig, TryAgain
 from corotwist.interfaces import IFlowGroup
@@ -31,6 +38,7 @@ from corotwist.ipc.cpg import (
     Groups,
     GroupsLocator,
     Members,
+    Send,
     decodeView,
     encodeView,
     ringBox,
@@ -44,9 +52,10 @@ from corotwist.ipc.wire import (
     PENDING_SENDS,
     Numbers,
     Partials,
+    ViewIdentity,
 )
 from corotwist.test.ipc.fakes import FakeGroups
-from corotwist.totem.membership import RingId
+from corotwist.totem.membership import Guarantee, RingId
 
 words = st.integers(0, 2**32 - 1)
 members = st.builds(Member, words, words)
@@ -282,6 +291,79 @@ class GroupsLocatorTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertIsNone(self.successResultOf(sent))
         self.assertEqual(self.subscriber.events, [(b"g", Member(7, 100), batch, 2)])
+
+    def test_terms(self) -> None:
+        """
+        What a sender wants goes to the engine; what it is told comes back in
+        the answer, and nothing does where nothing was asked for.  (D33, D34,
+        D37, X2)
+        """
+        view = ViewId(RingId(5, 1), 2)
+        receipt = Receipt((7 << 20) + 1, view, (1, 7), (Member(1, 9),))
+        asked: list[Any] = []
+
+        def send(*arguments: Any, **wishes: Any) -> Deferred[Receipt]:
+            asked.append((*arguments[-2:], wishes["terms"]))
+            return succeed(receipt if wishes["terms"] is not ORDINARY else NO_RECEIPT)
+
+        self.patch(FakeGroups, "send", send)
+        sending = {"group": b"g", "count": b"1", "batch": pack([b"x"])}
+        plain = self.call(b"cpg.send", guarantee=b"3", **sending)
+        self.assertIsNone(self.successResultOf(plain))
+        special = self.call(
+            b"cpg.send",
+            level=b"2",
+            to=Numbers().toString((1, 9, 7, 100)),
+            groups=pack([b"h", b""]),
+            view=ViewIdentity().toString(view),
+            **sending,
+        )
+        answer = Send.parseResponse(self.successResultOf(special), None)
+        self.assertEqual(
+            answer,
+            {
+                "sequence": receipt.sequence,
+                "view": view,
+                "members": (1, 7),
+                "targets": (1, 9),
+            },
+        )
+        to = (Member(1, 9), Member(7, 100))
+        terms = Terms(Level.SAFE, to, (b"h", b""), view)
+        self.assertEqual(asked[0], (1, Guarantee.SAFE, ORDINARY))
+        self.assertEqual(asked[1], (1, Guarantee.AGREED, terms))
+
+    def test_badTerms(self) -> None:
+        """
+        Terms that are none are refused; so is every guarantee but 0 to 3.  (D9)
+        """
+        self.joined()
+        good = {"group": b"g", "count": b"1", "batch": pack([b"x"])}
+        for wrong in (
+            {"level": b"3"},
+            {"level": b"-1"},
+            {"level": b""},
+            {"to": b"12345678abcd"},
+            {"to": b"123"},
+            {"groups": b"\5\0\0\0abc"},
+            {"view": b"short"},
+            {"guarantee": b"4"},
+            {"guarantee": b"+2"},
+        ):
+            with self.assertRaises(InvalidParameter, msg=str(wrong)):
+                self.call(b"cpg.send", **{**good, **wrong})
+
+    def test_wishes(self) -> None:
+        """
+        A join may be for a quorate group, and without what one sends oneself.
+        (D22, X4)
+        """
+        wishes: list[Any] = []
+        self.patch(FakeGroups, "join", lambda *_, **asked: wishes.append(asked))
+        self.call(b"cpg.join", group=b"g")
+        self.call(b"cpg.join", group=b"g", quorate=b"True", discard=b"True")
+        usual = {"quorate": False, "discardOwn": False}
+        self.assertEqual(wishes, [usual, dict.fromkeys(usual, True)])
 
     def test_sendManyAtOnce(self) -> None:
         """

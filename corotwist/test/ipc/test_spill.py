@@ -17,19 +17,22 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from corotwist.budget import Budget
 from corotwist.engines.batch import pack, unpack
-from corotwist.engines.interfaces import Member, SlowReader
+from corotwist.engines.interfaces import Member, Position, SlowReader
 from corotwist.ipc import spill
 from corotwist.ipc.backlog import HIGH_SHARE, Limits
 from corotwist.ipc.channel import Box
 from corotwist.ipc.connection import Connection, Credentials
+from corotwist.ipc.cpg import PLACE
 from corotwist.ipc.spill import CHUNK_BYTES, FileStore
 from corotwist.ipc.wire import PART_BYTES
 from corotwist.test.ipc.test_backlog import Flow
+from corotwist.totem.membership import Guarantee
 
 LIMITS = Limits(
     bytes=2 << 20, messages=100_000, slow=SlowReader.SPILL, spillBytes=6 << 20
 )
 SENDERS = (Member(2, 3), Member(7, 1))
+GUARANTEES = (Guarantee.AGREED, Guarantee.SAFE)
 
 
 class Disk:
@@ -90,6 +93,7 @@ class SpillTests(SynchronousTestCase):
         self.flow = Flow()
         self.connect(LIMITS)
         self.sent: list[Any] = []
+        self.places: list[Any] = []
 
     def connect(self, limits: Limits) -> None:
         self.connection = Connection(
@@ -117,7 +121,12 @@ class SpillTests(SynchronousTestCase):
     def deliver(self, size: int, sender: int = 0) -> None:
         message = (b"%d." % len(self.sent)).ljust(size, b"x")
         self.sent.append((b"%d" % SENDERS[sender].nodeid, message))
-        self.connection.messagesDelivered(b"g", SENDERS[sender], pack([message]), 1)
+        place = len(self.sent)
+        position = Position(place << 20, GUARANTEES[place % 2])
+        self.places.append((place << 20, GUARANTEES[place % 2]))
+        self.connection.messagesDelivered(
+            b"g", SENDERS[sender], pack([message]), 1, position
+        )
         self.clock.advance(0)
 
     def notify(self) -> None:
@@ -136,6 +145,16 @@ class SpillTests(SynchronousTestCase):
             for disk in self.disks:
                 disk.work()
             self.clock.advance(0)
+
+    def heardPlaces(self) -> list[Any]:
+        """
+        Where the client was told that messages are, and what they got.
+        """
+        return [
+            (sequence, int(box.get(b"guarantee", b"2")))
+            for box in self.boxes
+            for sequence, _ in PLACE.iter_unpack(box.get(b"places", b""))
+        ]
 
     def heard(self) -> list[Any]:
         """
@@ -170,6 +189,7 @@ class SpillTests(SynchronousTestCase):
         self.assertLess(self.whole.most, LIMITS.bytes // HIGH_SHARE + 2 * CHUNK_BYTES)
         self.readAll()
         self.assertEqual(self.heard(), self.sent)
+        self.assertEqual(self.heardPlaces(), self.places)
         self.assertEqual((self.flow.counts, self.cuts, self.whole.used), ([], [], 0))
         (disk,) = self.disks
         self.assertTrue(disk.closed)
