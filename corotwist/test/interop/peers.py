@@ -59,17 +59,27 @@ class View:
     left: tuple[tuple[int, ...], ...]
     joined: tuple[tuple[int, ...], ...]
 
+    def steps(self) -> "tuple[View, ...]":
+        """
+        As real nodes show it: who left, and then who joined.
+        """
+        if not self.left or not self.joined:
+            return (self,)
+        came = {(nodeid, pid) for nodeid, pid, _ in self.joined}
+        between = tuple(member for member in self.members if member not in came)
+        return View(between, self.left, ()), View(self.members, (), self.joined)
 
-def _entry(event: Event) -> Heard | View | None:
+
+def _entries(event: Event) -> tuple[Heard | View, ...]:
     match event["event"]:
         case "message":
             sender = event["nodeid"], event["pid"]
-            return Heard(*sender, event["length"], event["digest"])
+            return (Heard(*sender, event["length"], event["digest"]),)
         case "view":
             members = tuple((entry[0], entry[1]) for entry in event["members"])
             changes = (tuple(map(tuple, event[key])) for key in ("left", "joined"))
-            return View(members, *changes)
-    return None
+            return View(members, *changes).steps()
+    return ()
 
 
 @define
@@ -195,8 +205,7 @@ class Peer:
         Messages and views, in the order they were delivered: the same for all
         who stayed together.
         """
-        entries = (_entry(event) for event in self.events[since:])
-        return [entry for entry in entries if entry is not None]
+        return [one for event in self.events[since:] for one in _entries(event)]
 
     @property
     def damaged(self) -> list[Event]:
