@@ -6,7 +6,7 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from corotwist.test.interop.peers import Heard, agree
+from corotwist.test.interop.peers import Heard, View, agree
 from corotwist.tools.lab import Lab, LabFailed, configuration, missing, until
 
 
@@ -96,3 +96,18 @@ class AgreeTests(SynchronousTestCase):
         peers = [Told(1), Told(2, damaged=({"sequence": 5},))]
         error = self.assertRaises(LabFailed, agree, peers, [[self.A], [self.A]])
         self.assertIn("damaged on node 2", str(error))
+
+
+class StepsTests(SynchronousTestCase):
+    def test_steps(self) -> None:
+        """
+        A view in which a process left and another joined is compared in two
+        steps, as real nodes show it; one in which only one happened as it is.
+        """
+        members, left, joined = ((1, 1), (2, 2)), ((2, 2, 3),), ((2, 2, 4),)
+        self.assertEqual(
+            View(members, left, joined).steps(),
+            (View(((1, 1),), left, ()), View(members, (), joined)),
+        )
+        for one in (View(members, left, ()), View(members, (), joined)):
+            self.assertEqual(one.steps(), (one,))
