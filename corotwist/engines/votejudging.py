@@ -7,7 +7,6 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from corotwist.engines.base import SynchronizedEngine
 from corotwist.engines.counting import Count
 from corotwist.engines.decisions import Decisions
 from corotwist.engines.executive import (
@@ -23,12 +22,13 @@ from corotwist.engines.voteclients import MOST_VOTES
 from corotwist.engines.votemessages import Message, encode
 from corotwist.engines.votes import Verdict
 from corotwist.errors import TryAgain
+from corotwist.interfaces import ICluster
 
 # In NodeInfo: the quorum device.
 DEVICE: Final = 0
 
 
-class Judging(SynchronizedEngine):
+class Judging:
     """
     The verdict, and whoever hears of it.
 
@@ -37,6 +37,7 @@ class Judging(SynchronizedEngine):
     @ivar decisions: the last verdicts, with what they were made of.
     """
 
+    cluster: ICluster
     count: Count
     published: Verdict
     decisions: Decisions

@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from corotwist.config.settings import NodeSettings
 from corotwist.engines.agreement import NOTE, Agreement
+from corotwist.engines.base import SynchronizedEngine
 from corotwist.engines.counting import NO_VERDICT, Count
 from corotwist.engines.decisions import Decisions
 from corotwist.engines.executive import (
@@ -45,7 +46,7 @@ from corotwist.totem.membership import RingId
 
 
 @implementer(IVoteQuorum, IVoting, IReconfigurable, IReplaceable)
-class VoteQuorumEngine(Delivered):
+class VoteQuorumEngine(Delivered, SynchronizedEngine):
     """
     Counts the votes of this ring, as every member of it does.
 
