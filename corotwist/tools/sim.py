@@ -24,6 +24,7 @@ from corotwist.simulator.swarm.plan import Plan
 from corotwist.simulator.swarm.run import Outcome, outcome, replayOf
 from corotwist.simulator.swarm.shrink import MOST_TRIES, Shrinker
 from corotwist.tools import simrates, simring
+from corotwist.tools.asking import envelope
 from corotwist.tools.simruns import Tally, Task, factoryOf, perform, performAll, swarmOf
 
 FAILED: Final = 1
@@ -278,7 +279,7 @@ def _tell(options: SimOptions, outcomes: Sequence[Outcome], plan: Plan) -> None:
         tally = Tally()
         for each in outcomes:
             tally.add(each)
-        print(json.dumps(tally.summary()))
+        print(json.dumps(envelope("sim", **tally.summary())))
         return
     for came in outcomes:
         if came.promise:
@@ -317,7 +318,8 @@ def _many(options: SimOptions) -> int:
         interrupted = True
     bar.end()
     if options["json"]:
-        print(json.dumps(tally.summary() | {"interrupted": interrupted}))
+        shown = envelope("sim", **tally.summary(), interrupted=interrupted)
+        print(json.dumps(shown))
     else:
         _report(options, tally, interrupted=interrupted)
     if tally.failures and (options["shrink"] or options["diagram"]):

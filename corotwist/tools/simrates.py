@@ -17,6 +17,7 @@ from corotwist.simulator.faults import Faults
 from corotwist.simulator.judges.evs import EvsJudge
 from corotwist.simulator.judges.judge import Life
 from corotwist.simulator.swarm.run import KEY, Swarm, outcome
+from corotwist.tools.asking import envelope
 from corotwist.tools.simruns import Tally, Task, perform
 from corotwist.totem.membership import Configuration, RingId
 
@@ -71,7 +72,7 @@ def run(*, asJson: bool = False) -> int:
     for rate in measure():
         good = good and rate.value >= rate.least
         if asJson:
-            print(json.dumps(asdict(rate)), flush=True)
+            print(json.dumps(envelope("sim-rates", **asdict(rate))), flush=True)
         else:
             print(
                 f"| {rate.what} | {rate.value:,.1f} | {rate.least:,g} | {rate.goal:,g}"

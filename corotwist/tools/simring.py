@@ -9,6 +9,7 @@ from typing import Final
 from attrs import asdict
 
 from corotwist.simulator.swarm.growth import Growth, grow
+from corotwist.tools.asking import envelope
 
 SMALLEST: Final = 2
 HEAD: Final = (
@@ -50,5 +51,10 @@ def run(largest: int, *, asJson: bool = False) -> int:
         print(HEAD)
     for size in sizes(largest):
         growth = grow(size)
-        print(json.dumps(asdict(growth)) if asJson else row(growth), flush=True)
+        print(
+            json.dumps(envelope("sim-ring", **asdict(growth)))
+            if asJson
+            else row(growth),
+            flush=True,
+        )
     return 0

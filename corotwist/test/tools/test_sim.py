@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.simulator.swarm.plan import Deed, Plan, When
 from corotwist.simulator.swarm.run import Outcome, Swarm
+from corotwist.test.tools.schemas import differences
 from corotwist.tools import main, simrates, simring
 from corotwist.tools.sim import Bar
 from corotwist.tools.simruns import Task, performAll
@@ -158,6 +159,7 @@ class OneRunTests(SynchronousTestCase):
         status, out, _ = command("--story", self.story, "--json")
         found = json.loads(out)
         self.assertEqual((status, found["runs"], found["failures"]), (0, 1, []))
+        self.assertEqual(differences(found), [])
 
     def test_save(self) -> None:
         """
@@ -325,6 +327,7 @@ class TableTests(SynchronousTestCase):
         status, out, _ = command("--ring", "6", "--json")
         rows = [json.loads(line) for line in out.splitlines()]
         self.assertEqual(status, 0)
+        self.assertEqual([differences(row) for row in rows], [[], [], []])
         self.assertEqual([row["size"] for row in rows], [2, 4, 6])
         self.assertTrue(all(0 < row["forming"] < 1 for row in rows))
         self.assertTrue(all(1 < row["formingAgain"] < 4 for row in rows))
@@ -343,7 +346,8 @@ class TableTests(SynchronousTestCase):
         rates[1] = simrates.Rate("y", 7.0, 4.0, 6.0)
         status, out, _ = command("--rates", "--json")
         self.assertEqual(status, 0)
-        self.assertEqual(json.loads(out.splitlines()[1])["value"], 7.0)
+        found = json.loads(out.splitlines()[1])
+        self.assertEqual((found["value"], differences(found)), (7.0, []))
 
     def test_judged(self) -> None:
         """
