@@ -27,6 +27,8 @@ MOST_CLUSTERS: Final = 256
 MOST_CONNECTIONS: Final = 2048
 # Of the name of a cluster, in characters.
 LONGEST_NAME: Final = 255
+# Of one question; the longest names all nodes of a cluster.
+LARGEST_BOX_BYTES: Final = 256 << 10
 # Who says nothing for so long is gone: a node asks far more often.
 IDLE_SECONDS: Final = 120.0
 _MS: Final = 1000
@@ -113,6 +115,7 @@ class ArbiterProtocol(amp.AMP, TimeoutMixin):
         self._nodeid = 0
         self._cluster: Arbitration | None = None
         self._shown = b""
+        self._boxBytes = 0
 
     def callLater(self, delay: float, call: Any) -> Any:
         """
@@ -139,6 +142,20 @@ class ArbiterProtocol(amp.AMP, TimeoutMixin):
     def timeoutConnection(self) -> None:
         transport: Any = self.transport
         transport.abortConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        AMP keeps what belongs to one box, however much that is.
+        """
+        self._boxBytes += len(data)
+        if self._boxBytes > LARGEST_BOX_BYTES:
+            self.timeoutConnection()
+        else:
+            super().dataReceived(data)
+
+    def ampBoxReceived(self, box: Any) -> None:
+        self._boxBytes = 0
+        super().ampBoxReceived(box)
 
     @Come.responder
     def _come(

@@ -87,7 +87,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 # Rooms whose behaviour follows from what they are told.
-PURE: Final = ("totem", "engines", "config")
+PURE: Final = ("totem", "engines", "config", "quorumdevice")
 # In the decorators or bases of an engine's class.
 _ENGINES: Final = tuple(
     f"id='{name}'"
@@ -109,6 +109,10 @@ HARMLESS: Final = {
 }
 # These read files: it is what they are for.
 READERS: Final = ("config.host", "config.loader")
+# These are connected, or wait for a disk.
+CONNECTED: Final = tuple(
+    f"quorumdevice.{name}" for name in ("arbiter", "disk", "net", "sectors", "tls")
+)
 
 CONTAINERS: Final = {
     *("list", "dict", "set", "bytearray", "deque", "defaultdict", "Counter"),
@@ -223,7 +227,7 @@ def purity(modules: Mapping[str, Module]) -> Iterator[str]:
     Clocks, chance, sockets and reactors in rooms that have none.
     """
     for module in modules.values():
-        outside = _within(module.name, [*_shell(), *READERS]) is not None
+        outside = _within(module.name, [*_shell(), *READERS, *CONNECTED]) is not None
         if outside or room(module.name) not in PURE:
             continue
         for dotted in module.imports:

@@ -459,6 +459,20 @@ class ProtocolTests(NetCase):
         arbiter.came("more", 1, 1, 300, terms)
         self.assertNotIn("c7", arbiter._clusters)
 
+    def test_endlessQuestion(self) -> None:
+        """
+        A question without an end ends the connection before it fills the
+        memory; any number of short ones does not.
+        """
+        for _ in range(300):
+            self.successResultOf(self.call(Show))
+        transport: Any = self.client.transport
+        for number in range(300):
+            transport.write(b"\0\x04%04d\x03\xe8" % number + bytes(1000))
+            self.pump.flush()
+        self.assertTrue(transport.disconnected)
+        self.assertEqual(self.net.arbiter.connections, 0)
+
     @given(st.binary(max_size=200))
     def test_anyBytes(self, data: bytes) -> None:
         """
