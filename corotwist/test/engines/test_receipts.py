@@ -572,6 +572,30 @@ class ViewTermTests(TermsCase):
         self.assertEqual([self.said(n) for n in (1, 2, 3)], [[], [], []])
 
 
+class TurnsTests(TermsCase):
+    """
+    Clients of one node.
+    """
+
+    def test_turns(self) -> None:
+        """
+        One that floods with messages for some, for several groups and with
+        answers keeps another one waiting for a turn only.  (D39)
+        """
+        self.patch(groupssending, "IN_FLIGHT_BYTES", 50)
+        self.node(1).cpg.join(self.clients[1], H)
+        quiet = self.joined(1, 50)
+        kinds = (ORDERED, Terms(to=(Member(2, 102),)), Terms(groups=(H,)))
+        flood = [self.ask(1, b"flood", terms=kinds[n % 3]) for n in range(300)]
+        sent = send(self.node(1), quiet, G, b"quiet", terms=ORDERED)
+        while not sent.called:
+            self.net.rotate()
+        self.assertLess(sum(one.called for one in flood), 10)
+        self.assertEqual(self.said(3).count(b"quiet"), 1)
+        self.net.run()
+        self.assertTrue(all(one.called for one in flood))
+
+
 class DiscardTests(TermsCase):
     """
     Own messages.
