@@ -2,6 +2,7 @@
 Stories about nodes that operators end, and ask about.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -368,6 +369,22 @@ class LoadStories(OperatorStory):
         What a node accepted before it stopped, everybody delivers; what it
         did not is told to whoever sent it. (H19)
         """
+        self.load(self.agree)
+
+    def test_nothingLostBySignal(self) -> None:
+        """
+        Likewise when the process is told to stop. (H19)
+        """
+        self.load(lambda: self.trio.stop(A))
+
+    def agree(self) -> None:
+        asked = self.trio.engine(A, "cfg").tryShutdown(Insistence.REQUEST, "a test")
+        self.assertEqual(self.successResultOf(asked), ())
+
+    def load(self, end: Callable[[], None]) -> None:
+        """
+        Node A ends while a client of it sends.
+        """
         heard: set[int] = set()
         listener = self.trio.connect(C).groups
         self.trio.wait(listener.join(b"load", lambda _, data: heard.add(_number(data))))
@@ -380,8 +397,7 @@ class LoadStories(OperatorStory):
                 partial(_noted, accepted, number), partial(_noted, refused, number)
             )
         self.trio.run(0.005)
-        asked = self.trio.engine(A, "cfg").tryShutdown(Insistence.REQUEST, "a test")
-        self.assertEqual(self.successResultOf(asked), ())
+        end()
         self.gone()
         self.trio.run(1.0)
         self.assertEqual(accepted | refused, {*range(LOAD)})
