@@ -5,6 +5,7 @@ What a local client may ask of process groups, and in which words it goes out.
 from attrs import evolve
 
 from corotwist.engines import batch as batches
+from corotwist.engines.compact import Feature
 from corotwist.engines.groupslocal import LocalProcesses
 from corotwist.engines.interfaces import (
     ATOMIC_MESSAGE_BYTES,
@@ -19,7 +20,16 @@ from corotwist.engines.interfaces import (
 )
 from corotwist.engines.outgoing import Batch, LocalMember, Membership
 from corotwist.engines.quorate import isQuorate, wireName
-from corotwist.errors import InvalidParameter, NameTooLong, NotJoined, TooBig
+from corotwist.errors import (
+    Interrupted,
+    InvalidParameter,
+    NameTooLong,
+    NotJoined,
+    NotQuorate,
+    NotSupported,
+    TooBig,
+)
+from corotwist.interfaces import ICluster
 from corotwist.totem.membership import Guarantee
 
 
@@ -120,3 +130,32 @@ def _checkPossible(member: LocalMember, terms: Terms) -> None:
         raise InvalidParameter("for some processes of one group, or for several groups")
     if len({member.name, *terms.groups}) <= len(terms.groups):
         raise InvalidParameter("a group is named twice")
+
+
+# When its turn has come.
+
+
+def checkNow(cluster: ICluster, batch: Batch) -> None:
+    """
+    May a batch with terms go out?
+
+    @raise NotSupported: not everybody would understand.
+    @raise Interrupted: the view that was asked for is over.
+    @raise NotQuorate: so is the time to act.
+    """
+    terms = batch.terms
+    if terms.special and not cluster.everybody(Feature.TERMS):
+        raise NotSupported("a node of this ring knows no such terms")
+    view = cluster.view()
+    if terms.view is not None and terms.view != view.viewId:
+        raise Interrupted(f"it is view {view.viewId} now")
+    if batch.member.quorate and not view.quorate:
+        raise NotQuorate(f"view {view.viewId} is not quorate")
+
+
+def partRefused(batch: Batch) -> bool:
+    """
+    Was a part of it ordered where nobody delivers it?  Then nothing follows.
+    """
+    awaited = batch.awaited
+    return awaited is not None and awaited.answered and not awaited.cancelled

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final
 
 from corotwist.engines import batch as batches
-from corotwist.engines.compact import CompactMcast, Feature, Piece
+from corotwist.engines.compact import CompactMcast, Piece
 from corotwist.engines.executive import (
     Executive,
     Mcast,
@@ -20,6 +20,7 @@ from corotwist.engines.executive import (
 )
 from corotwist.engines.groupslocal import LocalProcesses
 from corotwist.engines.groupsreceipts import Expected, Fate, Receipts
+from corotwist.engines.groupsrequests import checkNow, partRefused
 from corotwist.engines.groupsstate import GroupsState
 from corotwist.engines.interfaces import (
     ATOMIC_MESSAGE_BYTES,
@@ -43,8 +44,6 @@ from corotwist.engines.outgoing import (
 from corotwist.errors import (
     BadHandle,
     Interrupted,
-    NotQuorate,
-    NotSupported,
     ServiceError,
     TryAgain,
 )
@@ -318,9 +317,9 @@ class GroupsSending:
         while entry.remaining:
             self._checkWindow()
             if entry.terms is not ORDINARY or entry.member.quorate:
-                if _partRefused(entry):
+                if partRefused(entry):
                     return
-                self._checkTerms(entry)
+                checkNow(self._cluster, entry)
             start, end = batches.first(entry.data, entry.offset)
             if not entry.atomic and end - start > ATOMIC_MESSAGE_BYTES:
                 self._sendPieces(entry, start, end)
@@ -328,21 +327,6 @@ class GroupsSending:
                 self._sendCompact(entry)
             else:
                 self._sendPlain(entry, start, end)
-
-    def _checkTerms(self, entry: Batch) -> None:
-        """
-        @raise NotSupported: not everybody would understand.
-        @raise Interrupted: the view that was asked for is over.
-        @raise NotQuorate: so is the time to act.
-        """
-        terms = entry.terms
-        if terms.special and not self._cluster.everybody(Feature.TERMS):
-            raise NotSupported("a node of this ring knows no such terms")
-        view = self._cluster.view()
-        if terms.view is not None and terms.view != view.viewId:
-            raise Interrupted(f"it is view {view.viewId} now")
-        if entry.member.quorate and not view.quorate:
-            raise NotQuorate(f"view {view.viewId} is not quorate")
 
     def _sendCompact(self, entry: Batch) -> None:
         """
@@ -604,14 +588,6 @@ def _fire(entry: Batch) -> None:
     accepted, entry.accepted = entry.accepted, None
     if accepted is not None and entry.terms.level is Level.QUEUED:
         accepted.answer(NO_RECEIPT)
-
-
-def _partRefused(entry: Batch) -> bool:
-    """
-    Was a part of it ordered where nobody delivers it?  Then nothing follows.
-    """
-    awaited = entry.awaited
-    return awaited is not None and awaited.answered and not awaited.cancelled
 
 
 def _serial(batch: Batch) -> int:

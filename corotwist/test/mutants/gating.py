@@ -68,9 +68,9 @@ GATING: Final = (
     ),
     _gating(
         "asks nodes for what they do not know",
-        "engines.groupssending",
-        "        if terms.special and not self._cluster.everybody(Feature.TERMS):\n",
-        "        if False:\n",
+        "engines.groupsrequests",
+        "    if terms.special and not cluster.everybody(Feature.TERMS):\n",
+        "    if False:\n",
     ),
     _gating(
         "waits for the slow readers of the first group only",
