@@ -141,6 +141,8 @@ class Rounds:
         ring = self._configuration
         if not self._voting or ring is None or ring.transitional:
             return
+        if self.manager.roster.stopping:
+            return  # Who counts votes may have stopped already.
         tally = Tally.of(self.manager.engines["votequorum"].explanation())
         now = self.clock.seconds()
         self.votes.counted(self.life, ring.ringId, ring.members, tally, now)
