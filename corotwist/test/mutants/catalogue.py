@@ -15,6 +15,7 @@ from corotwist.test.mutants.pausing import PAUSING
 from corotwist.test.mutants.replacing import REPLACING
 from corotwist.test.mutants.services import GROUPS, QUORUM, SYNCHRONIZATION
 from corotwist.test.mutants.telling import TELLING
+from corotwist.test.mutants.viewing import VIEWING
 
 
 @frozen
@@ -76,6 +77,16 @@ ROOMS: Final[Mapping[str, Room]] = {
     ),
     "quorate groups": Room(
         GATING, ("engines.test_quorategroups", "engines.test_receipts")
+    ),
+    "views": Room(
+        VIEWING,
+        (
+            "engines.test_views",
+            "engines.test_parting",
+            "engines.test_standing",
+            "engines.test_groupssync",
+            "engines.test_cpg",
+        ),
     ),
     "slow readers": Room(PAUSING, ("scenarios.test_flow", "engines.test_flow")),
     "replacing": Room(REPLACING, ("scenarios.test_replacing", "engines.test_changes")),
