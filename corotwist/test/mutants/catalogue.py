@@ -92,7 +92,10 @@ ROOMS: Final[Mapping[str, Room]] = {
     "replacing": Room(REPLACING, ("scenarios.test_replacing", "engines.test_changes")),
     "quorum": Room(
         QUORUM,
-        ("scenarios.test_quorum", "engines.test_votequorum", "engines.test_votes"),
+        (
+            *("scenarios.test_quorum", "engines.test_votequorum", "engines.test_votes"),
+            *("engines.test_voteoptions", "engines.test_basis"),
+        ),
     ),
 }
 MUTANTS: Final[Mapping[str, Mutant]] = {

@@ -318,4 +318,47 @@ QUORUM: Final = (
         "    total = sum(member.votes for member in members) + device.votes\n",
         "    total = sum(member.votes for member in members) & 0xFF\n",
     ),
+    _services(
+        "forgets what may hold",
+        "engines.basis",
+        "            if newest is None or attempt.epoch > newest.epoch:\n",
+        "            if False:\n",
+    ),
+    _services(
+        "goes by what it never wrote down",
+        "engines.agreement",
+        "            stored.addCallbacks(self._stored, self._failed, (attempt,))\n",
+        "            self._stored(None, attempt)\n",
+    ),
+    _services(
+        "goes by what some wrote down",
+        "engines.agreement",
+        "        if attempt.accepted.issuperset(attempt.members):\n",
+        "        if attempt.accepted:\n",
+    ),
+    _services(
+        "does not ask who could act before",
+        "engines.basis",
+        "        return all(basis.permits(present) for basis in self._all())\n",
+        "        return True\n",
+    ),
+    _services(
+        "breaks ties by who is there",
+        "engines.counting",
+        "        if formed is not None:\n            return formed.tie\n",
+        "        if formed is not None:\n"
+        "            return self.rules.decider(sorted(self.voters.present()))\n",
+    ),
+    _services(
+        "shrinks by its own clock",
+        "engines.votechanges",
+        "            self._say(Shrink())\n",
+        "            self._shrinkDelivered(self.cluster.nodeid)\n",
+    ),
+    _services(
+        "counts the device of an old ring",
+        "engines.quorumdevice",
+        "        self.flags &= ~NodeFlag.QDEVICE_CAST_VOTE\n",
+        "        pass\n",
+    ),
 )
