@@ -246,8 +246,8 @@ QUORUM: Final = (
     _services(
         "expects only who is here",
         "engines.votes",
-        "        expected = max([own, *(m.expected for m in members)])\n",
-        "        expected = total\n",
+        "        own = expected = max(exactly, total)\n",
+        "        own = expected = total\n",
     ),
     _services(
         "waits for nobody",
