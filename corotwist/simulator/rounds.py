@@ -137,6 +137,14 @@ class Rounds:
             if number // FUNCTIONS == VOTEQUORUM:
                 self._count()
 
+    def voted(self) -> None:
+        """
+        There is a verdict, although the round may still be aborted.
+        """
+        if self._voting:
+            explanation = self.manager.engines["votequorum"].explanation()
+            self.votes.met(self.life, Tally.of(explanation))
+
     def _count(self) -> None:
         ring = self._configuration
         if not self._voting or ring is None or ring.transitional:
@@ -201,6 +209,8 @@ def _stand(place: Place, rounds: Rounds) -> None:
         if life.alive:
             judge.completed(life, service)
         completed()
+        if life.alive and service == VOTEQUORUM:
+            rounds.voted()
 
     def seenAborted() -> None:
         if life.alive:

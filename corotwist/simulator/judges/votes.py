@@ -122,6 +122,14 @@ class VotesJudge(Judge):
         """
         self.overridden = True
 
+    def met(self, life: Life, tally: Tally) -> None:
+        """
+        A process has seen these votes at once, whatever comes of the round.
+        """
+        voter = self._voters.get(life)
+        if voter is not None and tally.votes >= voter.rules.expectedVotes:
+            voter.met = True
+
     def counted(
         self,
         life: Life,

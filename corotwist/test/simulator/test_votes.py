@@ -164,6 +164,17 @@ class VotesTests(SynchronousTestCase):
         self.count(*lives[1:4], again, ringId=RingId(12, 2), now=3.0)
         self.assertFound()
 
+    def test_sawAll(self) -> None:
+        """
+        VQ4: all votes were there in a round that was aborted behind the
+        verdict: that is enough.
+        """
+        lives = self.boot(waitForAll=True)
+        for life in lives:
+            self.judge.met(life, Tally(5, 5, 3, quorate=True))
+        self.count(*lives[:3])
+        self.assertFound()
+
     def test_twoNodes(self) -> None:
         """
         VQ3: one of two suffices, but only after both had met.
