@@ -9,10 +9,10 @@ from attrs import define, evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from corotwist.config.settings import NodeSettings, QuorumSettings
+from corotwist.engines import groupssending
 from corotwist.engines.cpg import GroupsEngine
 from corotwist.engines.groupsdelivery import GroupsDelivery
 from corotwist.engines.groupsreceipts import LEFT_OVER
-from corotwist.engines.groupssending import GroupsSending
 from corotwist.engines.interfaces import Receipt, View, ViewId
 from corotwist.errors import NotQuorate
 from corotwist.simulator import Cluster, PromiseBroken
@@ -219,8 +219,8 @@ class RunTests(SynchronousTestCase):
         self.cluster.partition({A}, {B, C})
         self.cluster.settle()
         with (
-            patch.object(GroupsDelivery, "judge", lambda *args, **more: None),
-            patch.object(GroupsSending, "_checkTerms", lambda *args: None),
+            patch.object(GroupsDelivery, "_judge", lambda *args: None),
+            patch.object(groupssending, "checkNow", lambda *args: None),
             patch.object(GroupsEngine, "_checkQuorate", lambda *args: None),
         ):
             broken = self.assertRaises(
