@@ -12,7 +12,11 @@ from corotwist.config.settings import NodeSettings
 from corotwist.engines.base import SynchronizedEngine
 from corotwist.engines.executive import QUORUM
 from corotwist.engines.interfaces import IQuorum
-from corotwist.engines.quoruminterfaces import IFencing, IQuorumProvider
+from corotwist.engines.quoruminterfaces import (
+    IFencing,
+    IQuorumDeviceState,
+    IQuorumProvider,
+)
 from corotwist.errors import ConfigurationError, NotExist, Problem
 from corotwist.interfaces import ICluster, IReplaceable
 
@@ -83,7 +87,21 @@ class QuorumEngine(SynchronizedEngine):
             return {"quorate": False, "rule": "the quorum provider is not there"}
         if judge is None:
             return {"quorate": True, "rule": "no quorum provider is configured"}
-        return {**judge.explanation(), **self._notOff()}
+        ends = self._validUntil() if judge.quorate() else 0
+        return {**judge.explanation(), "validUntil": ends, **self._notOff()}
+
+    def _validUntil(self) -> int:
+        """
+        So long the verdict is good, whatever is not heard any more: as long as
+        no member can be on a ring without us, and our quorum device votes for
+        us if it ever did; 0 when that is not known.
+        """
+        ends = self.cluster.leaseEnds()
+        try:
+            device = IQuorumDeviceState(self.cluster.engine("qdevice")).validUntil()
+        except NotExist:
+            device = 0
+        return max(0, min(ends, device) if device else ends)
 
     def _notOff(self) -> dict[str, str]:
         """

@@ -267,7 +267,6 @@ class VoteQuorumEngine(Delivered, SynchronizedEngine):
             "tracked": self._tracked(),
             "masterWins": self._masterWins(),
             "notes": "; ".join(self._notes),
-            "validUntil": self.cluster.leaseEnds() if verdict.quorate else 0,
         }
 
     def _tracked(self) -> int:

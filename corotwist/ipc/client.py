@@ -80,7 +80,7 @@ class NodeClient(Service):
         self.cmap = ConfigurationMap(self.ask)
         self.cfg = Operator(self.ask)
         self.confdb = ObjectDatabase(self.ask, self.cfg.reload)
-        self.quorum = Quorum(self.views)
+        self.quorum = Quorum(self.views, self.node)
         self.votequorum = VoteQuorum(self.ask)
         self._clock = clock
         self._connect = connect

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from corotwist.engines.interfaces import NO_VIEW, NodeChange, TransitionalView, View
 from corotwist.errors import Exists, NotExist, ServiceError
+from corotwist.ipc.status import NodeInquiry, NodeStatus
 from corotwist.ipc.views import Following, NodeView, NodeViews
 from corotwist.totem.membership import RingId
 
@@ -40,8 +41,9 @@ class Quorum:
 
     _log = Logger()
 
-    def __init__(self, views: NodeViews) -> None:
+    def __init__(self, views: NodeViews, node: NodeInquiry) -> None:
         self._views = views
+        self._node = node
         self._follower: QuorumFollower | None = None
         self._following: Following | None = None
         self._told = NO_VIEW.viewId
@@ -54,6 +56,18 @@ class Quorum:
             L{Disconnected}.
         """
         return self._views.now().addCallback(lambda view: view.quorate)
+
+    def validUntil(self) -> Deferred[int | None]:
+        """
+        So long our partition may act, and no other one, though nothing is heard
+        of the others any more.
+
+        @return: fires with nanoseconds of L{time.monotonic_ns} on the node's
+            machine; 0 while we may not act, or cannot be sure; C{None} where
+            nobody decides about quorum, so that the verdict does not end.
+            Fails with L{Disconnected}.
+        """
+        return self._node.status().addCallback(_validUntil)
 
     def track(
         self, follower: QuorumFollower, *, current: bool = True, changes: bool = True
@@ -131,6 +145,10 @@ class Quorum:
             callback(*news)
         except Exception:  # noqa: BLE001 - Whatever it is, it is his own.
             self._log.failure("An application failed at a change of quorum")
+
+
+def _validUntil(status: NodeStatus) -> int | None:
+    return status.explanation.get("validUntil")
 
 
 def _nodeids(changes: tuple[NodeChange, ...]) -> Nodeids:

@@ -127,6 +127,21 @@ class ThirdPartyTests(ProviderCase):
         self.assertEqual(self.rule(2), "without node 1")
         self.assertTrue(self.net.nodes[1].manager.facilities.quorate())
 
+    def test_lease(self) -> None:
+        """
+        Whoever decides, a verdict is good as long as nobody can be on a ring
+        without us; nothing is known of one that says no, or without a lease.
+        (C22)
+        """
+        quorum = self.net.nodes[1].engine("quorum")
+        self.assertEqual(quorum.explanation()["validUntil"], 0)
+        self.net.nodes[1].totem.lease = 2.5
+        self.assertEqual(quorum.explanation()["validUntil"], 2_500_000_000)
+        self.net.nodes[2].totem.lease = 2.5
+        self.form(2, 3)
+        refused = self.net.nodes[2].engine("quorum").explanation()
+        self.assertEqual(refused["validUntil"], 0)
+
     def test_followers(self) -> None:
         """
         Who follows the verdict hears of it at once and at each change, until

@@ -216,6 +216,19 @@ class DeviceEngineTests(EngineCase):
             self.turn(2.0)
             self.assertEqual(self.quorate(1), [True])
 
+    def test_verdictEnds(self) -> None:
+        """
+        A verdict is good for no longer than the device votes for us, whatever
+        the lease.  (C22)
+        """
+        self.together()
+        quorum = self.net.nodes[1].engine("quorum")
+        now = self.net.clock.seconds()
+        for lease, ends in ((now + 2.0, now + 2.0), (now + 60.0, now + 10.0)):
+            self.net.nodes[1].totem.lease = lease
+            told = quorum.explanation()["validUntil"]
+            self.assertAlmostEqual(told / 1e9, ends)
+
     def test_otherRing(self) -> None:
         """
         What is said about an earlier ring does not count.  [pitfall J11] (C14)

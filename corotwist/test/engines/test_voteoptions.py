@@ -531,7 +531,7 @@ class ClientTests(VotingCase):
         While it may act, a node says until when that is certain without hearing
         from the others.  (C22)
         """
-        engine = self.engine(1)
+        engine = self.net.nodes[1].engine("quorum")
         self.patch(engine.cluster, "leaseEnds", lambda: 12_345)
         self.assertEqual(engine.explanation()["validUntil"], 12_345)
         self.form(1)

@@ -8,6 +8,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
+from corotwist.config.settings import QuorumSettings
 from corotwist.engines.interfaces import (
     Cause,
     NodeChange,
@@ -17,10 +18,17 @@ from corotwist.engines.interfaces import (
 )
 from corotwist.errors import Disconnected, Exists, NotExist
 from corotwist.ipc.quorum import Quorum, QuorumFollower
+from corotwist.ipc.status import NodeInquiry
 from corotwist.ipc.views import NodeViews
+from corotwist.test.engines.orderednet import SHIPPED, OrderedNet
+from corotwist.test.ipc.cluster import ClusterCase
 from corotwist.totem.membership import RingId
 
 FIRST, NEXT = RingId(4, 1), RingId(8, 1)
+
+
+def _nobody(command: Any, **arguments: Any) -> Deferred[dict[str, Any]]:
+    return fail(Disconnected("nobody is asked here"))
 
 
 def view(ring: RingId, *members: int, number: int = 0, **more: Any) -> View:
@@ -69,7 +77,7 @@ class TrackingTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.views = Views()
-        self.quorum = Quorum(self.views)
+        self.quorum = Quorum(self.views, NodeInquiry(_nobody))
         self.heard = Heard()
 
     def track(self, **wishes: bool) -> None:
@@ -177,3 +185,37 @@ class TrackingTests(SynchronousTestCase):
         self.successResultOf(self.quorum.track(follower))
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertEqual(len(self.heard.told), 1)
+
+
+class LeaseTests(ClusterCase):
+    """
+    L{Quorum.validUntil}.
+    """
+
+    def boot(self, **quorum: Any) -> None:
+        self.net = OrderedNet(SHIPPED, 3)
+        self.net.boot(1, 2, 3, quorum=QuorumSettings(**quorum))
+        self.net.form(1, 2, 3)
+        self.net.run()
+
+    def test_lease(self) -> None:
+        """
+        A client is told until when its partition may act, and no other one, if
+        nothing is heard any more; 0 when that is not certain.  (C22)
+        """
+        self.boot(provider="corosync_votequorum", expectedVotes=3)
+        client = self.client(1)
+        totem = self.net.nodes[1].totem
+        self.assertEqual(self.result(client.quorum.validUntil()), 0)
+        totem.lease = 2.5
+        self.assertEqual(self.result(client.quorum.validUntil()), 2_500_000_000)
+        self.net.form(1)
+        self.net.run()
+        self.assertEqual(self.result(client.quorum.validUntil()), 0)
+
+    def test_noProvider(self) -> None:
+        """
+        Where nobody decides about quorum the verdict does not end.  (C22)
+        """
+        self.boot()
+        self.assertIsNone(self.result(self.client(1).quorum.validUntil()))
