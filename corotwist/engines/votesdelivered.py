@@ -70,12 +70,14 @@ class Delivered(VoteClients, Changing):
         behind = quorate and not own.flags & NodeFlag.QUORATE
         if behind:
             own.expected = message.expectedVotes
+        tells = quorate or self.count.rules.tracking
+        expected = message.expectedVotes if tells else own.expected
         if nodeid == self.cluster.nodeid:
             own.votes, own.heard = message.votes, message.flags
             own.standing = Standing.MEMBER
+            if not self._synchronizing:
+                own.expected = expected  # As the others take it, here.
         else:
-            tells = quorate or self.count.rules.tracking
-            expected = message.expectedVotes if tells else own.expected
             voters[nodeid] = Voter(
                 *(message.votes, expected, message.flags, Standing.MEMBER),
                 *(message.flags, 0 if before is None else before.deviceVotes),

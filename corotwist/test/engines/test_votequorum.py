@@ -377,6 +377,28 @@ class OptionTests(VotingCase):
         self.reload(1, votes(9, votes=5))
         self.assertEqual(engine.handOver()["format"], 2)
 
+    def test_reloadedAtOnePlace(self) -> None:
+        """
+        All members come to what follows at the same message: the node whose file
+        it is, too. (C4, C21)
+        """
+        self._boot(dict.fromkeys((1, 2), votes(3)))
+        self.form(1, 2)
+        told: dict[int, list[tuple[int, bool]]] = {}
+        for nodeid in (1, 2):
+            engine = self.net.nodes[nodeid].engine("votequorum")
+            heard = told[nodeid] = []
+
+            def changed(engine: Any = engine, heard: Any = heard) -> None:
+                if not heard or heard[-1][1] != engine.quorate():
+                    heard.append((engine.cluster.position(), engine.quorate()))
+
+            engine.follow(changed)
+        self.reload(1, votes(5))
+        self.net.run()
+        self.assertEqual([quorate for _, quorate in told[1]], [True, False])
+        self.assertEqual(told[1], told[2])
+
     def test_reloadedTwoNodes(self) -> None:
         """
         That one of two votes is enough can be switched on while they run. (H15)
