@@ -118,9 +118,11 @@ class Options(OurOptions):
             "Which entry of the node list we are: its name, nodeid or address.",
         ],
         ["record", None, None, "Write what the ring does to this file, for judges."],
+        ["pidfile", "l", None, "Where our number goes, as twistd's --pidfile."],
     ]
     optFlags = [
         ["test", "t", "Read the configuration, tell what is wrong, and exit."],
+        ["foreground", "f", "Stay in the foreground, as twistd's -n."],
     ]
 
     def __init__(self) -> None:
@@ -137,6 +139,7 @@ class Options(OurOptions):
             raise SystemExit(f"corosync: {error}") from error
 
     opt_c = opt_config
+    opt_v = OurOptions.opt_version
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
@@ -163,7 +166,21 @@ class Options(OurOptions):
             raise usage.UsageError("--node needs --config")
         if self["test"]:
             raise SystemExit(0)
+        self._tellTwistd()
         self._chooseLog()
+
+    def _tellTwistd(self) -> None:
+        """
+        What corosync's command line says of the process is for twistd, which
+        has not looked yet.
+        """
+        twistd = self.parent
+        if twistd is None:
+            return
+        if self["foreground"]:
+            twistd["nodaemon"] = True
+        if self["pidfile"] is not None:
+            twistd["pidfile"] = os.path.abspath(self["pidfile"])  # noqa: PTH100
 
     def _load(self) -> None:
         built = self.read()

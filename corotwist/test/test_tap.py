@@ -190,6 +190,42 @@ class OptionsTests(TestBase):
         self.assertEqual(self.exitOf("--test", "--config", self.write("")), 1)
         self.assertNotIn("can be used", self.terminal.getvalue())
 
+    def test_testAll(self) -> None:
+        """
+        C{--test} tells all that is wrong, not the first of it only.  (F19)
+        """
+        path = self.write("totem {\n  token: soon\n  consensus: later\n}\n")
+        self.assertEqual(self.exitOf("-t", "-c", path), 1)
+        lines = self.terminal.getvalue().splitlines()
+        for number, name in ((2, "token"), (3, "consensus")):
+            where = f"{path}:{number}"
+            self.assertTrue(any(where in line and name in line for line in lines))
+
+    def test_asCorosync(self) -> None:
+        """
+        What corosync's command line says of the process twistd is told: to stay
+        in the foreground, and where its number goes.  (F19)
+        """
+        options = Options()
+        options.parent = twistd = _twistd(pidfile="twistd.pid")
+        options.parseOptions(["-f", "-l", "corosync.pid"])
+        self.assertIs(twistd["nodaemon"], True)
+        self.assertEqual(twistd["pidfile"], str(Path("corosync.pid").absolute()))
+        options = Options()
+        options.parent = twistd = _twistd(pidfile="twistd.pid")
+        options.parseOptions([])
+        self.assertIs(twistd["nodaemon"], False)
+        self.assertEqual(twistd["pidfile"], "twistd.pid")
+
+    def test_version(self) -> None:
+        """
+        C{-v} says which version this is, and that is all.  (F19)
+        """
+        output = StringIO()
+        self.patch(sys, "stdout", output)
+        self.assertEqual(self.exitOf("-v"), 0)
+        self.assertEqual(output.getvalue(), f"corotwist {corotwist.__version__}\n")
+
     def test_testNothing(self) -> None:
         """
         There must be something to test.
