@@ -533,38 +533,3 @@ class IQuorum(Interface):
         """
         The inputs of the last verdict: votes, expected, quorum, rule.
         """
-
-
-class IOperator(Interface):
-    """
-    What operators ask of nodes: the cfg service.
-    """
-
-    def reload(
-        *, dryRun: bool = False, force: bool = False, local: bool = False
-    ) -> Deferred[dict[str, Any]]:
-        """
-        Read the configuration again, on every member of the ring.  Either all
-        of them apply what can be applied while they run, or none.
-
-        @param dryRun: only tell what would be.
-        @param force: take an older C{config_version}, too.
-        @param local: on this node only.
-        @return: fires with a report of JSON values: C{status}, one of
-            C{'applied'}, C{'checked'} and C{'refused'}; C{reason}; C{restart},
-            whether something needs one; C{nodes}, a report of each by nodeid.
-            Fails with L{Busy} while another reload is on its way and with
-            L{TryAgain} when the membership changes; nothing changed then.
-        """
-
-    def reopenLogs() -> None:
-        """
-        Open the log files of this node anew.
-        """
-
-    def dumpLogs(reason: str) -> Deferred[str]:
-        """
-        Write the flight recorder of this node to a file.
-
-        @return: fires with its path.
-        """

@@ -338,9 +338,12 @@ class EndStories(WholeStory):
         cluster = Cluster(3, services=True, timing=QUICK, configure=configure)
         cluster.partition({A, C}, {B})
         ended: list[int] = []
+
+        def noted(_: object, nodeid: int) -> None:
+            ended.append(nodeid)
+
         for nodeid in cluster.nodes:
-            node = cluster.services(nodeid).node
-            node.ended.addCallback(lambda _, nodeid=nodeid: ended.append(nodeid))
+            cluster.services(nodeid).node.ended.addCallback(noted, nodeid)
         cluster.settle()
         clients = [cluster.client(nodeid) for nodeid in cluster.nodes]
         for client in clients:
