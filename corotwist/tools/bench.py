@@ -23,6 +23,7 @@ import corotwist
 from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES
 from corotwist.options import Options
 from corotwist.tools import corebench, dbbench
+from corotwist.tools.asking import envelope
 from corotwist.tools.daemons import (
     MOST_NODES,
     Daemon,
@@ -112,7 +113,8 @@ def run(argv: Sequence[str]) -> int:
 
 def _printed(costs: Iterable[corebench.Cost]) -> int:
     for cost in costs:
-        print(json.dumps({"us": round(cost.microseconds, 2), "what": cost.what}))
+        spent = {"us": round(cost.microseconds, 2), "what": cost.what}
+        print(json.dumps(envelope("bench-call", **spent)))
     return 0
 
 
@@ -123,7 +125,7 @@ async def _bench(reactor: Any, options: BenchOptions) -> None:
             report = await _measureAll(reactor, cluster, options)
         finally:
             await killAll(cluster)
-    print(json.dumps(report, indent=1))
+    print(json.dumps(envelope("bench", **report), indent=1))
 
 
 async def _start(reactor: Any, directory: Path, options: BenchOptions) -> list[Daemon]:

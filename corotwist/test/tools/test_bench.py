@@ -2,6 +2,8 @@
 C{corotwist bench}: what it refuses, and how it says that it failed.
 """
 
+import json
+import os
 import sys
 from io import StringIO
 
@@ -9,6 +11,8 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from corotwist.test.tools import schemas
+from corotwist.test.tools.processes import together
 from corotwist.tools import bench
 from corotwist.tools.bench import Case, run
 from corotwist.tools.daemons import Daemon
@@ -51,6 +55,24 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(
             self.errors.getvalue(), "corotwist bench: the daemons do not start\n"
         )
+
+    def test_measured(self) -> None:
+        """
+        A real daemon orders what a client at it sends: so many messages, none of
+        them out of order, with their latency and what they cost, as documented.
+        (F26, F21)
+        """
+        wishes = ("-n", "1", "-s", "256", "-t", "0.1")
+        command = (sys.executable, "-m", "corotwist", "bench", *wishes)
+        ((status, output),) = together(command, environ=os.environ)
+        self.assertEqual(status, 0)
+        report = json.loads(output)
+        self.assertEqual(schemas.differences(report), [])
+        (measured,) = report["runs"]
+        self.assertGreater(measured["delivered"], 0)
+        self.assertEqual(measured["out_of_order"], 0)
+        latency = measured["latency_us"]
+        self.assertTrue(0 < latency["p50"] <= latency["p99"])
 
 
 class CaseTests(SynchronousTestCase):
