@@ -313,7 +313,7 @@ class CpgTests(RealNodeCase):
         """
         Who asks for it is told the ring once, directly behind the first change
         of its group; others only when the ring changes, and all of them then.
-        (D2, D25)
+        [pitfall I18] (D2, D25)
         """
         return self.story(self._initialRing)
 

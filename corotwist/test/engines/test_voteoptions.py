@@ -642,8 +642,8 @@ class DeviceTests(VotingCase):
 
     def test_oldRing(self) -> None:
         """
-        A vote for a ring that is over is refused, and counts for nothing.
-        [pitfall J11]  (C13)
+        A vote for a ring that is over is refused, and counts for nothing; the round
+        waits for another one, and not for ever.  [pitfall J11] (C13, C16)
         """
         self.register(1)
         self.poll(1)
