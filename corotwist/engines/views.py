@@ -4,7 +4,7 @@ Views: who is here from a point of the order on, why, and may we act.
 On every change of the ring, in this order and the same on all who come along::
 
     ringEnded            who comes along
-      what is left of the old ring
+      what is left of the old ring; another verdict, too, has a view
       rounds of synchronization; of those that are aborted nobody hears
     viewInstalled        one, when all services are in step
       messages
@@ -95,6 +95,8 @@ class Views:
         self._standings = Standings()
         self._lastQuorate = NO_VIEW.viewId
         self._metOthers = False
+        # From the end of a ring until another one is there.
+        self._leftOver = False
         self._end = self._configuration
         self._between: deque[tuple[RingId, str]] = deque(maxlen=RINGS_KEPT)
 
@@ -120,6 +122,7 @@ class Views:
         if not configuration.transitional:
             self._configuration = configuration
             self.position = 0
+            self._leftOver = False
             self._standings.forget()
         elif self.settled:
             self._ringEnded(configuration)
@@ -132,6 +135,7 @@ class Views:
 
     def _ringEnded(self, configuration: Configuration) -> None:
         self.settled = False
+        self._leftOver = True
         self._cameAlong = configuration.members
         self._end = configuration
         self._between.clear()
@@ -204,9 +208,10 @@ class Views:
 
     def verdictChanged(self) -> None:
         """
-        It may have, by what is being delivered.
+        It may have, by what is being delivered: also by what a ring leaves, for
+        others who come along had that before they heard of its end.
         """
-        if not self.settled:
+        if not (self.settled or self._leftOver):
             return
         quorate, explanation = self._judge()
         before = self.current

@@ -12,7 +12,7 @@ from corotwist.engines import groupsrequests, groupssending
 from corotwist.engines.batch import pack
 from corotwist.engines.compact import GROUP as OURS
 from corotwist.engines.compact import CompactMcast, Piece, engineHeader
-from corotwist.engines.executive import CPG, address
+from corotwist.engines.executive import CPG, Reconfigure, Reconfigured, address
 from corotwist.engines.interfaces import (
     LONGEST_QUORATE_NAME,
     Level,
@@ -315,6 +315,43 @@ class LeftOverTests(QuorateCase):
         self.assertEqual(self.said(3, 4, 5), [[b"of the majority"]] * 3)
         kinds = [event[0] for event in self.clients[4].events]
         self.assertEqual(kinds, ["message", "view", "ring"])
+
+    def test_verdictLeftOver(self) -> None:
+        """
+        Where one member heard of another verdict while the ring went on, and
+        others among what it left, all of them judge the messages behind it by
+        that verdict.  (X4, C23)
+        """
+        self.expect(11)
+        bad = self.ask(1, b"bad")
+        self.hear(1)
+        self.expect(5)
+        self.hear(1)
+        good = self.ask(1, b"good")
+        self.hear(1)
+        before = self.viewId(1)
+        self.net.end(*self.net.nodes)
+        self.assertEqual({self.viewId(n) for n in self.net.nodes}, {before})
+        self.net.form(*self.net.nodes)
+        self.net.run()
+        self.failureResultOf(bad, NotQuorate)
+        self.assertEqual(self.successResultOf(good).viewId, before)
+        self.assertEqual(self.said(1, 2, 3, 4, 5), [[b"good"]] * 5)
+
+    def expect(self, votes: int) -> None:
+        """
+        Somebody at node 1 has everybody expect so many votes.
+        """
+        message = Reconfigure(1, votes, Reconfigured.EXPECTED_VOTES)
+        cluster = self.net.nodes[1].engine("votequorum").cluster
+        cluster.multicast(message.FUNCTION, message.encode())
+
+    def hear(self, nodeid: int) -> None:
+        """
+        A node sends what it has, and hears all there is.
+        """
+        self.net.visit(nodeid)
+        self.net.receive(nodeid, 99)
 
     def test_metAgain(self) -> None:
         """

@@ -257,17 +257,24 @@ class ViewsTests(SynchronousTestCase):
 
     def test_verdictInBetween(self) -> None:
         """
-        While the ring changes a verdict waits for the view.
+        From one ring to the next a verdict waits for the view; one by what the
+        last ring left belongs to that.
         """
         self.begin(1, 2)
         self.views.configurationChanged(along(8, 1))
         self.watcher.events.clear()
         self.quorate = False
         self.views.verdictChanged()
+        view = View(ViewId(RingId(4, 1), 1), (1, 2), (), (), False, "all")
+        self.assertEqual(self.watcher.events, [view])
         self.views.configurationChanged(ring(8, 1))
+        self.quorate = True
         self.views.verdictChanged()
-        self.assertEqual(self.watcher.events, [])
-        self.assertFalse(self.completed().quorate)
+        self.views.configurationChanged(along(12, 1))
+        self.views.verdictChanged()
+        self.views.configurationChanged(ring(12, 1))
+        self.assertEqual(self.watcher.events, [view])
+        self.assertTrue(self.completed().quorate)
 
     def test_ahead(self) -> None:
         """
