@@ -12,7 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from corotwist.quorumdevice.arbiter import Arbiter
 from corotwist.quorumdevice.arbitration import Arbitration, Terms, Wish
 from corotwist.quorumdevice.parties import Rule
+from corotwist.test.engines.test_fencing import FencingCase
+from corotwist.test.tools import schemas
 from corotwist.tools import arbiter, fence
+from corotwist.tools.asking import envelope
 from corotwist.totem.membership import RingId
 
 
@@ -41,19 +44,32 @@ class ArbiterTests(SynchronousTestCase):
         self.assertEqual(arbiter.run(["--port", "x"]), 2)
         self.assertIn("corotwist arbiter: ", error.getvalue())
 
+    def served(self) -> Arbiter:
+        """
+        An arbiter that gave a vote.
+        """
+        served = Arbiter(Clock(), 10.0)
+        served.came("hall", 1, 1, self, Terms((1, 2), Rule(), 1.0, 1.0))
+        found = served._clusters["hall"]
+        self.assertIsInstance(found, Arbitration)
+        found.asked(1, Wish(RingId(8, 1), (1, 2), casting=True), 1.0)
+        return served
+
+    def test_json(self) -> None:
+        """
+        The same for programs, as documented.  (F21)
+        """
+        document = envelope("arbiter", **self.served().status())
+        self.assertEqual(schemas.differences(document), [])
+        (cluster,) = document["clusters"].values()
+        self.assertTrue(cluster["connected"]["1"]["vote"])
+
     def test_lines(self) -> None:
         """
         Whoever looks sees who is there, and who has the vote.  (F18)
         """
-        clock = Clock()
-        served = Arbiter(clock, 10.0)
-        terms = Terms((1, 2), Rule(), 1.0, 1.0)
-        served.came("hall", 1, 1, self, terms)
-        found = served._clusters["hall"]
-        self.assertIsInstance(found, Arbitration)
-        found.asked(1, Wish(RingId(8, 1), (1, 2), casting=True), 1.0)
         self.assertEqual(
-            arbiter.lines(served.status()),
+            arbiter.lines(self.served().status()),
             [
                 "Up for 0 s, 0 connections, 10 s a vote",
                 "",
@@ -93,3 +109,21 @@ class FenceTests(SynchronousTestCase):
         self.assertEqual(fence.lines(status), [agent, lost])
         status["cases"] = {}
         self.assertEqual(fence.lines(status), [agent, "No node is lost"])
+
+
+class FenceStatusTests(FencingCase):
+    """
+    What a real engine says.
+    """
+
+    def test_json(self) -> None:
+        """
+        Lost nodes for programs, as documented; and for people, in a line.
+        (A108, F21)
+        """
+        self.lose(5)
+        status = self.engine(1).status()
+        document = envelope("fence-status", **status)
+        self.assertEqual(schemas.differences(document), [])
+        self.assertFalse(document["cases"]["5"]["off"])
+        self.assertIn("Node 5: not confirmed off", fence.lines(status)[1])

@@ -24,6 +24,7 @@ from corotwist.engines.interfaces import (
     ViewRecord,
 )
 from corotwist.test.directories import shortDirectory
+from corotwist.test.tools import schemas
 from corotwist.tools import why
 from corotwist.tools.accounts import about, account, standing
 from corotwist.tools.happenings import Happening, Happenings, Subject
@@ -394,11 +395,12 @@ class WhyTests(SynchronousTestCase):
 
     def test_json(self) -> None:
         """
-        As JSON, with everything that is on record.
+        As JSON, with everything that is on record, as documented.  (F21, F23)
         """
         status, text = self.why("2", "--json")
         report = json.loads(text)
         self.assertEqual((status, report["schema"]), (0, "corotwist/why/1"))
+        self.assertEqual(schemas.differences(report), [])
         self.assertEqual(report["node"], 2)
         self.assertEqual(report["changes"][1]["cause"], RECORD.cause)
         self.assertEqual(report["changes"][1]["view"]["left"][0]["cause"], "lost")
