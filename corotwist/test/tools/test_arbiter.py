@@ -121,6 +121,7 @@ class FenceStatusTests(FencingCase):
         Lost nodes for programs, as documented; and for people, in a line.
         (A108, F21)
         """
+        self.answer("unknown")
         self.lose(5)
         status = self.engine(1).status()
         document = envelope("fence-status", **status)
