@@ -245,6 +245,7 @@ class Piece(IntEnum):
 
 
 _BATCH: Final = Struct("<IIBB")
+_BATCH_BYTES: Final = _BATCH.size
 # Added to the kind: terms stand between the name and the payload.
 _WITH_TERMS: Final = 16
 
@@ -286,9 +287,10 @@ class CompactMcast:
         What follows the common header.
         """
         if self.terms is None:
-            kind, terms = int(self.piece), b""
-        else:
-            kind, terms = self.piece + _WITH_TERMS, encodeTerms(self.terms)
+            return plainMcast(
+                self.pid, self.count, self.piece, self.group, self.payload
+            )
+        kind, terms = self.piece + _WITH_TERMS, encodeTerms(self.terms)
         fixed = _BATCH.pack(self.pid, self.count, kind, len(self.group))
         return fixed + self.group + terms + self.payload
 
@@ -301,28 +303,41 @@ class CompactMcast:
         @raise BadCount: for an unknown kind, too long a name, or a number of messages
             that cannot be.
         """
-        if len(body) < _BATCH.size:
-            raise TruncatedFrame(f"{len(body)} bytes of compact message")
+        # Once for each batch, on every node: enums are slow to look up.
+        size = len(body)
+        if size < _BATCH_BYTES:
+            raise TruncatedFrame(f"{size} bytes of compact message")
         pid, count, kind, length = _BATCH.unpack_from(body)
-        nameEnd = end = _BATCH.size + length
-        if len(body) < end:
+        end = _BATCH_BYTES + length
+        if size < end:
             raise TruncatedFrame("compact message ends inside the group's name")
+        group = body[_BATCH_BYTES:end]
         terms = None
         if kind >= _WITH_TERMS:
             kind -= _WITH_TERMS
             terms, end = decodeTerms(body, end)
-            if body[_BATCH.size : nameEnd] in terms.groups:
+            if group in terms.groups:
                 raise BadCount("compact message: its group is named twice")
-        if length > LONGEST_GROUP_NAME or kind > Piece.LAST or not count:
+        if length > LONGEST_GROUP_NAME or kind > _LAST or not count:
             raise BadCount(f"compact message: name {length}, kind {kind}, {count}")
-        if kind == Piece.BATCH and count * OVERHEAD > len(body) - end:
+        if kind == _WHOLE and count * OVERHEAD > size - end:
             # Clients count what waits for them, and are not cut off for a lie.
-            raise BadCount(f"{len(body) - end} bytes cannot be {count} messages")
-        group = body[_BATCH.size : nameEnd]
+            raise BadCount(f"{size - end} bytes cannot be {count} messages")
         return cls(pid, count, _PIECES[kind], group, body[end:], terms)
 
 
+def plainMcast(
+    pid: int, count: int, piece: Piece, group: bytes, payload: bytes
+) -> bytes:
+    """
+    An encoded L{CompactMcast} without terms, as nearly all are.
+    """
+    return _BATCH.pack(pid, count, piece, len(group)) + group + payload
+
+
 _PIECES: Final = tuple(Piece)
+_WHOLE: Final = int(Piece.BATCH)
+_LAST: Final = int(Piece.LAST)
 
 
 class Announced:

@@ -151,7 +151,7 @@ class Cluster:
         What goes before the engine's bytes, on this ring.
         """
         ringId = self.ringId()
-        if ringId != self._prefixRing:
+        if ringId is not self._prefixRing:
             self._prefixRing = ringId
             self._prefix = address(
                 compact.GROUP, compact.engineHeader(self._serviceId, ringId)
@@ -348,7 +348,12 @@ def _kept(guarantee: Guarantee) -> Guarantee:
 
     @raise InvalidParameter: there is no such guarantee.
     """
-    try:
-        return max(Guarantee(guarantee), Guarantee.AGREED)
-    except ValueError:
-        raise InvalidParameter(f"there is no guarantee {guarantee!r}") from None
+    kept = _KEPT.get(guarantee)
+    if kept is None:
+        raise InvalidParameter(f"there is no guarantee {guarantee!r}")
+    return kept
+
+
+_KEPT: Final[Mapping[Guarantee, Guarantee]] = {
+    asked: max(asked, Guarantee.AGREED) for asked in Guarantee
+}

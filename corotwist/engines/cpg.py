@@ -102,7 +102,7 @@ class GroupsEngine(SynchronizedEngine):
         self._table = GroupTable()
         self._local = LocalProcesses(self._counters, self._flowChanged)
         self._sending = GroupsSending(self._local, self._counters)
-        self._delivery = GroupsDelivery(self._local, self._counters, self._find)
+        self._delivery = GroupsDelivery(self._local, self._counters, self._table)
         self._synchronization = GroupsSynchronization()
         # From a regular configuration until the view of a ring is installed.
         self._between = False
@@ -166,7 +166,7 @@ class GroupsEngine(SynchronizedEngine):
         """
         Go on from here.
         """
-        self._table = state.table
+        self._table = self._delivery.table = state.table
         self._counters |= state.counters
         self._local.adopt(state)
         self._sending.adopt(state)
@@ -404,9 +404,6 @@ class GroupsEngine(SynchronizedEngine):
         self._sending.cameBack(body)
 
     # The table changes.
-
-    def _find(self, group: bytes, nodeid: int, pid: int) -> Member | None:
-        return self._table.find(group, nodeid, pid)
 
     def _show(
         self,

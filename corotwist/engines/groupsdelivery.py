@@ -5,8 +5,9 @@ What is decided here follows from the order alone, so that all members decide
 alike: from the view in force, and from what a message says.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Final
 
 from corotwist.engines import batch as batches
 from corotwist.engines.assembly import Assembly
@@ -19,6 +20,7 @@ from corotwist.engines.interfaces import (
     Member,
     Position,
 )
+from corotwist.engines.joinlist import GroupTable
 from corotwist.engines.outgoing import LocalMember
 from corotwist.engines.quorate import isQuorate
 from corotwist.errors import (
@@ -31,7 +33,8 @@ from corotwist.errors import (
 from corotwist.interfaces import ICluster
 from corotwist.totem.membership import Guarantee
 
-Find = Callable[[bytes, int, int], Member | None]
+# Asked for each message: enums are slow to look up.
+_WHOLE: Final = Piece.BATCH
 
 
 class GroupsDelivery:
@@ -43,19 +46,19 @@ class GroupsDelivery:
     not drops them.  And they have to be safe: an agreed
     message is delivered as soon as we have it, when we may be alone with it.
 
+    @ivar table: who is in which group.
     @ivar assembly: messages in pieces.
     """
 
     def __init__(
-        self, local: LocalProcesses, counters: dict[str, int], find: Find
+        self, local: LocalProcesses, counters: dict[str, int], table: GroupTable
     ) -> None:
         """
         @param counters: the engine's.
-        @param find: a member by group, nodeid and pid.
         """
         self._local = local
         self._counters = counters
-        self._find = find
+        self.table = table
         self.assembly = Assembly()
         # From a transitional configuration to the next view of nodes.
         self._held: Held | None = None
@@ -78,12 +81,21 @@ class GroupsDelivery:
         @return: what becomes of it, on every node; L{None} when it is
             delivered.
         """
-        sender = self._find(message.group, nodeid, message.pid)
+        group = message.group
+        sender = self.table.find(group, nodeid, message.pid)
         if sender is None:
             self._counters["strangers"] += 1
             return NotJoined("not in the group any more when it was ordered")
+        whole = message.piece is _WHOLE
+        if whole and message.terms is None and not isQuorate(group):
+            # Nearly all: nothing is to be judged.
+            recipients = self._local.recipients(group)
+            if recipients:
+                batch, count = message.payload, message.count
+                self._local.deliver(recipients, sender, batch, count, self._place())
+            return None
         recipients = self._recipients(sender, message)
-        if message.piece is not Piece.BATCH:
+        if not whole:
             return self._pieceOrdered(sender, message, recipients, bound=bound)
         return self._batchOrdered(
             sender, message, recipients, message.payload, message.count
@@ -93,7 +105,7 @@ class GroupsDelivery:
         """
         Those it is for that are there, if it is for some.
         """
-        there = self._find
+        there = self.table.find
         to = () if message.terms is None else message.terms.to
         return tuple([m for m in to if there(message.group, m.nodeid, m.pid)])
 
@@ -109,7 +121,7 @@ class GroupsDelivery:
         if terms is None:
             return recipients
         for group in terms.groups:
-            if self._find(group, sender.nodeid, sender.pid) is not None:
+            if self.table.find(group, sender.nodeid, sender.pid) is not None:
                 recipients += self._local.recipients(group)
         if not terms.to:
             return recipients
@@ -154,14 +166,20 @@ class GroupsDelivery:
         if isinstance(fate, ServiceError):
             self._counters["refused"] += 1
             return fate
-        cluster = self._cluster
-        position = Position(cluster.position() << SEQUENCE_BITS, cluster.guarantee())
+        position = self._place()
         if fate is None:
             self._local.deliver(recipients, sender, batch, count, position)
         else:
             deliver = self._local.deliver
             fate.message(partial(deliver, recipients, sender, batch, count, position))
         return fate
+
+    def _place(self) -> Position:
+        """
+        Of the message that is being delivered.
+        """
+        cluster = self._cluster
+        return Position(cluster.position() << SEQUENCE_BITS, cluster.guarantee())
 
     def _judge(self, message: CompactMcast) -> Fate:
         """

@@ -198,22 +198,22 @@ class LocalProcesses:
         """
         Messages of a group, in their place of the order.
         """
-        here = sender.nodeid == self._cluster.nodeid
         for member in recipients:
             subscriber = member.subscriber
             if subscriber is None:
                 continue  # Gone since, perhaps through the one before.
-            if member.discardOwn and here and member.pid == sender.pid:
+            if member.discardOwn and self._isOf(sender, member):
                 continue
             self._counters["delivered"] += 1
-            self.tell(
-                subscriber.messagesDelivered,
-                member.name,
-                sender,
-                batch,
-                count,
-                position,
-            )
+            try:
+                subscriber.messagesDelivered(
+                    member.name, sender, batch, count, position
+                )
+            except Exception:  # noqa: BLE001 - Whatever it is, it is the client's.
+                self._raised()
+
+    def _isOf(self, sender: Member, member: LocalMember) -> bool:
+        return sender.nodeid == self._cluster.nodeid and sender.pid == member.pid
 
     def show(self, recipients: Iterable[LocalMember], view: GroupView) -> None:
         """
@@ -245,8 +245,11 @@ class LocalProcesses:
         try:
             callback(*arguments)
         except Exception:  # noqa: BLE001 - Whatever it is, it is the client's.
-            self._counters["raised"] += 1
-            self._log.failure("A subscriber of process groups raised")
+            self._raised()
+
+    def _raised(self) -> None:
+        self._counters["raised"] += 1
+        self._log.failure("A subscriber of process groups raised")
 
 
 def departures(client: Client) -> list[Entry]:

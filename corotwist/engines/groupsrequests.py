@@ -2,6 +2,9 @@
 What a local client may ask of process groups, and in which words it goes out.
 """
 
+from collections.abc import Mapping
+from typing import Final
+
 from attrs import evolve
 
 from corotwist.engines import batch as batches
@@ -31,6 +34,10 @@ from corotwist.errors import (
 )
 from corotwist.interfaces import ICluster
 from corotwist.totem.membership import Guarantee
+
+# Once for each batch: enums are slow to look up.
+_JOINED: Final = Membership.JOINED
+_GUARANTEES: Final[Mapping[int, Guarantee]] = {one: one for one in Guarantee}
 
 
 def nameToJoin(group: bytes, *, gated: bool) -> bytes:
@@ -64,7 +71,7 @@ def membershipToSend(
     @raise NotJoined: there is none.
     """
     member = local.membership(subscriber, group)
-    if member is None or member.state is not Membership.JOINED:
+    if member is None or member.state is not _JOINED:
         raise NotJoined(f"not in {group!r}, or not yet, or not any more")
     return member
 
@@ -83,10 +90,9 @@ def checkedBatch(
     largest = batches.check(batch, count)
     if largest > LARGEST_MESSAGE_BYTES:
         raise TooBig(f"{largest} bytes, at most {LARGEST_MESSAGE_BYTES}")
-    try:
-        asked = Guarantee(guarantee)
-    except ValueError:
-        raise InvalidParameter(f"there is no guarantee {guarantee}") from None
+    asked = _GUARANTEES.get(guarantee)
+    if asked is None:
+        raise InvalidParameter(f"there is no guarantee {guarantee}")
     if member.quorate:
         asked = Guarantee.SAFE
     atomic = largest <= ATOMIC_MESSAGE_BYTES

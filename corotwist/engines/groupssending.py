@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Final
 
 from corotwist.engines import batch as batches
-from corotwist.engines.compact import CompactMcast, Piece
+from corotwist.engines.compact import CompactMcast, Piece, plainMcast
 from corotwist.engines.executive import (
     Executive,
     Mcast,
@@ -60,6 +60,10 @@ PARTS: Final = {
     Piece.MIDDLE: Part.MIDDLE,
     Piece.LAST: Part.LAST,
 }
+
+# Once for each batch: enums are slow to look up.
+_WHOLE: Final = Piece.BATCH
+_QUEUED: Final = Level.QUEUED
 
 
 class _Blocked(Exception):
@@ -190,15 +194,16 @@ class GroupsSending:
         Is it for a group that is to be spared?  What has begun is finished:
         what lies half sent on other nodes costs them as much.
         """
-        if not isinstance(entry, Batch) or entry.begun or entry.cancelled:
-            return False
         flows = self._local.flows
         flow = flows.get(entry.member.group)
-        if flow is not None and flow.paused:
+        paused = flow is not None and flow.paused
+        if not paused and (not isinstance(entry, Batch) or entry.terms is ORDINARY):
+            return False  # Nearly always.
+        if not isinstance(entry, Batch) or entry.begun or entry.cancelled:
+            return False
+        if paused:
             return True
         further = entry.terms.groups
-        if not further:
-            return False
         return any(group in flows and flows[group].paused for group in further)
 
     def pump(self) -> None:
@@ -310,23 +315,33 @@ class GroupsSending:
 
     def _sendBatch(self, entry: Batch) -> None:
         """
-        Go on with a batch.
+        Go on with a batch, now that something may be sent.
         """
         if entry.cancelled and not entry.begun:
             return
         while entry.remaining:
-            self._checkWindow()
             if entry.terms is not ORDINARY or entry.member.quorate:
                 if partRefused(entry):
                     return
                 checkNow(self._cluster, entry)
-            start, end = batches.first(entry.data, entry.offset)
-            if not entry.atomic and end - start > ATOMIC_MESSAGE_BYTES:
-                self._sendPieces(entry, start, end)
-            elif self._cluster.compact():
+            if entry.atomic and self._cluster.compact():
                 self._sendCompact(entry)
             else:
-                self._sendPlain(entry, start, end)
+                self._sendFirst(entry)
+            if entry.remaining:
+                self._checkWindow()
+
+    def _sendFirst(self, entry: Batch) -> None:
+        """
+        Its next message, or a piece of that.
+        """
+        start, end = batches.first(entry.data, entry.offset)
+        if end - start > ATOMIC_MESSAGE_BYTES:
+            self._sendPieces(entry, start, end)
+        elif self._cluster.compact():
+            self._sendCompact(entry)
+        else:
+            self._sendPlain(entry, start, end)
 
     def _sendCompact(self, entry: Batch) -> None:
         """
@@ -341,7 +356,7 @@ class GroupsSending:
             )
         payload = data[offset:end]
         last = count == entry.remaining
-        self._multicastCompact(entry, Piece.BATCH, count, payload, last=last)
+        self._multicastCompact(entry, _WHOLE, count, payload, last=last)
         entry.offset = end
         entry.remaining -= count
 
@@ -437,10 +452,12 @@ class GroupsSending:
     ) -> None:
         member, terms = entry.member, entry.terms
         usual = terms is ORDINARY
-        said = None if usual or not terms.special else terms
-        body = CompactMcast(
-            member.pid, count, piece, member.group, payload, said
-        ).encode()
+        if usual or not terms.special:
+            body = plainMcast(member.pid, count, piece, member.group, payload)
+        else:
+            body = CompactMcast(
+                member.pid, count, piece, member.group, payload, terms
+            ).encode()
         try:
             self._cluster.multicastCompact(body, entry.guarantee)
         except TryAgain:
@@ -505,7 +522,7 @@ class GroupsSending:
         serial = self.aheadSerials.popleft()
         expected = self.receipts.compactBack(serial)
         if expected is not None and not missed:
-            count = message.count if message.piece is Piece.BATCH else 1
+            count = message.count if message.piece is _WHOLE else 1
             self.receipts.ordered(expected, fate, count, targets)
         member = self._local.members.get(message.group, {}).get(message.pid)
         if member is not None:
@@ -586,7 +603,7 @@ def _fire(entry: Batch) -> None:
     All of it is in the ring's queue.
     """
     accepted, entry.accepted = entry.accepted, None
-    if accepted is not None and entry.terms.level is Level.QUEUED:
+    if accepted is not None and entry.terms.level is _QUEUED:
         accepted.answer(NO_RECEIPT)
 
 

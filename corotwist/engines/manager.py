@@ -66,7 +66,7 @@ from corotwist.interfaces import (
     ITotem,
     ITotemListener,
 )
-from corotwist.totem.membership import NO_RING, Configuration, Guarantee
+from corotwist.totem.membership import NO_RING, Configuration, Guarantee, RingId
 
 # Callbacks for room at one passing of the token.
 CALLBACKS_PER_PASS: Final = 128
@@ -138,6 +138,7 @@ class ServiceManager:
         self.notes = notes
         self.timeOfDay = timeOfDay or (lambda: int(clock.seconds() * 1_000_000_000))
         self.configuration = Configuration(NO_RING, (), transitional=False)
+        self._shortForm = _shortForm(NO_RING)
         self.guarantee = Guarantee.AGREED
         self.shutdown: Deferred[End] = Deferred()
         self.onKilled: Callable[[str], None] = lambda reason: None
@@ -276,6 +277,7 @@ class ServiceManager:
         self.flow.configurationChanged(configuration)
         if not configuration.transitional:
             self.configuration = configuration
+            self._shortForm = _shortForm(configuration.ringId)
             self._announced.forget()
             self._clashes.forget()
             self._announcementSent = self._namesSent = self._standingSent = False
@@ -303,6 +305,10 @@ class ServiceManager:
         self.views.position += 1
         self.guarantee = guarantee
         try:
+            if message.startswith(self._shortForm) and self._shortDelivered(
+                nodeid, message
+            ):
+                return
             if message.startswith(_COMPACT):
                 self._compactDelivered(nodeid, message[len(_COMPACT) :])
             elif message.startswith(_SERVICES) and byteOrder == "<":
@@ -325,6 +331,20 @@ class ServiceManager:
         self._runWaiting()
 
     # Routing.
+
+    def _shortDelivered(self, nodeid: int, message: bytes) -> bool:
+        """
+        Nearly all messages: of process groups, in the short form, of this ring.
+
+        @return: L{False} when there is nobody to take it.
+        """
+        place = self._addressee(CPG)
+        if place is None:
+            return False
+        place.received[SHORT_FORM] += 1
+        body = message[len(self._shortForm) :]
+        place.call(place.engine.compactDelivered, nodeid, body)
+        return True
 
     def _anyDelivered(self, nodeid: int, message: bytes, byteOrder: str) -> None:
         """
@@ -653,3 +673,10 @@ class ServiceManager:
             **self.facilities.status(),
             "engines": self.roster.dump(),
         }
+
+
+def _shortForm(ringId: RingId) -> bytes:
+    """
+    How messages of process groups begin, on one ring.
+    """
+    return _COMPACT + compact.engineHeader(CPG, ringId)

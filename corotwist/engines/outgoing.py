@@ -45,6 +45,10 @@ class Membership(Enum):
     LEAVING = "leaving"
 
 
+# Asked for each message: enums are slow to look up.
+_JOINING: Final = Membership.JOINING
+
+
 @define(eq=False)
 class LocalMember:
     """
@@ -82,7 +86,7 @@ class LocalMember:
         """
         Does the client get messages and views?
         """
-        return self.subscriber is not None and self.state is not Membership.JOINING
+        return self.subscriber is not None and self.state is not _JOINING
 
 
 @define(eq=False)

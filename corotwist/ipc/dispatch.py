@@ -19,6 +19,8 @@ from corotwist.totem.membership import Guarantee
 
 # In one box, so that they fit into one value.
 MOST_PLACES: Final = PART_BYTES // PLACE.size
+# Once for each box: enums are slow to look up.
+_AGREED: Final = Guarantee.AGREED
 
 
 def _held(box: Box) -> int:
@@ -83,9 +85,10 @@ class DispatchQueue:
         if (
             isinstance(last, _Run)
             and last.group == group
-            and last.sender == sender
-            and last.guarantee == guarantee
-            and last.size + size <= min(self._partBytes, PART_BYTES)
+            and (last.sender is sender or last.sender == sender)
+            and last.guarantee is guarantee
+            and last.size + size <= PART_BYTES
+            and last.size + size <= self._partBytes
             and len(last.places) < MOST_PLACES
         ):
             last.batches.append(batch)
@@ -135,7 +138,7 @@ class DispatchQueue:
         }
         if not run.part:
             box[b"places"] = b"".join(run.places)
-            if run.guarantee is not Guarantee.AGREED:
+            if run.guarantee is not _AGREED:
                 box[b"guarantee"] = b"%d" % run.guarantee
         if run.size <= self._partBytes:
             data = run.batches[0] if len(run.batches) == 1 else b"".join(run.batches)

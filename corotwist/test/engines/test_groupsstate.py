@@ -47,7 +47,7 @@ FOLLOWS = {
     },
     GroupsSynchronization: {"ringId", "_cameAlong", "_members", "_round", "_steps"},
     Receipts: {"members", "_cluster"},
-    GroupsDelivery: {"_local", "_counters", "_held", "_find"},
+    GroupsDelivery: {"_local", "_counters", "_held", "table"},
     Client: {"budget", "memberships", "waitingBytes", "inTurn"},
     LocalMember: {"subscriber", "large", "quorate", "name"},
     Batch: set[str](),

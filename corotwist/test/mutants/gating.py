@@ -105,7 +105,7 @@ GATING: Final = (
     _gating(
         "shows members what they do not want of themselves",
         "engines.groupslocal",
-        "            if member.discardOwn and here and member.pid == sender.pid:\n",
+        "            if member.discardOwn and self._isOf(sender, member):\n",
         "            if False:\n",
     ),
 )
