@@ -571,10 +571,12 @@ class ShippedTests(SynchronousTestCase):
 
     def test_replaceable(self) -> None:
         """
-        Each can hand over and take over.  (A11)
+        Each can hand over and take over; but not the two that are in the
+        middle of something with a machine outside.  (A11)
         """
-        for maker in discover():
-            self.assertTrue(IReplaceable.providedBy(maker.load()), maker.name)
+        engines = {maker.name: maker.load() for maker in discover()}
+        fixed = [n for n, e in engines.items() if not IReplaceable.providedBy(e)]
+        self.assertEqual(sorted(fixed), ["fencing", "qdevice"])
 
 
 class MomentTests(SynchronousTestCase):
