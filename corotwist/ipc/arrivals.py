@@ -91,6 +91,7 @@ class Arrivals:
         """
         self._ledger = Ledger(remote)
         self.own = own
+        self._senders.clear()  # We may be somebody else now.
         self._open = True
         self._partials.clear()
 
@@ -167,7 +168,7 @@ class Arrivals:
         group.audience.delivered(
             Delivery(group.name, sender, batch, cost, places, origin), ledger
         )
-        if sender == self.own:
+        if sender is self.own:
             self._receiver.returned(group, len(batch), int(box[b"count"]))
 
     def _whole(self, stream: bytes, box: amp.AmpBox, data: bytes) -> bytes | None:
@@ -177,7 +178,10 @@ class Arrivals:
     def _newSender(self, key: tuple[bytes, bytes]) -> Member:
         if len(self._senders) >= KNOWN_SENDERS:
             self._senders.clear()
-        sender = self._senders[key] = Member(int(key[0]), int(key[1]))
+        sender = Member(int(key[0]), int(key[1]))
+        if sender == self.own:
+            sender = self.own
+        self._senders[key] = sender
         return sender
 
     def _newOrigin(self, said: bytes) -> Origin:

@@ -37,10 +37,11 @@ class Origin:
 _UNKNOWN: Final = Origin()
 
 
-@frozen
+# Made for each message, and not frozen, which would cost twice as much.
+@define(unsafe_hash=True)
 class Message:
     """
-    An ordered message.
+    An ordered message: a value, which nobody changes.
 
     @ivar sequence: its place, the same for all who get it: of two messages of a
         ring the later one has the larger; 0 when the node does not say.
@@ -130,9 +131,10 @@ class Delivery:
         )
 
     def _sequences(self) -> Iterator[int]:
-        if len(self.places) % PLACE.size == 0:
-            for first, count in PLACE.iter_unpack(self.places):
-                yield from range(first, first + count)
+        if len(self.places) % PLACE.size:
+            return iter(())
+        places = PLACE.iter_unpack(self.places)
+        return chain.from_iterable(range(first, first + n) for first, n in places)
 
 
 class Account(Protocol):

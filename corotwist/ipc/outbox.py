@@ -47,6 +47,7 @@ class Batch(Generic[Owner]):
     """
     Messages of one client to one group, in order.
 
+    @ivar promises: is it answered later than when the node has queued it?
     @ivar size: of the batch when it is packed.
     @ivar waiting: fire when the node answered.
     """
@@ -54,16 +55,10 @@ class Batch(Generic[Owner]):
     owner: Owner
     guarantee: Guarantee
     terms: Terms = ORDINARY
+    promises: bool = False
     payloads: list[bytes] = field(factory=list)
     waiting: list[Deferred[Any]] = field(factory=list)
     size: int = 0
-
-    @property
-    def promises(self) -> bool:
-        """
-        Is it answered later than when the node has queued it?
-        """
-        return self.terms.level is not Level.QUEUED or self.terms.special
 
     def oneMore(self) -> Deferred[Any]:
         """
@@ -168,8 +163,11 @@ class Outbox(Generic[Owner]):
         return TryAgain(f"{self.heldBytes} bytes wait for the node already")
 
     def _begin(self, owner: Owner, guarantee: Guarantee, terms: Terms) -> Batch[Owner]:
-        batch = Batch(owner, guarantee, terms)
-        self._open = None if batch.promises else batch
+        promises = terms is not ORDINARY and (
+            terms.level is not Level.QUEUED or terms.special
+        )
+        batch = Batch(owner, guarantee, terms, promises)
+        self._open = None if promises else batch
         self._batches.append(batch)
         return batch
 

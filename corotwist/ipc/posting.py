@@ -192,6 +192,8 @@ class Posting:
             self._flushSoon()
 
     def _comesBack(self, batch: Batch[ProcessGroup]) -> bool:
+        if batch.terms is ORDINARY:
+            return not batch.owner.wishes.discardOwn
         to = batch.terms.to
         return not batch.owner.wishes.discardOwn and (not to or self._own in to)
 
