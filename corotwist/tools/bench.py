@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from random import SystemRandom
 from typing import Any, Final
@@ -22,7 +23,7 @@ from twisted.python.usage import UsageError
 import corotwist
 from corotwist.engines.interfaces import LARGEST_MESSAGE_BYTES
 from corotwist.options import Options
-from corotwist.tools import corebench, dbbench
+from corotwist.tools import corebench, dbbench, pathbench
 from corotwist.tools.asking import envelope
 from corotwist.tools.daemons import (
     MOST_NODES,
@@ -52,7 +53,11 @@ class BenchOptions(Options):
     longdesc = "Measure, and print what was measured as JSON."
 
     optFlags = [
-        ["core", None, "only the protocol's core, in this process, per frame"],
+        [
+            "core",
+            None,
+            "only the core, in this process: per frame, and per batch of messages",
+        ],
         ["database", None, "only the configuration database and handles, per call"],
         ["sealed", None, "seal every datagram, as a cluster does by default"],
     ]
@@ -98,7 +103,7 @@ def run(argv: Sequence[str]) -> int:
         sys.stderr.write(f"corotwist bench: {error}\n")
         return WRONG_USE
     if options["core"]:
-        return _printed(corebench.measure())
+        return _printed(chain(corebench.measure(), pathbench.measure()))
     if options["database"]:
         return _printed(dbbench.measure())
     try:

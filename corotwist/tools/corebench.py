@@ -32,7 +32,7 @@ class Cost:
     """
     One line of the table.
 
-    @ivar microseconds: the best of several rounds, per frame.
+    @ivar microseconds: the best of several rounds, per frame or batch.
     """
 
     what: str
