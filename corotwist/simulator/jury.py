@@ -171,6 +171,7 @@ class Jury:
         """
         self.record(life, "stop")
         self.views.stopping(life)
+        self.gated.stopping(life)
 
     # What they do.
 

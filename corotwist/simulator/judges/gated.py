@@ -82,6 +82,7 @@ class GatedJudge(Judge):
     _views: dict[Life, View] = field(factory=dict)
     _quorate: dict[Life, View] = field(factory=dict)
     _members: dict[int, tuple[Member, Stay | None]] = field(factory=dict)
+    _stopping: set[Life] = field(factory=set)
     _next: dict[ViewId, tuple[ViewId, Life]] = field(factory=dict)
     _answers: dict[Name, Receipt | BaseException | None] = field(factory=dict)
     _delivered: dict[Name, set[int]] = field(factory=dict)
@@ -95,12 +96,13 @@ class GatedJudge(Judge):
         before = self._views.get(life, NO_VIEW)
         self._views[life] = view
         if view.quorate:
+            self._stays.setdefault(view.viewId, [])
             self._chained(life, before, view)
         for member, stay in list(self._members.values()):
             if member.life is not life:
                 continue
             if stay is not None and before.quorate and view.quorate:
-                stay.wentOn = view.goesOn
+                stay.wentOn = view.goesOn and life not in self._stopping
             self._members[member.identity] = member, self._begin(member, view, 0)
 
     def _begin(self, member: Member, view: View, since: int | None) -> Stay | None:
@@ -144,10 +146,17 @@ class GatedJudge(Judge):
         """
         self._members.pop(member.identity, None)
 
+    def stopping(self, life: Life) -> None:
+        """
+        A process was asked to leave: its clients are sent away at some time.
+        """
+        self._stopping.add(life)
+
     def ended(self, life: Life) -> None:
         """
         Its process runs no more.
         """
+        self._stopping.discard(life)
         for member, _ in list(self._members.values()):
             if member.life is life:
                 self.left(member)

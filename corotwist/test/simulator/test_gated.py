@@ -64,6 +64,29 @@ class GatedTests(SynchronousTestCase):
         for client in clients or (self.a, self.b):
             self.judge.installed(client.life, view(TWO, **others))
 
+    def test_stopping(self) -> None:
+        """
+        A client of a node that stops may be sent away before it got what the
+        ring left.
+        """
+        self.both(11, 1)
+        self.judge.delivered(self.a, 12, (1, 2))
+        self.judge.stopping(self.b.life)
+        self.on()
+        self.judge.agreement()
+        self.assertFound()
+
+    def test_lateAnswer(self) -> None:
+        """
+        What a client sent that has died is answered, in a quorate view in which
+        nobody else is in the group.
+        """
+        self.judge.left(self.a)
+        self.judge.left(self.b)
+        self.on()
+        self.judge.answered(self.a, (1, 1), Receipt(11, TWO, (1, 2)))
+        self.assertFound()
+
     def test_good(self) -> None:
         """
         Both get all of it and go on; one who is cut off has less.
