@@ -99,15 +99,25 @@ class GroupsEngine(SynchronizedEngine):
         self._here = 0
         self._stopping = False
         self._counters = dict.fromkeys(_COUNTERS, 0)
-        self._table = GroupTable()
         self._local = LocalProcesses(self._counters, self._flowChanged)
         self._sending = GroupsSending(self._local, self._counters)
-        self._delivery = GroupsDelivery(self._local, self._counters, self._table)
+        self._delivery = GroupsDelivery(self._local, self._counters, GroupTable())
         self._synchronization = GroupsSynchronization()
         # From a regular configuration until the view of a ring is installed.
         self._between = False
         self._unshown = Unshown()
         self._afterwards: list[Callable[[], None]] = []
+
+    @property
+    def _table(self) -> GroupTable:
+        """
+        Who is in which group; delivery asks for each message.
+        """
+        return self._delivery.table
+
+    @_table.setter
+    def _table(self, table: GroupTable) -> None:
+        self._delivery.table = table
 
     # The engine.
 
@@ -166,7 +176,7 @@ class GroupsEngine(SynchronizedEngine):
         """
         Go on from here.
         """
-        self._table = self._delivery.table = state.table
+        self._table = state.table
         self._counters |= state.counters
         self._local.adopt(state)
         self._sending.adopt(state)
