@@ -47,7 +47,7 @@ FOLLOWS = {
     },
     GroupsSynchronization: {"ringId", "_cameAlong", "_members", "_round", "_steps"},
     Receipts: {"members", "_cluster"},
-    GroupsDelivery: {"_local", "_counters", "_held", "table"},
+    GroupsDelivery: {"_local", "_counters", "_held"},
     Client: {"budget", "memberships", "waitingBytes", "inTurn"},
     LocalMember: {"subscriber", "large", "quorate", "name"},
     Batch: set[str](),
@@ -57,7 +57,7 @@ FOLLOWS = {
 }
 # What is, and where it has other names.
 HANDED = {
-    GroupsEngine: {"_table", "_counters"},
+    GroupsEngine: {"_counters"},
     LocalProcesses: {"clients", "members"},
     GroupsSending: {
         *("turns", "again", "serials", "aheadSerials", "aheadRing", "inFlight"),
@@ -65,7 +65,7 @@ HANDED = {
     },
     GroupsSynchronization: {"knownNodes"},
     Receipts: {"compact", "plain", "sent", "back"},
-    GroupsDelivery: {"assembly"},
+    GroupsDelivery: {"table", "assembly"},
     Client: {"subscriber", "pid", "queue", "parked"},
     LocalMember: {
         *("group", "pid", "client", "slow", "state", "ahead", "discardOwn"),
