@@ -55,6 +55,9 @@ class Changing(Judging):
             self._change(
                 partial(self.count.without, nodeid), partial(self._left, nodeid)
             )
+            idle = self.count.agreement.attempt is None and not self._changes
+            if idle and nodeid == self.cluster.nodeid:
+                self._leave()  # Nothing changes by it.
 
     def _left(self, nodeid: int, basis: Basis) -> None:
         self.count.voters[nodeid].standing = Standing.LEAVING
@@ -104,13 +107,16 @@ class Changing(Judging):
     def _advance(self) -> None:
         """
         One change after the other; and when there is none, whatever has become
-        of the last ones.
+        of the last ones.  In a round the members tell what they remember: until
+        it is over nobody remembers anything else.
         """
         agreement = self.count.agreement
+        if self._synchronizing:
+            return
         while self._changes and agreement.attempt is None:
             change, formed = self._changes.popleft()
             self._propose(change(), formed)
-        if agreement.attempt is None and not self._synchronizing:
+        if agreement.attempt is None:
             self._propose(self.count.desired(), self._settled)
 
     def _propose(self, basis: Basis | None, formed: Formed) -> None:

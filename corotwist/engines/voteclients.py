@@ -29,6 +29,7 @@ from corotwist.engines.quoruminterfaces import (
 )
 from corotwist.engines.votes import Tie, Verdict, majority
 from corotwist.errors import (
+    BadHandle,
     InvalidParameter,
     NameNotFound,
     NotExist,
@@ -145,6 +146,8 @@ class VoteClients:
         return self._request(Reconfigure(0, expected, Reconfigured.EXPECTED_VOTES))
 
     def _checkExpected(self, expected: int) -> None:
+        if self.cluster.synchronizing():
+            raise TryAgain("the ring changes, and the members tell what they expect")
         verdict = self.published
         if not max(verdict.total, 1) <= expected <= MOST_VOTES:
             text = f"{expected} votes cannot be expected: {verdict.total} are here"
@@ -200,6 +203,15 @@ class VoteClients:
                 self.requests.remove(request)
                 request.done.callback(None)
                 return
+
+    def abandonRequests(self) -> None:
+        """
+        Nobody counts here any more.
+        """
+        requests = tuple(self.requests)
+        self.requests.clear()
+        for request in requests:
+            request.done.errback(BadHandle("nobody counts votes here any more"))
 
     # The quorum device.
 

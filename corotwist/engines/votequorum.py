@@ -40,7 +40,7 @@ from corotwist.engines.votemessages import (
 )
 from corotwist.engines.votes import Verdict
 from corotwist.engines.votesdelivered import Delivered
-from corotwist.errors import TryAgain
+from corotwist.errors import ServiceError, TryAgain
 from corotwist.interfaces import ICluster, IReconfigurable, IReplaceable
 from corotwist.totem.membership import RingId
 
@@ -123,12 +123,13 @@ class VoteQuorumEngine(Delivered, SynchronizedEngine):
         count.own.flags |= NodeFlag.LEAVING
         try:
             self._multicast(self._ownInfo())
-        except TryAgain:
-            return False
+        except ServiceError:
+            return False  # No room; or this engine is out of service.
         return True
 
     def _ended(self, _: None) -> None:
         self.published = NO_VERDICT
+        self.abandonRequests()
         self.device.stop()
         self._closeWindow()
 

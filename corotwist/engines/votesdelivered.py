@@ -135,6 +135,8 @@ class Delivered(VoteClients, Changing):
         count.own.expected = self._tracking.atLeast(expected)
         if count.agreement.memory.formed is None or count.mixed:
             return
+        if self._synchronizing:
+            return  # Some may act, and some may not: what counts stays.
         if not self.published.quorate:
             count.agreement.force(count.forced(count.own.expected))
 
