@@ -2,7 +2,6 @@
 The cfg service for one local client: who may ask what, and the answers.
 """
 
-import json
 from collections.abc import Callable
 from os import geteuid
 from typing import Any, Protocol
@@ -39,7 +38,7 @@ from corotwist.ipc.cfgcommands import (
     TryShutdown,
     UntrackShutdown,
 )
-from corotwist.ipc.wire import parts
+from corotwist.ipc.jsonparts import Taken
 
 
 class Client(Protocol):
@@ -103,7 +102,7 @@ class OperatorLocator(amp.CommandLocator):
         self._operator = operator
         self._client = client
         self._ours = ours
-        self._told: list[tuple[bytes, bool]] = []
+        self._told = Taken()
         self._tracker: Tracker | None = None
 
     def _check(self, what: str) -> None:
@@ -132,19 +131,11 @@ class OperatorLocator(amp.CommandLocator):
         report = self._operator.reload(
             dryRun=bool(dryRun), force=bool(force), local=bool(local)
         )
-        return report.addCallback(self._reported)
-
-    def _reported(self, report: dict[str, Any]) -> dict[str, Any]:
-        text = json.dumps(report, sort_keys=True).encode()
-        self._told = [(data, more) for _, more, data in parts(text)]
-        return self._report(0)
+        return report.addCallback(self._told.first)
 
     @Report.responder
     def _report(self, part: int) -> dict[str, Any]:
-        if part >= len(self._told):
-            raise NotExist(f"there is no part {part}")
-        data, more = self._told[part]
-        return {"json": data, "more": more}
+        return self._told.later(part)
 
     @ReopenLogs.responder
     def _reopenLogs(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ What clients and the cfg service say to each other.
 
 from twisted.protocols import amp
 
-from corotwist.ipc.status import JsonText
+from corotwist.ipc.jsonparts import JsonText
 from corotwist.ipc.wire import ERRORS, Unsigned
 
 # Of the name of a client's program.

@@ -12,14 +12,11 @@ from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 
 from corotwist.engines.interfaces import EngineNews, News
-from corotwist.errors import NotExist
 from corotwist.interfaces import IConnection
 from corotwist.ipc.administrators import checkAdministrator
 from corotwist.ipc.channel import Box
-from corotwist.ipc.status import JsonText
-from corotwist.ipc.wire import ERRORS, Unsigned, parts
-
-Ask = Callable[..., Deferred[dict[str, Any]]]
+from corotwist.ipc.jsonparts import Ask, Taken, wholeJson
+from corotwist.ipc.wire import ERRORS, Unsigned
 
 _NEWS = [
     (b"name", amp.Unicode()),
@@ -115,17 +112,11 @@ class ComponentsLocator(amp.CommandLocator):
         super().__init__()
         self._manager = manager
         self._connection = connection
-        self._taken: list[tuple[bytes, bool]] = []
+        self._taken = Taken()
 
     @List.responder
     def _list(self, part: int | None = None) -> dict[str, Any]:
-        if not part:
-            text = JsonText().toString(self._described())
-            self._taken = [(data, more) for _, more, data in parts(text)]
-        if (part or 0) >= len(self._taken):
-            raise NotExist(f"there is no part {part}")
-        data, more = self._taken[part or 0]
-        return {"json": data, "more": more}
+        return self._taken.part(part, self._described)
 
     def _described(self) -> dict[str, Any]:
         roster = self._manager.roster
@@ -227,13 +218,7 @@ class NodeComponents:
         return Deferred.fromCoroutine(self._known())
 
     async def _known(self) -> ComponentList:
-        text, more, part = b"", True, 0
-        while more:
-            answer = await self._ask(List, part=part)
-            text += answer["json"]
-            more = answer["more"]
-            part += 1
-        found = JsonText().fromString(text)
+        found = await wholeJson(self._ask, List)
         return ComponentList(
             tuple(ComponentInfo(**one) for one in found["components"]),
             tuple(found["problems"]),

@@ -3,7 +3,6 @@ Programs that say whether their partition may act: the commands, the answers,
 and the client.
 """
 
-from collections.abc import Callable
 from os import geteuid
 from typing import Any, Final
 
@@ -15,12 +14,11 @@ from corotwist.engines.quoruminterfaces import IExternalQuorum
 from corotwist.errors import InvalidParameter
 from corotwist.interfaces import IConnection
 from corotwist.ipc.administrators import checkAdministrator
-from corotwist.ipc.status import JsonText
+from corotwist.ipc.jsonparts import Ask, JsonText
 from corotwist.ipc.wire import ERRORS, Unsigned
 from corotwist.totem.membership import RingId
 
 _MS: Final = 1000
-Ask = Callable[..., Deferred[dict[str, Any]]]
 
 
 class Say(amp.Command):

@@ -2,22 +2,17 @@
 Lost nodes, for local clients: which there are, and that one of them is off.
 """
 
-import json
-from collections.abc import Callable
 from os import geteuid
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 
 from corotwist.engines.quoruminterfaces import IFencing
-from corotwist.errors import InvalidParameter
 from corotwist.interfaces import IConnection
 from corotwist.ipc.administrators import checkAdministrator
-from corotwist.ipc.wire import ERRORS, Unsigned, parts
-
-Ask = Callable[..., Deferred[dict[str, Any]]]
+from corotwist.ipc.jsonparts import Ask, Taken, wholeJson
+from corotwist.ipc.wire import ERRORS, Unsigned
 
 
 class FenceStatus(amp.Command):
@@ -50,16 +45,11 @@ class FencingLocator(amp.CommandLocator):
         super().__init__()
         self._fencing = fencing
         self._connection = connection
-        self._shown = b"{}"
+        self._shown = Taken()
 
     @FenceStatus.responder
     def _status(self, part: int | None = None) -> dict[str, Any]:
-        if not part:
-            self._shown = json.dumps(self._fencing.status(), sort_keys=True).encode()
-        for number, more, text in parts(self._shown):
-            if number == (part or 0):
-                return {"json": text, "more": more}
-        raise InvalidParameter(f"there is no part {part}")
+        return self._shown.part(part, self._fencing.status)
 
     @Confirm.responder
     def _confirm(self, nodeid: int, reason: str) -> dict[str, Any]:
@@ -87,13 +77,7 @@ class NodeFencing:
 
         @raise NotSupported: the node has no fence agent.
         """
-        text, more, part = b"", True, 0
-        while more:
-            answer = await self.ask(FenceStatus, part=part)
-            text += answer["json"]
-            more = answer["more"]
-            part += 1
-        status: dict[str, Any] = json.loads(text)
+        status: dict[str, Any] = await wholeJson(self.ask, FenceStatus)
         return status
 
     async def confirm(self, nodeid: int, reason: str) -> None:

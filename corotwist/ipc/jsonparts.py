@@ -1,5 +1,6 @@
 """
-Answers that are long: JSON, asked for part by part.
+Answers that are JSON: values, and what is so long that it is asked for part by
+part.
 """
 
 import json
@@ -13,7 +14,20 @@ from twisted.protocols import amp
 from corotwist.errors import NotExist, ServiceError
 from corotwist.ipc.wire import parts
 
+Json = Any
 Ask = Callable[..., Deferred[dict[str, Any]]]
+
+
+class JsonText(amp.Argument):
+    """
+    Any JSON value.
+    """
+
+    def fromString(self, inString: bytes) -> Json:
+        return json.loads(inString)
+
+    def toString(self, inObject: Json) -> bytes:
+        return json.dumps(inObject, default=str, sort_keys=True).encode()
 
 
 @define
@@ -24,23 +38,36 @@ class Taken:
 
     _parts: list[tuple[bytes, bool]] = field(factory=list, init=False)
 
-    def part(self, number: int | None, value: Callable[[], Any]) -> dict[str, Any]:
+    def part(self, number: int | None, value: Callable[[], Json]) -> dict[str, Any]:
         """
         The answer for one part.
 
-        @param value: makes what is asked for, of JSON values.
+        @param value: makes what is asked for.
         @raise NotExist: there is no such part.
         """
-        if not number:
-            text = json.dumps(value(), default=str, sort_keys=True).encode()
-            self._parts = [(data, more) for _, more, data in parts(text)]
-        if (number or 0) >= len(self._parts):
+        return self.later(number) if number else self.first(value())
+
+    def first(self, value: Json) -> dict[str, Any]:
+        """
+        The answer for part 0 of a value.
+        """
+        text = JsonText().toString(value)
+        self._parts = [(data, more) for _, more, data in parts(text)]
+        return self.later(0)
+
+    def later(self, number: int) -> dict[str, Any]:
+        """
+        The answer for a part of what was taken before.
+
+        @raise NotExist: there is no such part.
+        """
+        if number >= len(self._parts):
             raise NotExist(f"there is no part {number}")
-        data, more = self._parts[number or 0]
+        data, more = self._parts[number]
         return {"json": data, "more": more}
 
 
-async def wholeJson(ask: Ask, command: type[amp.Command], **arguments: Any) -> Any:
+async def wholeJson(ask: Ask, command: type[amp.Command], **arguments: Any) -> Json:
     """
     Ask for all parts.
 

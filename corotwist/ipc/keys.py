@@ -29,9 +29,9 @@ from corotwist.ipc.cmap import (
     Untrack,
     packCondition,
 )
+from corotwist.ipc.jsonparts import Ask
 from corotwist.ipc.underway import PREFIX, TRACKERS
 
-Ask = Callable[..., Deferred[dict[str, Any]]]
 Told = Callable[[Sequence[Any]], object]
 Interrupted = Callable[[str], object]
 

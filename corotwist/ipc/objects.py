@@ -33,7 +33,8 @@ from corotwist.ipc.confdb import (
     Untrack,
     Write,
 )
-from corotwist.ipc.keys import Ask, Interrupted, Told, Tracker, Trackers
+from corotwist.ipc.jsonparts import Ask
+from corotwist.ipc.keys import Interrupted, Told, Tracker, Trackers
 from corotwist.ipc.underway import PREFIX
 from corotwist.ipc.wire import PART_BYTES
 

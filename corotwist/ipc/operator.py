@@ -23,8 +23,8 @@ from corotwist.engines.operatorinterfaces import (
 )
 from corotwist.errors import ServiceError
 from corotwist.ipc import cfgcommands as commands
+from corotwist.ipc.jsonparts import Ask
 
-Ask = Callable[..., Deferred[dict[str, Any]]]
 # May the node stop?
 Asked = Callable[[Insistence], bool | Deferred[bool]]
 

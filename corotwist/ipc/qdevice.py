@@ -2,19 +2,14 @@
 The quorum device of a node, for local clients: what it says, and why.
 """
 
-import json
-from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 
 from corotwist.engines.quoruminterfaces import IQuorumDeviceState
-from corotwist.errors import InvalidParameter
 from corotwist.interfaces import IConnection
-from corotwist.ipc.wire import ERRORS, Unsigned, parts
-
-Ask = Callable[..., Deferred[dict[str, Any]]]
+from corotwist.ipc.jsonparts import Ask, Taken, wholeJson
+from corotwist.ipc.wire import ERRORS, Unsigned
 
 
 class DeviceStatus(amp.Command):
@@ -36,16 +31,11 @@ class QuorumDeviceLocator(amp.CommandLocator):
     def __init__(self, device: IQuorumDeviceState, connection: IConnection) -> None:
         super().__init__()
         self._device = device
-        self._shown = b"{}"
+        self._shown = Taken()
 
     @DeviceStatus.responder
     def _status(self, part: int | None = None) -> dict[str, Any]:
-        if not part:
-            self._shown = json.dumps(self._device.status(), sort_keys=True).encode()
-        for number, more, text in parts(self._shown):
-            if number == (part or 0):
-                return {"json": text, "more": more}
-        raise InvalidParameter(f"there is no part {part}")
+        return self._shown.part(part, self._device.status)
 
 
 # In the client.
@@ -60,11 +50,5 @@ async def deviceStatus(ask: Ask) -> dict[str, Any]:
     @param ask: C{NodeClient.ask}.
     @raise NotSupported: the node has none.
     """
-    text, more, part = b"", True, 0
-    while more:
-        answer = await ask(DeviceStatus, part=part)
-        text += answer["json"]
-        more = answer["more"]
-        part += 1
-    status: dict[str, Any] = json.loads(text)
+    status: dict[str, Any] = await wholeJson(ask, DeviceStatus)
     return status

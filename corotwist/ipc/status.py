@@ -2,8 +2,8 @@
 How a node is: for operators, tools and monitoring.
 """
 
-import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from attrs import frozen
@@ -12,24 +12,10 @@ from twisted.protocols import amp
 
 from corotwist.engines.interfaces import IQuorum
 from corotwist.engines.quoruminterfaces import IQuorumProvider
-from corotwist.errors import NotExist, ServiceError
-from corotwist.ipc.wire import ERRORS, Numbers, Unsigned, parts
+from corotwist.errors import NotExist
+from corotwist.ipc.jsonparts import Ask, Json, JsonText, Taken, wholeJson
+from corotwist.ipc.wire import ERRORS, Numbers, Unsigned
 from corotwist.totem.membership import RingId
-
-Json = Any
-Ask = Callable[..., Deferred[dict[str, Any]]]
-
-
-class JsonText(amp.Argument):
-    """
-    Any JSON value.
-    """
-
-    def fromString(self, inString: bytes) -> Json:
-        return json.loads(inString)
-
-    def toString(self, inObject: Json) -> bytes:
-        return json.dumps(inObject, default=str, sort_keys=True).encode()
 
 
 class Status(amp.Command):
@@ -84,7 +70,7 @@ class StatusLocator(amp.CommandLocator):
         super().__init__()
         self._manager = manager
         self._ipc = ipc
-        self._taken: list[tuple[bytes, bool]] = []
+        self._taken = Taken()
 
     @Status.responder
     def _status(self) -> dict[str, Json]:
@@ -113,13 +99,7 @@ class StatusLocator(amp.CommandLocator):
     def _statistics(
         self, section: str | None = None, part: int | None = None
     ) -> dict[str, Any]:
-        if not part:
-            text = JsonText().toString(self._section(section))
-            self._taken = [(data, more) for _, more, data in parts(text)]
-        if (part or 0) >= len(self._taken):
-            raise NotExist(f"there is no part {part}")
-        data, more = self._taken[part or 0]
-        return {"json": data, "more": more}
+        return self._taken.part(part, partial(self._section, section))
 
     def _section(self, name: str | None) -> Json:
         manager = self._manager
@@ -173,27 +153,13 @@ class NodeInquiry:
         """
         return Deferred.fromCoroutine(self._status())
 
-    async def _statistics(self, section: str | None) -> Json:
-        text, more = b"", True
-        part = 0
-        asked = {} if section is None else {"section": section}
-        while more:
-            answer = await self._ask(Statistics, part=part, **asked)
-            text += answer["json"]
-            more = answer["more"]
-            part += 1
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ServiceError(f"the node's statistics are no JSON: {error}") from error
-
     def sections(self) -> Deferred[Json]:
         """
         What there are L{statistics} of.
 
         @return: fires with names; fails with L{Disconnected}.
         """
-        return Deferred.fromCoroutine(self._statistics(None))
+        return Deferred.fromCoroutine(wholeJson(self._ask, Statistics))
 
     def statistics(self, section: str) -> Deferred[dict[str, Json]]:
         """
@@ -202,4 +168,5 @@ class NodeInquiry:
         @return: fires with numbers by name; fails with L{NotExist} when there
             is no such section, L{Disconnected}.
         """
-        return Deferred.fromCoroutine(self._statistics(section))
+        asked = wholeJson(self._ask, Statistics, section=section)
+        return Deferred.fromCoroutine(asked)

@@ -19,8 +19,8 @@ from corotwist.engines.quoruminterfaces import (
 )
 from corotwist.errors import Exists, InvalidParameter, NotExist
 from corotwist.ipc.administrators import checkAdministrator
-from corotwist.ipc.status import JsonText
-from corotwist.ipc.wire import ERRORS, Numbers, Unsigned, parts
+from corotwist.ipc.jsonparts import Json, Taken
+from corotwist.ipc.wire import ERRORS, Numbers, Unsigned
 from corotwist.totem.membership import NO_RING, RingId
 
 # What a client may wish when it begins to track; corosync's CS_TRACK_.
@@ -285,7 +285,7 @@ class VoteQuorumLocator(amp.CommandLocator):
         self._voting = voting
         self._connection = connection
         self._stop: Callable[[], object] | None = None
-        self._taken: list[tuple[bytes, bool]] = []
+        self._taken = Taken()
         connection.atEnd(self._ended)
 
     def _administered(self) -> IVoteQuorum:
@@ -310,14 +310,10 @@ class VoteQuorumLocator(amp.CommandLocator):
 
     @History.responder
     def _history(self, part: int | None = None) -> Answer:
-        if not part:
-            told = [decision.json() for decision in self._voting.history()]
-            text = JsonText().toString(told)
-            self._taken = [(data, more) for _, more, data in parts(text)]
-        if (part or 0) >= len(self._taken):
-            raise NotExist(f"there is no part {part}")
-        data, more = self._taken[part or 0]
-        return {"json": data, "more": more}
+        return self._taken.part(part, self._decisions)
+
+    def _decisions(self) -> Json:
+        return [decision.json() for decision in self._voting.history()]
 
     # Changing.
 

@@ -2,7 +2,6 @@
 Quorum by votes, as a client has it.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from corotwist.engines.interfaces import News
 from corotwist.engines.quoruminterfaces import NodeVotes, VoteInfo
 from corotwist.errors import Disconnected, Exists, NotExist, ServiceError
 from corotwist.ipc import votequorum as commands
+from corotwist.ipc.jsonparts import Ask, wholeJson
 from corotwist.ipc.votequorum import (
     TRACK_CHANGES,
     TRACK_CHANGES_ONLY,
@@ -25,7 +25,6 @@ from corotwist.ipc.votequorum import (
 )
 from corotwist.totem.membership import RingId
 
-Ask = Callable[..., Deferred[dict[str, Any]]]
 Heard = Callable[..., object]
 
 
@@ -92,17 +91,7 @@ class VoteQuorum:
 
         @return: fires with them.
         """
-        return Deferred.fromCoroutine(self._history())
-
-    async def _history(self) -> list[dict[str, Any]]:
-        text, more, part = b"", True, 0
-        while more:
-            answer = await self._ask(commands.History, part=part)
-            text += answer["json"]
-            more = answer["more"]
-            part += 1
-        decisions: list[dict[str, Any]] = json.loads(text)
-        return decisions
+        return Deferred.fromCoroutine(wholeJson(self._ask, commands.History))
 
     # Changing.
 

@@ -3,7 +3,6 @@ The arbiter: a service on a machine that belongs to no cluster, with a vote for
 one partition of each cluster that asks.
 """
 
-import json
 from typing import Any, Final
 
 from twisted.internet.error import ConnectionDone
@@ -15,7 +14,7 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
 from corotwist.errors import AccessDenied, InvalidParameter, NotSupported
-from corotwist.ipc.wire import parts
+from corotwist.ipc.jsonparts import Taken
 from corotwist.quorumdevice import messages
 from corotwist.quorumdevice.arbitration import Arbitration, Terms
 from corotwist.quorumdevice.messages import VERSION, Ask, Come, Show
@@ -114,7 +113,7 @@ class ArbiterProtocol(amp.AMP, TimeoutMixin):
         self._arbiter = arbiter
         self._nodeid = 0
         self._cluster: Arbitration | None = None
-        self._shown = b""
+        self._shown = Taken()
         self._boxBytes = 0
 
     def callLater(self, delay: float, call: Any) -> Any:
@@ -199,12 +198,7 @@ class ArbiterProtocol(amp.AMP, TimeoutMixin):
     @Show.responder
     def _show(self, part: int | None = None) -> dict[str, Any]:
         self.resetTimeout()
-        if not part:
-            self._shown = json.dumps(self._arbiter.status(), sort_keys=True).encode()
-        for number, more, text in parts(self._shown):
-            if number == (part or 0):
-                return {"json": text, "more": more}
-        raise InvalidParameter(f"there is no part {part}")
+        return self._shown.part(part, self._arbiter.status)
 
 
 class ArbiterFactory(ServerFactory):

@@ -64,7 +64,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
         *(*VALUES, "plugin", "components", "logs", "totem", "engines", "ipc"),
         *("config.database", "reloading", "lastrun"),
     ),
-    "quorumdevice": (*VALUES, "ipc.wire"),
+    "quorumdevice": (*VALUES, "ipc.wire", "ipc.jsonparts"),
     "quorumdevice.values": ("totem.membership",),
     "fenceagents": VALUES,
     "reloading": (*VALUES, "config"),

@@ -3,7 +3,6 @@ C{corotwist arbiter}: run the arbiter that the quorum devices of clusters ask, o
 show what a running one does.
 """
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from twisted.protocols import amp
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.usage import UsageError
 
+from corotwist.ipc.jsonparts import wholeJson
 from corotwist.options import Options
 from corotwist.quorumdevice.arbiter import (
     DEFAULT_MOST_SECONDS,
@@ -209,16 +209,13 @@ async def state(reactor: Any, options: ArbiterOptions) -> dict[str, Any]:
         tls = options.identity.client(options["name"] or host)
         endpoint = wrapClientTLS(tls, endpoint)
     client = await connectProtocol(endpoint, amp.AMP())
-    text, more, part = b"", True, 0
-    while more:
-        answer = await client.callRemote(Show, part=part).addTimeout(
-            PATIENCE_SECONDS, reactor
-        )
-        text += answer["json"]
-        more = answer["more"]
-        part += 1
+
+    def ask(command: type[amp.Command], **arguments: Any) -> Deferred[dict[str, Any]]:
+        asked: Deferred[dict[str, Any]] = client.callRemote(command, **arguments)
+        return asked.addTimeout(PATIENCE_SECONDS, reactor)
+
+    status: dict[str, Any] = await wholeJson(ask, Show)
     client.transport.loseConnection()
-    status: dict[str, Any] = json.loads(text)
     return status
 
 

@@ -41,10 +41,11 @@ from corotwist.ipc.connection import Credentials
 from corotwist.ipc.cpg import Join
 from corotwist.ipc.events import Gap, Message
 from corotwist.ipc.group import ProcessGroup
+from corotwist.ipc.jsonparts import JsonText
 from corotwist.ipc.outbox import UNDERWAY_BYTES, UNDERWAY_MESSAGES
 from corotwist.ipc.remote import CONNECT_SECONDS, connectSocket
 from corotwist.ipc.server import IpcServer
-from corotwist.ipc.status import JsonText, NodeStatus
+from corotwist.ipc.status import NodeStatus
 from corotwist.ipc.wire import (
     DISPATCH_QUEUE_BYTES,
     DISPATCH_WINDOW_BYTES,

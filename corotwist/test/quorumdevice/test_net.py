@@ -21,6 +21,7 @@ from corotwist.errors import (
     AccessDenied,
     ConfigurationError,
     InvalidParameter,
+    NotExist,
     NotSupported,
     OldRing,
     ServiceError,
@@ -443,7 +444,7 @@ class ProtocolTests(NetCase):
         answer = self.successResultOf(self.call(Show))
         self.assertFalse(answer["more"])
         self.assertEqual(json.loads(answer["json"])["clusters"], {})
-        self.failureResultOf(self.call(Show, part=1), InvalidParameter)
+        self.failureResultOf(self.call(Show, part=1), NotExist)
 
     def test_manyClusters(self) -> None:
         """
