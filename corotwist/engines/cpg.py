@@ -291,7 +291,7 @@ class GroupsEngine(SynchronizedEngine):
     # From the ring: on every node, in the same order.
 
     def configurationChanged(self, configuration: Configuration) -> None:
-        self._sending.receipts.members = configuration.members
+        self._sending.receipts.configured(configuration)
         if configuration.transitional:
             self._delivery.ringEnded()
         else:

@@ -3,16 +3,18 @@ Who waits to hear where his messages were ordered, and what is decided about
 those of quorate groups.
 """
 
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from corotwist.engines.interfaces import SEQUENCE_BITS, Level, Member, Receipt
 from corotwist.engines.outgoing import Acceptance, Batch
 from corotwist.errors import BadHandle, NotQuorate, ServiceError, TryAgain
 from corotwist.interfaces import ICluster
-from corotwist.totem.membership import Guarantee
+from corotwist.totem.membership import Configuration, Guarantee
 
 LEFT_OVER: Final = "ordered when its ring was over, and what followed is not quorate"
 
@@ -95,6 +97,8 @@ class Receipts:
     @ivar plain: by number.
     @ivar sent: messages of clients in corosync's form that went into the queue.
     @ivar back: and those of them that have come back.
+    @ivar unsafe: those who wait until everybody has what was delivered here, in
+        this order, each with a number.
     """
 
     def __init__(self) -> None:
@@ -103,13 +107,30 @@ class Receipts:
         self.plain: dict[int, Expected] = {}
         self.sent = 0
         self.back = 0
+        self.unsafe: deque[tuple[int, Acceptance, Receipt]] = deque()
+        self._asked = 0
+        self._asksAgain = False
 
     def begin(self, cluster: ICluster) -> None:
         """
-        The engine is initialized.
+        The engine is initialized, or has taken over from another one.
         """
         self._cluster = cluster
         self.members = cluster.members()
+        if self.unsafe:
+            self._asked = self.unsafe[-1][0]
+            self._askStable()
+
+    def configured(self, configuration: Configuration) -> None:
+        """
+        Another configuration: who does not come along is not waited for.
+        """
+        members = self.members = configuration.members
+        if configuration.transitional and self.unsafe:
+            self.unsafe = deque(
+                (number, acceptance, _within(receipt, members))
+                for number, acceptance, receipt in self.unsafe
+            )
 
     def compactSent(self, serial: int, batch: Batch, *, last: bool) -> None:
         """
@@ -177,30 +198,52 @@ class Receipts:
             acceptance.answer(receipt)
             return
 
-        def stable(members: tuple[int, ...]) -> None:
-            acceptance.answer(
-                Receipt(receipt.sequence, receipt.viewId, members, receipt.targets)
-            )
+        self._asked += 1
+        self.unsafe.append((self._asked, acceptance, receipt))
+        self._askStable()
 
+    def _askStable(self) -> None:
+        """
+        To be called when everybody has all of it; later, if too many wait for
+        such a thing: that it was delivered is certain already.
+        """
         try:
-            self._cluster.whenStable(stable)
-        except TryAgain as error:
-            acceptance.refuse(error)
+            self._cluster.whenStable(partial(self._stable, self._asked))
+        except TryAgain:
+            if not self._asksAgain:
+                self._asksAgain = True
+                self._cluster.whenRoom(self._askOnceMore)
+
+    def _askOnceMore(self) -> None:
+        self._asksAgain = False
+        if self.unsafe:
+            self._askStable()
+
+    def _stable(self, upTo: int, members: tuple[int, ...]) -> None:
+        while self.unsafe and self.unsafe[0][0] <= upTo:
+            _, acceptance, receipt = self.unsafe.popleft()
+            acceptance.answer(_within(receipt, members))
 
     def abandoned(self) -> None:
         """
         Nothing comes back any more.
         """
-        for expected in (*self.compact.values(), *self.plain.values()):
-            expected.acceptance.refuse(BadHandle("the node is stopping"))
+        expected = (*self.compact.values(), *self.plain.values())
+        unsafe = [acceptance for _, acceptance, _ in self.unsafe]
+        for acceptance in (*(one.acceptance for one in expected), *unsafe):
+            acceptance.refuse(BadHandle("the node is stopping"))
         self.compact.clear()
         self.plain.clear()
+        self.unsafe.clear()
 
     def dump(self) -> dict[str, Any]:
         """
         For people.
         """
-        return {"awaited": len(self.compact) + len(self.plain)}
+        return {
+            "awaited": len(self.compact) + len(self.plain),
+            "unsafe": len(self.unsafe),
+        }
 
 
 def _expected(batch: Batch, *, last: bool) -> Expected | None:
@@ -208,3 +251,10 @@ def _expected(batch: Batch, *, last: bool) -> Expected | None:
     if acceptance is None:
         return None
     return Expected(acceptance, batch.terms.level, last and batch.final)
+
+
+def _within(receipt: Receipt, members: tuple[int, ...]) -> Receipt:
+    """
+    Of these nodes only.
+    """
+    return evolve(receipt, members=tuple(n for n in receipt.members if n in members))

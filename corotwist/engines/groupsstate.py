@@ -28,6 +28,9 @@ Outside of a round of synchronization that is a dictionary::
                  his batch
     plain        messages in corosync's form that went into the ring's queue and
                  came back, and C{awaited} for their numbers
+    unsafe       those who wait until everybody has what was delivered here:
+                 number, acceptance, and the receipt: sequence, view, nodeids,
+                 and the processes it was for
     assembly     messages in pieces: group, nodeid, pid, total, bound, data and
                  the indexes of the members they are for
     counters     by name
@@ -53,6 +56,7 @@ from corotwist.engines.interfaces import (
     Level,
     Member,
     Reason,
+    Receipt,
     SlowReader,
     Terms,
     ViewId,
@@ -187,6 +191,7 @@ class _Packer:
                 state.receipts.back,
                 _awaited(state.receipts.plain),
             ),
+            "unsafe": tuple(map(_unsafe, state.receipts.unsafe)),
             "assembly": tuple(self._assembly()),
             "counters": dict(state.counters),
         }
@@ -198,6 +203,7 @@ class _Packer:
         return bool(
             receipts.compact
             or receipts.plain
+            or receipts.unsafe
             or any(member.quorate or member.discardOwn for member in self._members)
             or any(e.terms is not ORDINARY or not e.final for e in batches)
         )
@@ -409,7 +415,22 @@ def _receipts(plain: Mapping[str, Any]) -> Receipts:
     ):
         for number, acceptance, level, last in found:
             these[number] = Expected(acceptance, Level(level), last)
+    for number, acceptance, (sequence, view, nodeids, targets) in plain.get(
+        "unsafe", ()
+    ):
+        viewId = ViewId(RingId(*view[:2]), view[2])
+        members = tuple(Member(*one) for one in targets)
+        receipt = Receipt(sequence, viewId, tuple(nodeids), members)
+        receipts.unsafe.append((number, acceptance, receipt))
     return receipts
+
+
+def _unsafe(waiting: tuple[int, Any, Receipt]) -> tuple[Any, ...]:
+    number, acceptance, receipt = waiting
+    viewId = receipt.viewId
+    targets = tuple((member.nodeid, member.pid) for member in receipt.targets)
+    view = (*_ring(viewId.ringId), viewId.number)
+    return number, acceptance, (receipt.sequence, view, receipt.members, targets)
 
 
 def _ring(ringId: RingId) -> tuple[int, int]:

@@ -46,7 +46,7 @@ FOLLOWS = {
         *("_local", "_counters", "_here", "_pumping", "_roomAsked", "_ahead"),
     },
     GroupsSynchronization: {"ringId", "_cameAlong", "_members", "_round", "_steps"},
-    Receipts: {"members", "_cluster"},
+    Receipts: {"members", "_cluster", "_asked", "_asksAgain"},
     GroupsDelivery: {"_local", "_counters", "_held"},
     Client: {"budget", "memberships", "waitingBytes", "inTurn"},
     LocalMember: {"subscriber", "large", "quorate", "name"},
@@ -64,7 +64,7 @@ HANDED = {
         "receipts",
     },
     GroupsSynchronization: {"knownNodes"},
-    Receipts: {"compact", "plain", "sent", "back"},
+    Receipts: {"compact", "plain", "sent", "back", "unsafe"},
     GroupsDelivery: {"table", "assembly"},
     Client: {"subscriber", "pid", "queue", "parked"},
     LocalMember: {

@@ -26,6 +26,7 @@ from corotwist.errors import (
     InvalidParameter,
     NotJoined,
     NotSupported,
+    TryAgain,
 )
 from corotwist.test.engines.orderednet import Listener, send
 from corotwist.test.engines.test_cpg import G, NetCase
@@ -111,6 +112,50 @@ class ReceiptTests(TermsCase):
         self.net.form(1, 2)
         self.net.run()
         self.assertEqual(self.successResultOf(sent).members, (1, 2))
+
+    def test_safeReplaced(self) -> None:
+        """
+        Whoever waits until all have it is answered by another version of the
+        engine, also if the ring changes meanwhile.  (D33, A11)
+        """
+        sent = self.ask(1, b"x", terms=SAFE)
+        self.net.visit(1)
+        self.net.receive(1)
+        node = self.node(1)
+        state = node.cpg.handOver()
+        self.assertEqual(state["format"], 2)
+        # Nobody is called any more who has handed over.
+        node.totem.unstable.clear()
+        node.cpg.takeOver(state, 1)
+        self.assertNoResult(sent)
+        self.net.form(1, 2)
+        self.net.run()
+        self.assertEqual(self.successResultOf(sent).members, (1, 2))
+        self.assertEqual(node.cpg.dump()["unsafe"], 0)
+
+    def test_safeTooMany(self) -> None:
+        """
+        When too many wait until all have something, who waits for that waits
+        longer, and does not hear that nothing was sent.  (D33)
+        """
+        totem = self.node(1).totem
+        whenStable = totem.whenStable
+
+        def refuse(callback: object) -> None:
+            raise TryAgain("too many wait for stability already")
+
+        self.patch(type(totem), "whenStable", lambda self, callback: refuse(callback))
+        sent = [self.ask(1, b"%d" % n, terms=SAFE) for n in range(3)]
+        self.net.run()
+        self.assertEqual(self.said(3), [b"0", b"1", b"2"])
+        for one in sent:
+            self.assertNoResult(one)
+        self.patch(type(totem), "whenStable", lambda _, called: whenStable(called))
+        self.net.run()
+        self.net.rotate()
+        self.net.rotate()
+        places = [self.successResultOf(one).sequence for one in sent]
+        self.assertEqual(places, self.clients[3].places)
 
     def test_guarantee(self) -> None:
         """
