@@ -29,9 +29,12 @@ from attrs import evolve, frozen
 
 from corotwist.errors import BadCount, TruncatedFrame
 
-# Nodes of one basis, and attempts that one node may not know the end of.
+# Nodes of one basis, and attempts that one node may not know the end of; several
+# nodes together may have more, and none of them may be forgotten.
 MOST_VOTERS: Final = 1024
 MOST_ATTEMPTS: Final = 64
+# Each change is one epoch: nobody was ever there.
+MOST_EPOCHS: Final = 1 << 63
 MOST_VOTES: Final = (1 << 64) - 1
 
 DIGEST_BYTES: Final = 8
@@ -122,8 +125,8 @@ class Basis:
         epoch, expected, tie, count = _BASIS.unpack_from(data, offset)
         offset += _BASIS.size
         end = offset + count * _VOTER.size
-        if count > MOST_VOTERS:
-            raise BadCount(f"{count} nodes have votes")
+        if count > MOST_VOTERS or epoch > MOST_EPOCHS:
+            raise BadCount(f"{count} nodes have votes, in epoch {epoch}")
         if len(data) < end:
             raise TruncatedFrame("the voters end early")
         voters = tuple(_VOTER.iter_unpack(data[offset:end]))
@@ -216,7 +219,7 @@ class Memory:
         if len(data) < _MEMORY.size:
             raise TruncatedFrame("what is remembered ends early")
         formed, attempts = _MEMORY.unpack_from(data)
-        if formed > 1 or attempts > MOST_ATTEMPTS:
+        if formed > 1:
             raise BadCount(f"{formed} formed, {attempts} attempts")
         offset, bases = _MEMORY.size, []
         for _ in range(formed + attempts):

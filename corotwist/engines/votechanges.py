@@ -67,9 +67,13 @@ class Changing(Judging):
             self._leave()
 
     def _leave(self) -> None:
+        """
+        Whoever waits for our leave goes on, in a turn of its own: the other
+        services stop behind us, and not in the middle of a delivery.
+        """
         leaving, self._leaving = self._leaving, []
         for ending in leaving:
-            ending.callback(None)
+            self.cluster.callAfter(0, partial(ending.callback, None))
 
     def _shrinkDelivered(self, nodeid: int) -> None:
         """

@@ -125,6 +125,23 @@ class WireTests(SynchronousTestCase):
         for length in range(len(data)):
             self.assertRaises(WireError, Memory.decode, data[:length])
 
+    def test_many(self) -> None:
+        """
+        What several nodes know together may be more than one of them would
+        attempt: it is told all the same, for who tells nothing counts as one
+        who remembers nothing.  An epoch that nobody can have reached is refused.
+        """
+        halves = [
+            Memory(None, tuple(Basis(n, n, ((1, 1),)) for n in range(start, 120, 2)))
+            for start in (1, 2)
+        ]
+        whole = Memory.merged(halves)
+        self.assertGreater(len(whole.attempts), MOST_ATTEMPTS)
+        self.assertEqual(Memory.decode(whole.encode()), whole)
+        self.assertTrue(whole.full)
+        absurd = Memory(Basis((1 << 64) - 1, 1, ((1, 1),)))
+        self.assertRaises(WireError, Memory.decode, absurd.encode())
+
     def test_messages(self) -> None:
         """
         So are messages; what is none is refused.

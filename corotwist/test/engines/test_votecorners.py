@@ -62,10 +62,22 @@ class CornerTests(VotingCase):
                     heard += bool(self.engine(nodeid)._changes)
         self.assertGreater(heard, 0)
         self.net.run()
+        self.wait(0)
         self.successResultOf(left)
         self.assertEqual(self.numbers(1), (2, 2, 2, True))
         formed = self.engine(1).count.agreement.memory.formed
         self.assertEqual(formed.voters, ((1, 1), (2, 1)))
+
+    def test_ringEnds(self) -> None:
+        """
+        When the ring changes a leave is not waited for any more; but the node
+        stops behind the beginning of the round, and not in it.  (C10)
+        """
+        left = self.engine(3).shutdown()
+        self.net.form(1, 2, 3)
+        self.assertNoResult(left)
+        self.wait(0)
+        self.successResultOf(left)
 
     def test_nothingToAgreeOn(self) -> None:
         """
@@ -76,6 +88,7 @@ class CornerTests(VotingCase):
         self.engine(3).cluster.multicast(message.FUNCTION, message.encode())
         left = self.engine(3).shutdown()
         self.net.run()
+        self.wait(0)
         self.successResultOf(left)
         self.assertEqual(self.numbers(1), (3, 9, 5, False))
 
