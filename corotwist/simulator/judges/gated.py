@@ -190,6 +190,10 @@ class GatedJudge(Judge):
         if stays is None:
             text = "got a receipt of a view that is not quorate"
             self.blame("G5", text, member.life, name=name, view=answer.viewId)
+        there = self._orders.get(answer.viewId, {}).get(answer.sequence)
+        if takers and (there is None or there[0] != name):
+            text = "was told another place than others saw"
+            self.blame("G2", text, member.life, name=name, place=answer.sequence)
 
     def delivered(self, member: Member, place: int, name: Name) -> None:
         """
@@ -208,6 +212,10 @@ class GatedJudge(Judge):
             name[0] == member.identity or not _unknown(answer)
         ):
             self.blame("G5", "got what was refused", member.life, name=name)
+        told = isinstance(answer, Receipt) and (answer.viewId, answer.sequence)
+        if told and told != (view.viewId, place):
+            text = "got a message at another place than its sender was told"
+            self.blame("G2", text, member.life, place=place, told=told)
         order = self._orders.setdefault(view.viewId, {})
         other, life = order.setdefault(place, (name, member.life))
         if other != name:

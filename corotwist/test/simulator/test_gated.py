@@ -76,6 +76,17 @@ class GatedTests(SynchronousTestCase):
         self.judge.agreement()
         self.assertFound()
 
+    def test_otherPlace(self) -> None:
+        """
+        What a sender is told of a place is what members see there.
+        """
+        self.judge.delivered(self.b, 11, (1, 1))
+        self.judge.answered(self.a, (1, 1), Receipt(12, ONE, (1, 2)))
+        self.assertFound("G2")
+        self.judge.answered(self.a, (1, 2), Receipt(13, ONE, (1, 2)))
+        self.judge.delivered(self.b, 14, (1, 2))
+        self.assertFound("G2", "G2")
+
     def test_lateAnswer(self) -> None:
         """
         What a client sent that has died is answered, in a quorate view in which
