@@ -26,13 +26,12 @@ from twisted.python.reflect import namedAny
 from zope.interface.interface import InterfaceClass
 
 from corotwist.config.formats.registry import BUILT_IN as FORMATS
+from corotwist.deviceinterfaces import IFenceAgentMaker, IQuorumDeviceMaker
 from corotwist.directory import Directory
 from corotwist.errors import BadHandle, Busy, NotExist, PluginClash
 from corotwist.interfaces import (
     IConfigurationEngine,
     IEngineMaker,
-    IFenceAgentMaker,
-    IQuorumDeviceMaker,
     ITransportMaker,
 )
 from corotwist.plugin import AGENTS, DEVICES, TRANSPORTS

@@ -14,8 +14,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from corotwist.deviceinterfaces import IFenceAgent
 from corotwist.errors import ConfigurationError, CorotwistError, Problem
-from corotwist.interfaces import IFenceAgent
 
 # Of what a command prints, its last bytes are kept.
 LAST_BYTES: Final = 300

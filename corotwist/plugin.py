@@ -14,10 +14,9 @@ from twisted.plugin import IPlugin, getPlugins
 from twisted.python.reflect import namedAny
 from zope.interface import implementer
 
+from corotwist.deviceinterfaces import IFenceAgentMaker, IQuorumDeviceMaker
 from corotwist.interfaces import (
     IEngineMaker,
-    IFenceAgentMaker,
-    IQuorumDeviceMaker,
     ITransportMaker,
 )
 

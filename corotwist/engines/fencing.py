@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from corotwist.config.settings import FencingSettings, NodeSettings
+from corotwist.deviceinterfaces import IFenceAgent, IFenceAgentMaker
 from corotwist.engines.base import SynchronizedEngine
 from corotwist.engines.interfaces import Cause, IRoundAware, View
 from corotwist.engines.quoruminterfaces import IFencing
@@ -33,7 +34,9 @@ from corotwist.errors import (
     TryAgain,
     UnknownFrame,
 )
-from corotwist.interfaces import ICluster, IFenceAgent, IFenceAgentMaker
+from corotwist.interfaces import (
+    ICluster,
+)
 from corotwist.totem.membership import NO_RING, RingId
 
 # A number of our own that real corosync nodes have room for.

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from corotwist.config.settings import DeviceSettings, NodeSettings
+from corotwist.deviceinterfaces import IQuorumDevice, IQuorumDeviceMaker
 from corotwist.engines.base import Engine
 from corotwist.engines.heuristics import Heuristics, HeuristicsSettings
 from corotwist.engines.quoruminterfaces import (
@@ -32,8 +33,6 @@ from corotwist.errors import (
 )
 from corotwist.interfaces import (
     ICluster,
-    IQuorumDevice,
-    IQuorumDeviceMaker,
     IReconfigurable,
 )
 from corotwist.quorumdevice.values import DeviceAnswer, DeviceContext, Health

@@ -15,8 +15,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from corotwist.deviceinterfaces import IQuorumDevice
 from corotwist.errors import ConfigurationError, InvalidParameter, Problem
-from corotwist.interfaces import IQuorumDevice
 from corotwist.quorumdevice.arbitration import Terms
 from corotwist.quorumdevice.claims import Claims
 from corotwist.quorumdevice.parties import LOWEST, Rule

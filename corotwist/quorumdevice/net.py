@@ -18,8 +18,8 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from corotwist.deviceinterfaces import IQuorumDevice
 from corotwist.errors import ConfigurationError, InvalidParameter, Problem
-from corotwist.interfaces import IQuorumDevice
 from corotwist.quorumdevice import messages
 from corotwist.quorumdevice.arbitration import Terms, Vote, Wish
 from corotwist.quorumdevice.messages import DEFAULT_PORT, VERSION, Ask, Come

@@ -18,7 +18,7 @@ import corotwist
 PACKAGE: Final = Path(corotwist.__file__).parent
 VALUES: Final = (
     *("errors", "interfaces", "config.settings", "totem.membership"),
-    *("logs.tracing", "ending", "quorumdevice.values"),
+    *("logs.tracing", "ending", "quorumdevice.values", "deviceinterfaces"),
 )
 # The keys of a node: what they are, and what is told of them.
 KEYS: Final = ("config.values", "config.tracking", "config.names")
@@ -33,15 +33,19 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "ending": (),
     "budget": ("errors",),
     "interfaces": ("totem.membership",),
+    "deviceinterfaces": ("totem.membership",),
     "handles": ("errors",),
     "logs": ("errors", "config.settings", ""),  # Where our sources are.
     "logs.keeper": ("logs", "errors", "interfaces", "config.settings"),
     "logs.keys": ("logs", "config"),
-    "plugin": ("interfaces",),
+    "plugin": ("interfaces", "deviceinterfaces"),
     "options": ("",),
     "lastrun": ("ending",),
     "directory": ("errors",),
-    "components": ("interfaces", "errors", "plugin", "directory", "config.formats"),
+    "components": (
+        *("interfaces", "deviceinterfaces", "errors", "plugin", "directory"),
+        "config.formats",
+    ),
     "config": ("errors", "interfaces", "plugin", "handles", "logs.levels", "logs.tags"),
     "config.settings": (),
     "totem": ("errors", "config.settings"),

@@ -10,9 +10,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from corotwist.deviceinterfaces import IFenceAgent
 from corotwist.errors import ConfigurationError
 from corotwist.fenceagents import LAST_BYTES, CommandAgent, NotFenced, TestAgent
-from corotwist.interfaces import IFenceAgent
 
 
 class FakeProcess:

@@ -13,12 +13,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from corotwist.config.settings import FencingSettings, QuorumSettings
+from corotwist.deviceinterfaces import IFenceAgent
 from corotwist.engines.fencing import Case, FencingEngine
 from corotwist.engines.interfaces import IRoundAware
 from corotwist.engines.quoruminterfaces import IFencing
 from corotwist.errors import ConfigurationError, NotExist, TryAgain, WireError
 from corotwist.fenceagents import TestAgent
-from corotwist.interfaces import IFenceAgent
 from corotwist.plugin import FenceAgentMaker
 from corotwist.test.engines.orderednet import (
     SHIPPED,

@@ -14,6 +14,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from corotwist.config.settings import DeviceSettings, QuorumSettings
+from corotwist.deviceinterfaces import IQuorumDevice
 from corotwist.engines.children import Program
 from corotwist.engines.heuristics import Heuristics, HeuristicsSettings, Mode
 from corotwist.engines.qdevice import QuorumDeviceEngine
@@ -23,7 +24,6 @@ from corotwist.engines.quoruminterfaces import (
     VoteFlag,
 )
 from corotwist.errors import ConfigurationError, InvalidParameter, NotSupported
-from corotwist.interfaces import IQuorumDevice
 from corotwist.plugin import QuorumDeviceMaker
 from corotwist.quorumdevice.values import DeviceAnswer, DeviceContext, Health
 from corotwist.test.engines.orderednet import (

@@ -13,8 +13,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from corotwist.deviceinterfaces import IQuorumDevice
 from corotwist.errors import BadCount, ConfigurationError, WireError
-from corotwist.interfaces import IQuorumDevice
 from corotwist.quorumdevice.arbitration import Terms
 from corotwist.quorumdevice.claims import NOTHING, Claims
 from corotwist.quorumdevice.disk import DiskDevice

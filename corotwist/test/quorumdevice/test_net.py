@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from corotwist.deviceinterfaces import IQuorumDevice
 from corotwist.errors import (
     AccessDenied,
     ConfigurationError,
@@ -26,7 +27,6 @@ from corotwist.errors import (
     OldRing,
     ServiceError,
 )
-from corotwist.interfaces import IQuorumDevice
 from corotwist.quorumdevice import messages
 from corotwist.quorumdevice.arbiter import IDLE_SECONDS, Arbiter, ArbiterFactory
 from corotwist.quorumdevice.arbitration import Arbitration, Terms, Vote, Wish
