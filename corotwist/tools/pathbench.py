@@ -314,10 +314,8 @@ def _best(measure: Callable[[], float], acts: int, things: int) -> float:
     @param things: of which each call measures so many.
     @return: the least microseconds for a thing.
     """
-    rounds: list[float] = []
-    for _ in range(ROUNDS):
-        gc.collect()
-        rounds.append(sum(measure() for _ in range(acts)))
+    gc.collect()
+    rounds = [sum(measure() for _ in range(acts)) for _ in range(ROUNDS)]
     return min(rounds) / (acts * things) * 1e6
 
 
