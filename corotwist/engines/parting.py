@@ -90,7 +90,7 @@ class Parting:
             return succeed(None)
         self._reason = reason
         self._unsaid = True
-        waiting = self._waiting = Deferred(lambda _: self._unheard())
+        waiting = self._waiting = Deferred(self._unwanted)
         self._timer = self._home.clock.callLater(self._patience(), self._unheard)
         self.tokenPassed()
         return waiting
@@ -124,9 +124,29 @@ class Parting:
         self._done()
 
     def _done(self) -> None:
+        """
+        In a turn of its own: a node does not stop in the middle of a delivery,
+        between two configurations.
+        """
+        waiting = self._over()
+        if waiting is not None:
+            self._home.clock.callLater(0, _fire, waiting)
+
+    def _unwanted(self, waiting: Deferred[None]) -> None:
+        """
+        Nobody waits for it any more.
+        """
+        self._over()
+        waiting.callback(None)
+
+    def _over(self) -> Deferred[None] | None:
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
         waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
+        return waiting
+
+
+def _fire(waiting: Deferred[None]) -> None:
+    if not waiting.called:  # Or nobody waits any more.
+        waiting.callback(None)

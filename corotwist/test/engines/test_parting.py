@@ -74,6 +74,22 @@ class PartingTests(SynchronousTestCase):
             change = NodeChange(3, Cause.STOPPED, "no power")
             self.assertEqual(left(self.net.nodes[nodeid]), (change,))
 
+    def test_turn(self) -> None:
+        """
+        The node stops behind the delivery of its farewell, not in the middle of
+        it; and who does not want to wait does not.
+        """
+        said = self.three.manager.parting.say("no power")
+        self.net.visit(3)
+        self.net.receive(3, 99)
+        self.assertNoResult(said)
+        self.net.clock.advance(0)
+        self.successResultOf(said)
+        hurried = self.net.nodes[1].manager.parting.say("")
+        hurried.cancel()
+        self.successResultOf(hurried)
+        self.net.run()
+
     def test_lost(self) -> None:
         """
         Who says nothing is lost.
