@@ -259,11 +259,7 @@ async def examine(
 
     examination = wire.examination = Examination(
         totem.nodeid,
-        [
-            Peer(entry.nodeid, entry.name or "it", str(entry.addresses[0]))
-            for entry in totem.nodes
-            if entry.nodeid != totem.nodeid and entry.addresses
-        ],
+        _others(totem),
         Seal(totem.key),
         send,
         ipVersion=totem.bindAddress.version,
@@ -294,6 +290,17 @@ def factsOf(settings: NodeSettings) -> dict[str, Any]:
         "nodelist": [n.nodeid for n in totem.nodes],
         "quorum.expected_votes": settings.quorum.expectedVotes,
     }
+
+
+def _others(totem: TotemSettings) -> list[Peer]:
+    """
+    Whom to ask.
+    """
+    return [
+        Peer(entry.nodeid, entry.name or "it", str(entry.addresses[0]))
+        for entry in totem.nodes
+        if entry.nodeid != totem.nodeid and entry.addresses
+    ]
 
 
 def _neverCut(listening: Any, version: int) -> None:
