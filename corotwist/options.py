@@ -3,12 +3,17 @@ Command lines: what the options of all our programs have in common.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from getopt import GetoptError, gnu_getopt
+from typing import Any, Final
 
 from twisted.python import usage
+from twisted.python.reflect import accumulateClassList
 
 import corotwist
+
+# Of a row of C{optParameters}: where what makes a value of a text stands.
+_KIND: Final = 4
 
 
 class Options(usage.Options):
@@ -41,8 +46,30 @@ class Options(usage.Options):
             if error.opt[:1].isdecimal():
                 return words  # A number below zero: -5.
             raise usage.UsageError(str(error)) from error
+        self._check(found)
         options = [word for name, value in found for word in self._given(name, value)]
         return [*options, "--", *arguments]
+
+    def _check(self, found: Sequence[tuple[str, str]]) -> None:
+        """
+        Twisted would not say which option has a value that is none.
+        """
+        for name, value in found:
+            kind = self._kinds().get(name)
+            try:
+                if kind is not None:
+                    kind(value)
+            except ValueError as error:
+                raise usage.UsageError(f"{name} {value}: {error}") from error
+
+    def _kinds(self) -> dict[str, Callable[[str], object]]:
+        rows: list[Sequence[Any]] = []
+        accumulateClassList(type(self), "optParameters", rows)
+        kinds = {}
+        for long, short, _, _, kind in (row for row in rows if len(row) > _KIND):
+            kinds[f"--{long}"] = kind
+            kinds[f"-{short}"] = kind
+        return {name: kind for name, kind in kinds.items() if kind is not None}
 
     def _given(self, name: str, value: str) -> tuple[str, ...]:
         if name.startswith("--"):

@@ -16,7 +16,11 @@ from corotwist.tools.main import COMMANDS, run
 
 class CookOptions(Options):
     optFlags = [["warm", "w", "as it should be"]]
-    optParameters = [["time", "t", "1", "minutes"]]
+    optParameters = [
+        ["time", "t", "1", "minutes"],
+        ["eggs", "e", 1, "how many", int],
+        ["salt", None, 0.0, "grams", float],
+    ]
 
     def parseArgs(self, *words: str) -> None:
         self["words"] = words
@@ -47,6 +51,16 @@ class OrderTests(SynchronousTestCase):
             options = cooked(*words)
             self.assertEqual(options["words"], ("egg", "ham"))
             self.assertEqual(options["time"], "5")
+
+    def test_noValue(self) -> None:
+        """
+        A value that makes no sense is told with its option.
+        """
+        for words in (("-e", "x"), ("--eggs=x",), ("--salt", "x"), ("--sal=x",)):
+            error = self.assertRaises(UsageError, cooked, *words)
+            name = words[0].split("=")[0].replace("--sal", "--salt")[:6]
+            self.assertTrue(str(error).startswith(f"{name} x: "), str(error))
+        self.assertEqual(cooked("-e", "2")["eggs"], 2)
 
     def test_afterTheEnd(self) -> None:
         """

@@ -69,7 +69,8 @@ class Absence:
             return f"no run of a node is on record in {self.directory}"
         node = f"node {run.nodeid} (process {run.pid}, at {run.socket})"
         if run.stopped is not None:
-            how = f"{run.cause}: {run.reason}" if run.reason else run.cause
+            said = run.reason.removeprefix(f"{run.cause} ")
+            how = f"{run.cause}: {said}" if said else run.cause
             status = "" if run.status is None else f", exit status {run.status}"
             return f"{node} ended on {moment(run.stopped)}{status}: {how}"
         if self.alive:

@@ -49,6 +49,18 @@ def seconds(text: str) -> float:
     return number
 
 
+def amount(text: str) -> int:
+    """
+    How many, on the command line.
+
+    @raise ValueError: it is no number above 0.
+    """
+    number = int(text)
+    if number < 1:
+        raise ValueError("a number above 0")
+    return number
+
+
 class NodeOptions(Options):
     """
     What every tool that asks a node understands.

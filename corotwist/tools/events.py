@@ -17,7 +17,7 @@ from corotwist.engines.interfaces import TransitionalView, View
 from corotwist.errors import CorotwistError
 from corotwist.ipc.client import NodeClient
 from corotwist.tools import asking
-from corotwist.tools.asking import DONE, NodeOptions, Tool
+from corotwist.tools.asking import DONE, NodeOptions, Tool, amount
 from corotwist.tools.happenings import CLIENTS, Happening, Happenings
 from corotwist.tools.notices import (
     Given,
@@ -60,7 +60,7 @@ class EventsOptions(NodeOptions):
         ["manager", "m", None, "who gets the traps: HOST or HOST:PORT"],
         ["community", "c", COMMUNITY, "of the traps"],
         ["exec", "e", None, "run this command for each, told in its environment"],
-        ["count", None, None, "so many, then end", int],
+        ["count", None, None, "so many, then end", amount],
     ]
 
     def postOptions(self) -> None:

@@ -15,13 +15,19 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 from twisted.internet.stdio import StandardIO
-from twisted.python.usage import UsageError
 
 from corotwist.engines.interfaces import TransitionalView, View
 from corotwist.ipc.client import NodeClient
 from corotwist.tools import asking
 from corotwist.tools.accounts import sentence
-from corotwist.tools.asking import DONE, NodeOptions, Tool, printJson, seconds
+from corotwist.tools.asking import (
+    DONE,
+    NodeOptions,
+    Tool,
+    amount,
+    printJson,
+    seconds,
+)
 from corotwist.tools.screen import EVENTS_SHOWN, GROUPS_SHOWN, Snapshot, frame, picture
 
 # Between two pictures, also when nothing changes.
@@ -44,15 +50,8 @@ class WatchOptions(NodeOptions):
     )
     optParameters = [
         ["interval", "i", INTERVAL_SECONDS, "seconds between pictures", seconds],
-        ["count", "n", None, "so many pictures, then end", int],
+        ["count", "n", None, "so many pictures, then end", amount],
     ]
-
-    def postOptions(self) -> None:
-        """
-        Check.
-        """
-        if self["count"] is not None and self["count"] < 1:
-            raise UsageError("--count is a number above 0")
 
 
 class Watch:

@@ -13,20 +13,10 @@ from corotwist.ipc.client import NodeClient
 from corotwist.ipc.views import recordJson
 from corotwist.tools import asking
 from corotwist.tools.accounts import about, account, standing
-from corotwist.tools.asking import DONE, FAILED, NodeOptions, Tool, printJson
+from corotwist.tools.asking import DONE, FAILED, NodeOptions, Tool, amount, printJson
 
 # Changes that are told when nobody says how many.
 TOLD: Final = 5
-
-
-def _count(text: str) -> int:
-    """
-    @raise ValueError: it is no number above 0.
-    """
-    number = int(text)
-    if number < 1:
-        raise ValueError("a number above 0")
-    return number
 
 
 class WhyOptions(NodeOptions):
@@ -40,7 +30,7 @@ class WhyOptions(NodeOptions):
         " changes of all; the latest last. The exit status is 1 when nothing is known"
         " of NODE."
     )
-    optParameters = [["last", "n", TOLD, "how many changes to tell", _count]]
+    optParameters = [["last", "n", TOLD, "how many changes to tell", amount]]
 
     def parseArgs(self, node: str | None = None) -> None:  # type: ignore[override]
         """

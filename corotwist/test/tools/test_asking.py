@@ -174,6 +174,21 @@ class AbsenceTests(AskingTestCase):
         end = f"  {who}, exit status 255: killed: by node 1: it is slow"
         self.assertEqual(self.told()[-2:], [end, f"  {absence.ADVICE['ended']}"])
 
+    def test_amount(self) -> None:
+        """
+        How many: a number above 0.
+        """
+        self.assertEqual(asking.amount("3"), 3)
+        for text in ("0", "-1", "x", "1.5"):
+            self.assertRaises(ValueError, asking.amount, text)
+
+    def test_killed(self) -> None:
+        """
+        A cause that its reason begins with is not said twice. (F22)
+        """
+        self.record(2000.0, "killed", "killed by node 1: it is slow", 255)
+        self.assertTrue(self.told()[-2].endswith(" 255: killed: by node 1: it is slow"))
+
     def test_vanished(self) -> None:
         """
         A node whose process is gone and that did not say so. (F22)
