@@ -38,7 +38,8 @@ def _causes(record: ViewRecord) -> Iterator[str]:
     if record.cause:
         yield f"because: {record.cause}"
     for name, value in record.evidence.items():
-        yield f"{name}: {_shown(value)}"
+        if value:  # A node 0, and nobody, are no evidence.
+            yield f"{_EVIDENCE.get(name, name)}: {_shown(value)}"
     for ringId, cause in record.between:
         yield f"ring {ringId} in between never came into step: {cause}"
 
@@ -53,14 +54,23 @@ def _verdict(view: View, explanation: Mapping[str, Any]) -> Iterator[str]:
     ]
     if numbers:
         yield f"  {', '.join(numbers)}"
+    for name, text in _REMARKS.items():
+        if explanation.get(name):
+            yield f"  {text}{explanation[name]}"
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_shown(one)}" for name, one in value.items())
     if isinstance(value, list | tuple):
-        return " ".join(map(_shown, value)) or "none"
+        return ", ".join(_entry(one) for one in value)
     return str(value)
+
+
+def _entry(value: Any) -> str:
+    if isinstance(value, list | tuple):  # Such as a node, and what was seen of it.
+        return " ".join(map(str, value))
+    return _shown(value)
 
 
 def about(nodeid: int, records: Iterable[ViewRecord]) -> list[ViewRecord]:
@@ -104,6 +114,8 @@ _COMINGS: Mapping[Cause, str] = {
     Cause.KILLED: "came",
     Cause.LOST: "came",
 }
+_EVIDENCE: Mapping[str, str] = {"noticedBy": "noticed first by node"}
+_REMARKS: Mapping[str, str] = {"override": "set at run time: ", "notes": ""}
 _NUMBERS: Mapping[str, str] = {
     "votes": "votes",
     "expected": "expected",

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
@@ -323,6 +323,31 @@ class AccountTests(SynchronousTestCase):
                 "    2 votes, 3 expected, 2 needed",
             ],
         )
+
+    def test_evidence(self) -> None:
+        """
+        What is on record as nobody is left out; nodes are named, and what was
+        set at run time is said where the numbers are.  (F23)
+        """
+        evidence = {
+            "noticedBy": 3,
+            "accused": (),
+            "missing": ((2, "left"), (4, "did not answer")),
+        }
+        remarks = {"override": "expected_votes: 5", "notes": ""}
+        record = evolve(RECORD, evidence=evidence, explanation=remarks)
+        lines = account(record)
+        self.assertIn("  noticed first by node: 3", lines)
+        self.assertIn("  missing: 2 left, 4 did not answer", lines)
+        self.assertEqual(lines[-1], "    set at run time: expected_votes: 5")
+        self.assertNotIn("accused", "".join(lines))
+
+    def test_nothingNoticed(self) -> None:
+        """
+        Of a node's first view nobody noticed anything.
+        """
+        lines = account(evolve(ARRIVAL, evidence={"noticedBy": 0}))
+        self.assertNotIn("noticed", "".join(lines))
 
     def test_about(self) -> None:
         """
