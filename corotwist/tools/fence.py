@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from twisted.python.usage import UsageError
 
+from corotwist.errors import NotSupported
 from corotwist.ipc.client import NodeClient
 from corotwist.ipc.fencing import NodeFencing
 from corotwist.tools import asking
@@ -54,6 +55,15 @@ def run(argv: Sequence[str]) -> int:
 
 
 async def _perform(client: NodeClient, options: Any) -> int:
+    try:
+        return await _done(client, options)
+    except NotSupported as error:
+        raise NotSupported(
+            "this node fences nobody: it has no fencing.agent"
+        ) from error
+
+
+async def _done(client: NodeClient, options: Any) -> int:
     fencing = NodeFencing(client.ask)
     if options["action"] == "confirm":
         nodeid = options["nodeid"]
