@@ -7,7 +7,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -283,13 +283,15 @@ class LoneTotem:
 
 
 @implementer(IEngineMaker)
+@frozen
 class FakeMaker:
     """
-    Names the fake groups.
+    Names a fake engine, with the locator of production.
     """
 
-    name = "cpg"
-    version = 1
+    name: str
+    locator: Any
+    version: int = 1
 
     def wanted(self, settings: Any) -> bool:
         return True
@@ -298,7 +300,7 @@ class FakeMaker:
         raise AssertionError("loaded already")
 
     def responders(self) -> Any:
-        return GroupsLocator
+        return self.locator
 
 
 class FakeTotem:
@@ -324,7 +326,7 @@ class FakeManager:
         self.totem = FakeTotem()
         self.groups = FakeGroups(clock)
         self.engines: dict[str, Any] = {"cpg": self.groups, "quorum": FakeQuorum()}
-        self.makers = {"cpg": FakeMaker()}
+        self.makers = {"cpg": FakeMaker("cpg", GroupsLocator)}
         self.configuration = Configuration(RingId(26, NODEID), (NODEID,), False)
         self.connections: list[Any] = []
         self.settings = nodeSettings(NODEID, NODEID)

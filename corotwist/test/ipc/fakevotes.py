@@ -26,8 +26,6 @@ from corotwist.errors import (
     NotExist,
     OldRing,
 )
-from corotwist.interfaces import IEngineMaker
-from corotwist.ipc.votequorum import VoteQuorumLocator
 from corotwist.totem.membership import RingId
 
 RING = RingId(26, 1)
@@ -168,22 +166,3 @@ class FakeVotes:
         For statistics.
         """
         return {}
-
-
-@implementer(IEngineMaker)
-class VotesMaker:
-    """
-    Names it, with the locator of production.
-    """
-
-    name = "votequorum"
-    version = 1
-
-    def wanted(self, settings: Any) -> bool:
-        return True
-
-    def load(self) -> Any:
-        raise AssertionError("loaded already")
-
-    def responders(self) -> Any:
-        return VoteQuorumLocator

@@ -26,6 +26,10 @@ from corotwist.ipc.outbox import UNDERWAY_BYTES, UNDERWAY_MESSAGES
 from corotwist.test.ipc.fakes import NODEID
 from corotwist.test.ipc.test_server import RawClient, ServerTestCase
 
+MODULES = (
+    *(wire, cfgcommands, cmap, components, confdb, cpg, status),
+    *(views, votequorum),
+)
 PAGE = Path(corotwist.__file__).parent.parent / "docs" / "ipc.md"
 LINE = re.compile(
     r"^(requests|dispatch|        ) ([<>])((?:\s+(?:[0-9a-f]{2})+(?!\S))*)"
@@ -121,17 +125,7 @@ class ReferenceTests(SynchronousTestCase):
         }
         commands = {
             command.commandName.decode(): command
-            for module in (
-                wire,
-                cfgcommands,
-                cmap,
-                components,
-                confdb,
-                cpg,
-                status,
-                views,
-                votequorum,
-            )
+            for module in MODULES
             for command in vars(module).values()
             if isinstance(command, type)
             and issubclass(command, amp.Command)

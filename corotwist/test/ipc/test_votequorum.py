@@ -32,11 +32,16 @@ from corotwist.ipc import path
 from corotwist.ipc.client import NodeClient, connect
 from corotwist.ipc.connection import Credentials
 from corotwist.ipc.server import IpcServer
-from corotwist.ipc.votequorum import Track, packNodes, unpackNodes
+from corotwist.ipc.votequorum import (
+    Track,
+    VoteQuorumLocator,
+    packNodes,
+    unpackNodes,
+)
 from corotwist.ipc.votes import VoteFollower
 from corotwist.test.directories import shortDirectory
-from corotwist.test.ipc.fakes import FakeManager
-from corotwist.test.ipc.fakevotes import RING, FakeVotes, VotesMaker
+from corotwist.test.ipc.fakes import FakeMaker, FakeManager
+from corotwist.test.ipc.fakevotes import RING, FakeVotes
 from corotwist.test.ipc.pipes import End, FakeReactor
 from corotwist.totem.membership import RingId
 
@@ -94,7 +99,8 @@ class VotesTestCase(SynchronousTestCase):
         """
         self.manager = FakeManager(self.reactor)
         self.manager.engines["votequorum"] = self.votes
-        makers: dict[str, Any] = {**self.manager.makers, "votequorum": VotesMaker()}
+        maker = FakeMaker("votequorum", VoteQuorumLocator)
+        makers: dict[str, Any] = {**self.manager.makers, "votequorum": maker}
         self.manager.makers = makers
         self.server = IpcServer(
             self.reactor,
