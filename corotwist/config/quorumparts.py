@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from corotwist.config.check import Checked
+from corotwist.config.commands import shippedOnly
 from corotwist.config.deviceparts import deviceSettings
 from corotwist.config.settings import NodeEntry, QuorumSettings
 
+_PROVIDERS: Final = ("corosync_votequorum", "majority", "external")
 _DECIDERS: Final = ("lowest", "highest")
 
 
@@ -21,6 +23,7 @@ def quorumSettings(
     @param entries: the node list.
     """
     top = checked.top
+    shippedOnly(checked, "quorum.provider", _PROVIDERS)
     twoNode = _on(checked, "two_node")
     waitForAll = top.value("quorum.wait_for_all")
     given = _number(checked, "quorum.expected_votes")

@@ -116,3 +116,58 @@ class ContradictionTests(SynchronousTestCase):
         """
         (note,) = quorum("expected_votes: 1").notes
         self.assertIn("fewer than the 3 votes", note)
+
+
+class DeviceTests(SynchronousTestCase):
+    """
+    What a device and an agent cannot do without is told before a node starts.
+    """
+
+    def told(self, device: str, extra: str = "") -> list[str]:
+        text = conf(quorum=f"{PROVIDER}device {{\n{device}\n}}") + extra
+        return [problem.key for problem in built(text).problems]
+
+    def test_missing(self) -> None:
+        """
+        All that is missing, and commands without a whole path, at once, with
+        their keys.  (C14, C15)
+        """
+        device = "quorum.device"
+        commands = "heuristics {\nexec_a: ping\nexec_b: /bin/true\nexec_c: 'x\n}"
+        self.assertEqual(
+            self.told(f"model: disk\n{commands}"),
+            [
+                f"{device}.disk.path",
+                f"{device}.heuristics.exec_a",
+                f"{device}.heuristics.exec_c",
+            ],
+        )
+        tls = [f"{device}.net.{name}" for name in ("host", "cert", "key", "ca")]
+        self.assertEqual(sorted(self.told("model: net")), sorted(tls))
+        self.assertEqual(self.told("model: net\nnet {\nhost: a\ntls: off\n}"), [])
+
+    def test_agent(self) -> None:
+        """
+        A fence command has a whole path, and says which node.  (A108)
+        """
+        fencing = "fencing {{\nagent: command\ncommand: {}\n}}\n"
+        whole = "model: disk\ndisk {\npath: /dev/quorum\n}"
+        for command, isRight in (
+            ("/bin/off %n", True),
+            ("off %n", False),
+            ("/a", False),
+        ):
+            told = self.told(whole, fencing.format(command))
+            self.assertEqual(told, [] if isRight else ["fencing.command"])
+
+    def test_names(self) -> None:
+        """
+        A name that none of ours has may be that of another package: it is a
+        warning, with what may have been meant.
+        """
+        text = conf(quorum="provider: corosync_votequorm\ndevice {\nmodel: dsk\n}")
+        told = built(f"{text}fencing {{\nagent: comand\n}}\n").warnings
+        meant = {w.key: w.text.rpartition("did you mean ")[2] for w in told}
+        self.assertEqual(meant["quorum.provider"], "'corosync_votequorum'?")
+        self.assertEqual(meant["quorum.device.model"], "'disk'?")
+        self.assertEqual(meant["fencing.agent"], "'command'?")
