@@ -10,12 +10,16 @@ from twisted.protocols import amp
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import corotwist
+from corotwist.engines.external import LONGEST_REASON_BYTES, LONGEST_SECONDS
 from corotwist.ipc import (
     cfgcommands,
     cmap,
     components,
     confdb,
     cpg,
+    external,
+    fencing,
+    qdevice,
     status,
     views,
     votequorum,
@@ -28,7 +32,7 @@ from corotwist.test.ipc.test_server import RawClient, ServerTestCase
 
 MODULES = (
     *(wire, cfgcommands, cmap, components, confdb, cpg, status),
-    *(views, votequorum),
+    *(external, fencing, qdevice, views, votequorum),
 )
 PAGE = Path(corotwist.__file__).parent.parent / "docs" / "ipc.md"
 LINE = re.compile(
@@ -150,6 +154,8 @@ class ReferenceTests(SynchronousTestCase):
             f"or {wire.PENDING_BYTES >> 20} MiB of them",
             "At most {} streams may be unfinished, of at most {} MiB".format(*partial),
             f"any other event counts {wire.NOTIFICATION_COST}",
+            f"at least 1, at most {LONGEST_SECONDS * 1000:.0f} |",
+            f"for people; {LONGEST_REASON_BYTES} bytes of it",
             f"while {UNDERWAY_BYTES >> 20} MiB or {UNDERWAY_MESSAGES} messages",
         ):
             self.assertIn(limit, text)
