@@ -28,7 +28,7 @@ from corotwist.totem.wire import CommitToken, Join, MergeDetect, Regular
 if TYPE_CHECKING:
     from corotwist.totem.ring import Ring
 
-# So many rounds more, from one ring to the next, for those who do not agree and
+# So many rounds more, from one ring to the next, for each who does not agree and
 # can be heard.
 MOST_WAITS: Final = 3
 # So many rounds in which all agreed and no ring came, and the operator hears.
@@ -145,20 +145,19 @@ class Gather(State):
         it is over; if we quarrel too, we are what others wait for.
         [pitfall B15]
 
-        This ends: there are L{MOST_WAITS} such rounds from one ring to the
-        next, and only our own ears count, not what is said of the dead.
-        [pitfall B13]
+        This ends: nobody is waited for in more than L{MOST_WAITS} rounds from
+        one ring to the next, and only our own ears count, not what is said of
+        the dead.  [pitfall B13]  But each has rounds of its own: where gathers
+        are out of step it is another's turn to be late in each, and who has
+        no patience left for the last of them begins the quarrel anew.
 
         @return: whether anybody was given up.
         """
         silent = late
-        if (
-            late & ring.audible
-            and not ring.failed & ring.audible
-            and ring.waits < MOST_WAITS
-        ):
-            ring.waits += 1
-            silent = late - ring.audible
+        if not ring.failed & ring.audible:
+            spared = {n for n in late & ring.audible if ring.waits[n] < MOST_WAITS}
+            ring.waits.update(spared)
+            silent = late - spared
         for nodeid in sorted(silent):
             ring.departures[nodeid] = "did not answer"
         ring.failed |= silent

@@ -261,7 +261,8 @@ def install(ring: Ring) -> None:
     ring.processors = set(members)
     ring.failed = set()
     ring.failedToReceive = False
-    ring.lastingGathers = ring.waits = 0
+    ring.lastingGathers = 0
+    ring.waits.clear()
     ring.departures = {}
     ring.noticed = None
     ring.become(Because.RECOVERED)

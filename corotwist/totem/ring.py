@@ -7,6 +7,7 @@ the time, and returns what must be done about it, in order.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from math import inf
 from random import Random
@@ -138,7 +139,7 @@ class Ring:
         gathering; the members while operational.
     @ivar failed: those of them who we, or others, gave up.
     @ivar audible: of whom we ourselves heard a join in this round of gather.
-    @ivar waits: how often we waited for such since our last ring.
+    @ivar waits: how often we waited for each of them since our last ring.
     @ivar solitude: whether we keep to ourselves.
     @ivar highestSequence: of any ring we have heard of.
     @ivar proposed: the commit token we have signed.
@@ -197,7 +198,8 @@ class Ring:
         self.audible: set[int] = set()
         self.failedToReceive = self.forgetful = False
         self.solitude = Solitude()
-        self.lastingGathers = self.waits = 0
+        self.waits: Counter[int] = Counter()
+        self.lastingGathers = 0
         self.cause = Because.STARTED
         self.noticed: tuple[int, tuple[int, ...]] | None = None
         self.departures: dict[int, str] = {}

@@ -163,8 +163,8 @@ MEMBERSHIP: Final = (
     mutant(
         "waits for nobody who speaks",
         "totem.gather",
-        "            and ring.waits < MOST_WAITS\n",
-        "            and False\n",
+        "late & ring.audible if ring.waits[n] < MOST_WAITS}\n",
+        "late & ring.audible if False}\n",
     ),
     mutant(
         "waits for who left",

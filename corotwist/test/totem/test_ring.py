@@ -803,9 +803,25 @@ class JoinTests(SynchronousTestCase):
         self.assertEqual(self.rounds(harness, ring, TIMING.consensus + slack), {2, 8})
         rest = (MOST_WAITS - 1) * TIMING.consensus
         self.assertEqual(self.rounds(harness, ring, rest), {2, 8})
-        self.assertEqual(ring.waits, MOST_WAITS)
+        self.assertEqual(ring.waits, {9: MOST_WAITS})
         self.rounds(harness, ring, TIMING.consensus + slack)
         self.assertEqual(ring.members, (1,))
+
+    def test_roundsOfItsOwn(self) -> None:
+        """
+        Who comes and disagrees when there is no patience left for another is
+        waited for all the same. [pitfall B15]
+        """
+        harness, ring = self.disagreeing()
+        slack = 3 * TIMING.join
+        self.rounds(harness, ring, MOST_WAITS * TIMING.consensus + slack)
+        self.assertEqual((ring.waits, ring.failed), ({9: MOST_WAITS}, {2}))
+        end = harness.now + TIMING.consensus + slack
+        while harness.now < end:
+            self.join(harness, 1, Join(7, 7, (1, 2, 7, 9), (), 900))
+            self.rounds(harness, ring, TIMING.join)
+        self.assertEqual(ring.waits, {7: 1, 9: MOST_WAITS})
+        self.assertEqual(ring.failed, {2, 9})
 
     def test_quarrelIsShort(self) -> None:
         """
@@ -818,7 +834,7 @@ class JoinTests(SynchronousTestCase):
         self.join(harness, 1, Join(7, 7, (1, 2, 7, 9), (), 900))
         self.assertEqual(ring.audible & ring.failed, {7})
         self.rounds(harness, ring, TIMING.consensus + 3 * TIMING.join)
-        self.assertEqual((ring.waits, ring.members), (0, (1,)))
+        self.assertEqual((ring.waits, ring.members), ({}, (1,)))
 
     def test_growthOnly(self) -> None:
         """
