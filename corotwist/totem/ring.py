@@ -194,8 +194,7 @@ class Ring:
         # Gathering.
         self.processors: set[int] = {nodeid}
         self.failed: set[int] = set()
-        self.consensus: set[int] = set()
-        self.audible: set[int] = set()
+        self.consensus, self.audible = set[int](), set[int]()
         self.failedToReceive = self.forgetful = False
         self.solitude = Solitude()
         self.waits: Counter[int] = Counter()
