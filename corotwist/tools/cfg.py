@@ -17,7 +17,7 @@ from corotwist.errors import CorotwistError
 from corotwist.ipc.client import NodeClient
 from corotwist.options import Options
 from corotwist.tools import cfglog, cfgreload, components
-from corotwist.tools.asking import FAILED, connected
+from corotwist.tools.asking import FAILED, PATIENCE_SECONDS, connected, seconds
 from corotwist.tools.main import unknown
 
 WRONG_USE: Final = 2
@@ -28,7 +28,7 @@ class Command:
     """
     A sub-command.
 
-    @ivar options: those of its own; C{--socket} is added.
+    @ivar options: those of its own; where the node is is added.
     @ivar perform: called with a connected client and the options; prints, and
         gives the exit status.
     """
@@ -117,7 +117,11 @@ def completed(options: type[Options], name: str) -> type[Options]:
 
     class Completed(options):  # type: ignore[misc, valid-type]
         synopsis = f"Usage: corotwist cfg {name} [options] {arguments}".rstrip()
-        optParameters = [["socket", "s", None, "the node's UNIX socket"]]
+        optParameters = [
+            ["socket", "s", None, "the node's UNIX socket"],
+            ["state-dir", None, None, "where the node keeps its state"],
+            ["timeout", None, PATIENCE_SECONDS, "seconds for it to let us in", seconds],
+        ]
 
     return Completed
 
@@ -130,7 +134,8 @@ async def session(reactor: Any, command: Command, options: Options) -> None:
     """
     Connect, have it done, and end with its status.
     """
-    client = await connected(reactor, options["socket"])
+    where = options["socket"], options["state-dir"], options["timeout"]
+    client = await connected(reactor, *where)
     try:
         status = await command.perform(client, options)
     finally:

@@ -80,7 +80,8 @@ def _told(failure: Failure, *, asJson: bool) -> None:
 
 
 async def _session(reactor: Any, wishes: Wishes) -> None:
-    client = await opened(reactor, wishes.files, wishes.socket)
+    where = wishes.socket, wishes.stateDir, wishes.timeout
+    client = await opened(reactor, wishes.files, *where)
     try:
         status = await Work(client, wishes, Printer.of(wishes)).perform()
     finally:
@@ -89,14 +90,18 @@ async def _session(reactor: Any, wishes: Wishes) -> None:
 
 
 def opened(
-    reactor: Any, files: Sequence[str], socket: str | None
+    reactor: Any,
+    files: Sequence[str],
+    socket: str | None,
+    stateDir: str | None,
+    timeout: float,
 ) -> Deferred[NodeClient]:
     """
     A node, or files.
     """
     if files:
         return offline(reactor, *files)
-    return connected(reactor, socket)
+    return connected(reactor, socket, stateDir, timeout)
 
 
 class Lines(LineOnlyReceiver):

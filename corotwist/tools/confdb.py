@@ -19,11 +19,11 @@ from corotwist.config.values import Value
 from corotwist.errors import CorotwistError
 from corotwist.ipc.client import NodeClient
 from corotwist.ipc.objects import Found
-from corotwist.tools.asking import envelope
+from corotwist.tools.asking import PATIENCE_SECONDS, envelope
 from corotwist.tools.cfgreload import told
 from corotwist.tools.cmapctl import opened
 from corotwist.tools.keyprinter import asJson, shown, shownBytes
-from corotwist.tools.keywishes import WrongUse, typed
+from corotwist.tools.keywishes import NODE_OPTIONS, WrongUse, patience, typed
 
 FAILED: Final = 1
 WRONG_USE: Final = 2
@@ -41,14 +41,16 @@ Usage: corotwist confdb [options] [print [PATH]]          the objects and their 
 
   PATH is dotted, as nodelist.node.0; / is the object that all others are in
 
-  --file FILE     work on this configuration file instead of a node, and write
-                  what was changed; may be given several times to read
-  --json          JSON
-  --socket PATH   the node's UNIX socket
+  --file FILE        work on this configuration file instead of a node, and write
+                     what was changed; may be given several times to read
+  --json             JSON
+  --socket PATH      the node's UNIX socket
+  --state-dir DIR    where the node keeps its state
+  --timeout SECONDS  for it to let us in
 """
 ROOT: Final = "/"
 SHORT_OPTIONS: Final = "h"
-LONG_OPTIONS: Final = ("help", "json", "file=", "socket=")
+LONG_OPTIONS: Final = ("help", "json", "file=", *NODE_OPTIONS)
 NAME: Final = "confdb"
 
 
@@ -62,6 +64,8 @@ class Typed:
     files: tuple[str, ...]
     json: bool
     socket: str | None
+    stateDir: str | None
+    timeout: float
     help: bool
 
 
@@ -75,13 +79,15 @@ def parse(argv: Sequence[str]) -> Typed:
         options, words = gnu_getopt(argv, SHORT_OPTIONS, LONG_OPTIONS)
     except GetoptError as error:
         raise WrongUse(str(error)) from error
-    names = {name for name, _ in options}
+    named = dict(options)
     wish = Typed(
         tuple(words) or ("print",),
         tuple(value for name, value in options if name == "--file"),
-        "--json" in names,
-        next((value for name, value in options if name == "--socket"), None),
-        bool(names & {"-h", "--help"}),
+        "--json" in named,
+        named.get("--socket"),
+        named.get("--state-dir"),
+        patience(named.get("--timeout", str(PATIENCE_SECONDS))),
+        bool(named.keys() & {"-h", "--help"}),
     )
     if not wish.help:
         _checkWords(wish.words)
@@ -129,7 +135,8 @@ def _told(failure: Failure) -> None:
 
 
 async def _session(reactor: Any, wish: Typed) -> None:
-    client = await opened(reactor, wish.files, wish.socket)
+    where = wish.socket, wish.stateDir, wish.timeout
+    client = await opened(reactor, wish.files, *where)
     try:
         status = await Work(client, wish).perform()
     finally:

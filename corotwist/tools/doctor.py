@@ -27,7 +27,7 @@ from corotwist.config.settings import NodeSettings, TotemSettings
 from corotwist.errors import CorotwistError
 from corotwist.options import Options
 from corotwist.tools import checkups
-from corotwist.tools.asking import connected, printJson, seconds
+from corotwist.tools.asking import NodeOptions, connected, printJson, seconds
 from corotwist.tools.examination import ROUND_SECONDS, Examination, Peer, Seal
 from corotwist.tools.findings import Finding, Grade, worst
 from corotwist.tools.keygen import loadKey
@@ -38,8 +38,6 @@ DEFAULT_FILE: Final = "/etc/corosync/corosync.conf"
 WRONG_USE: Final = 2
 # For others to be started and to answer.
 EXAMINATION_SECONDS: Final = 10.0
-# For a node here to answer, if there is one.
-NODE_SECONDS: Final = 2.0
 # IP_MTU_DISCOVER and IPV6_MTU_DISCOVER of linux/in.h, and their IP_PMTUDISC_PROBE:
 # packets are not cut, whatever is known of the way.
 DISCOVER: Final = {4: (socket.IPPROTO_IP, 10), 6: (socket.IPPROTO_IPV6, 23)}
@@ -56,7 +54,7 @@ def _port(text: str) -> int:
     return number
 
 
-class DoctorOptions(Options):
+class DoctorOptions(NodeOptions):
     """
     What C{corotwist doctor} understands.
     """
@@ -67,13 +65,11 @@ class DoctorOptions(Options):
         " between machines, run it on all of them at the same time: on the ring's own"
         " port while no node runs, or on another with --port."
     )
-    optFlags = [["json", None, "print JSON"]]
     optParameters = [
         ["config", "c", DEFAULT_FILE, "PATH or FORMAT:PATH"],
         ["node", None, None, "which entry of the node list we are"],
         ["port", None, None, "examine the others on this UDP port", _port],
         ["seconds", None, EXAMINATION_SECONDS, "for them to answer", seconds],
-        ["socket", None, None, "the UNIX socket of the node that runs here"],
     ]
 
 
@@ -113,8 +109,8 @@ async def _visit(reactor: Any, options: Options, findings: list[Finding]) -> Non
     findings += checkups.names(built.keys, Machine())
     if built.settings is None:
         return
-    findings += here(built.settings)
-    running = await _running(reactor, built.settings, options["socket"])
+    findings += here(built.settings, options["state-dir"])
+    running = await _running(reactor, built.settings, options)
     findings += running
     port = options["port"] or (None if running else built.settings.totem.port)
     if port is None:
@@ -137,15 +133,18 @@ def _read(options: Options) -> Built:
 # This machine.
 
 
-def here(settings: NodeSettings) -> Iterator[Finding]:
+def here(settings: NodeSettings, stateDir: str | None = None) -> Iterator[Finding]:
     """
     What can be seen without others.
+
+    @param stateDir: instead of that of the configuration.
     """
     totem, machine = settings.totem, Machine()
     yield checkups.address(totem, machine)
     yield checkups.key(totem, _fingerprint(settings))
     isRoot = os.geteuid() == 0
-    yield from checkups.stateDirectory(totem.stateDirectory, asRoot=isRoot)
+    directory = stateDir or totem.stateDirectory
+    yield from checkups.stateDirectory(directory, asRoot=isRoot)
     offered = checkups.offeredBytes(BUFFER_BYTES)
     yield checkups.buffers(totem, offered, checkups.receiveLimit())
     yield from checkups.mtu(totem, checkups.interfaceMtu)
@@ -169,10 +168,12 @@ def _fingerprint(settings: NodeSettings) -> str:
 
 
 async def _running(
-    reactor: Any, settings: NodeSettings, path: str | None
+    reactor: Any, settings: NodeSettings, options: Options
 ) -> list[Finding]:
+    path = options["socket"] or settings.ipc.path
+    where = path, options["state-dir"], options["timeout"]
     try:
-        client = await connected(reactor, path or settings.ipc.path, None, NODE_SECONDS)
+        client = await connected(reactor, *where)
     except CorotwistError:
         return []
     try:

@@ -15,10 +15,12 @@ from attrs import define, field
 from corotwist.config.values import Value, ValueType
 from corotwist.engines.keyspace import ICMAP, STATS
 from corotwist.errors import ServiceError
+from corotwist.tools.asking import PATIENCE_SECONDS, seconds
 
 STDIN: Final = "-"
 SHORT_OPTIONS: Final = "m:hqgsdDtTbp:C:"
-LONG_OPTIONS: Final = ("help", "json", "socket=", "file=", "export=", "expect=")
+NODE_OPTIONS: Final = ("socket=", "state-dir=", "timeout=")
+LONG_OPTIONS: Final = ("help", "json", "file=", "export=", "expect=", *NODE_OPTIONS)
 CLEARED: Final = ("knet", "ipc", "totem", "schedmiss", "all")
 
 USAGE: Final = """\
@@ -46,6 +48,8 @@ Usage: corotwist cmapctl [-b] [-m MAP] [PREFIX...]     show keys
                        given several times to read
   --json               JSON
   --socket PATH        the node's UNIX socket
+  --state-dir DIR      where the node keeps its state
+  --timeout SECONDS    for it to let us in
 """
 
 _NUMBER: Final = re.compile(r"-[0-9.].*")
@@ -90,6 +94,8 @@ class Wishes:
     files: list[str] = field(factory=list)
     json: bool = False
     socket: str | None = None
+    stateDir: str | None = None
+    timeout: float = PATIENCE_SECONDS
     help: bool = False
     conditions: dict[str, Any] = field(factory=dict)
 
@@ -140,6 +146,22 @@ def _expected(wishes: Wishes, name: str, value: str) -> None:
     wishes.conditions["expected"] = typed(label, text)
 
 
+def patience(text: str) -> float:
+    """
+    How long a node may take to let us in.
+
+    @raise WrongUse: it is no time.
+    """
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise WrongUse(f"--timeout {text!r}: {error}") from error
+
+
+def _patient(wishes: Wishes, name: str, value: str) -> None:
+    wishes.timeout = patience(value)
+
+
 def _flag(attribute: str) -> Callable[[Wishes, str, str], None]:
     return lambda wishes, name, value: setattr(wishes, attribute, True)
 
@@ -156,6 +178,8 @@ _OPTIONS: Final[Mapping[str, Callable[[Wishes, str, str], None]]] = {
     "--json": _flag("json"),
     "-p": _text("script"),
     "--socket": _text("socket"),
+    "--state-dir": _text("stateDir"),
+    "--timeout": _patient,
     "--export": _text("export"),
     "--file": lambda wishes, name, value: wishes.files.append(value),
     "-m": _mapChosen,

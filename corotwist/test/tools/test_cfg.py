@@ -132,7 +132,12 @@ class ReloadTests(SynchronousTestCase):
         """
         Who asks for nothing, or for what there is not, is shown what there is.
         """
-        for arguments in ([], ["relod"], ["reload", "--nonsense"]):
+        for arguments in (
+            [],
+            ["relod"],
+            ["reload", "--nonsense"],
+            ["log", "--timeout=0"],
+        ):
             self.assertEqual(cfg.run(arguments), 2)
             self.assertIn("Usage: corotwist cfg", self.errors.getvalue())
         self.assertEqual(cfg.run(["--help"]), 0)
@@ -235,6 +240,8 @@ class DaemonTests(SynchronousTestCase):
         self.waitFor("Log files are opened again")
         process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE)
-        status, text = self.cfg("reload")
+        places = "--state-dir", str(self.directory), "--timeout", "5"
+        status, text = self.cfg("reload", *places)
         self.assertEqual(status, 1)
         self.assertIn("corotwist cfg: ", text)
+        self.assertIn(f"node 1 (process {process.pid}", text)

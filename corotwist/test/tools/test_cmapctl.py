@@ -364,7 +364,7 @@ class CommandLineTests(ToolTestCase):
         """
         for argv in (
             *(("-s", "a.b", "u8"), ("-g",), ("-m", "other"), ("-C", "x"), ("-z",)),
-            ("-d", "a.b", "--expect", "x"),
+            *(("-d", "a.b", "--expect", "x"), ("--timeout", "0"), ("--timeout", "x")),
         ):
             self.assertRaises(WrongUse, parse, argv)
         self.assertEqual(parse(("-m", "stats")).mapName, STATS)
@@ -441,7 +441,7 @@ class TreeTests(CmapTestCase):
         """
         What makes no sense is refused.
         """
-        for argv in (("other",), ("get", "x"), ("--what",)):
+        for argv in (("other",), ("get", "x"), ("--what",), ("--timeout", "-1")):
             self.assertRaises(WrongUse, confdb.parse, argv)
 
 
@@ -486,8 +486,12 @@ class ProcessTests(SynchronousTestCase):
 
     def test_nobody(self) -> None:
         """
-        Where no node is, that is said, and the status is 1.
+        Where no node is, that is said, with what the state directory has, and
+        the status is 1.
         """
-        status, _, complaint = self.tool("cmapctl", "--socket", "/nowhere/sock")
-        self.assertEqual(status, 1)
-        self.assertIn("no node at /nowhere/sock", complaint)
+        places = "--socket", "/nowhere/sock", "--state-dir", "/nowhere/state"
+        for tool in ("cmapctl", "confdb"):
+            status, _, complaint = self.tool(tool, *places, "--timeout", "5")
+            self.assertEqual(status, 1)
+            self.assertIn("no node at /nowhere/sock", complaint)
+            self.assertIn("is on record in /nowhere/state", complaint)

@@ -68,7 +68,10 @@ class GrammarTests(SynchronousTestCase):
         mapped = names(self.whole.commands["cmapctl"].options)
         self.assertLessEqual({f"--{n.rstrip('=')}" for n in LONG_OPTIONS}, {*mapped})
         reload = self.whole.commands["cfg"].commands["reload"]
-        self.assertIn("--socket", names(reload.options))
+        doctor = self.whole.commands["doctor"]
+        for asking in (reload, self.whole.commands["confdb"], doctor):
+            where = {"--socket", "--state-dir", "--timeout"}
+            self.assertLessEqual(where, {*names(asking.options)})
 
     def test_nobodyForgotten(self) -> None:
         """

@@ -425,7 +425,9 @@ class CommandTests(SynchronousTestCase):
         """
         port = "--port=25497"
         socket = f"--socket={self.directory / 'none'}"
-        common = [sys.executable, "-m", "corotwist", "doctor", port, socket, "--json"]
+        elsewhere = f"--state-dir={self.directory / 'elsewhere'}"
+        where = [port, socket, elsewhere, "--timeout=5"]
+        common = [sys.executable, "-m", "corotwist", "doctor", *where, "--json"]
         ends = together(
             [*common, "--node=1", "--seconds=4", "-c", self.file("one")],
             [*common, "--node=2", "--seconds=4", "-c", self.file("two", 2000)],
@@ -435,6 +437,8 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual(status, 1, out)
             report = json.loads(out)
             self.assertEqual(report["schema"], "corotwist/doctor/1")
+            state = [f for f in report["findings"] if f["subject"] == "state"]
+            self.assertIn("elsewhere", state[0]["text"])
             found = [f for f in report["findings"] if f["subject"] == f"node {there}"]
             self.assertIn("is heard and hears us", found[0]["text"])
             wrong = {f["text"].split()[0] for f in found if f["grade"] == "wrong"}
@@ -460,9 +464,11 @@ class CommandTests(SynchronousTestCase):
 
     def test_wrongUse(self) -> None:
         """
-        A port that is none is said to be so.
+        A port or a time that is none is said to be so.
         """
         errors = io.StringIO()
         self.patch(sys, "stderr", errors)
         self.assertEqual(run(["--port", "99999"]), 2)
         self.assertIn("port", errors.getvalue())
+        self.assertEqual(run(["--timeout", "0"]), 2)
+        self.assertIn("--timeout", errors.getvalue())
