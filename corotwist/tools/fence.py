@@ -15,6 +15,7 @@ from corotwist.tools import asking
 from corotwist.tools.asking import DONE, NodeOptions, Tool, printJson
 
 NAME: Final = "fence"
+ACTIONS: Final = ("status", "confirm")
 _USAGE: Final = (
     "Usage: corotwist fence [options] status\n"
     "       corotwist fence [options] confirm NODE [--reason TEXT]"
@@ -35,8 +36,10 @@ class FenceOptions(NodeOptions):
         ["reason", "r", "", "how you know, for the logs of all nodes"],
     ]
 
+    words = ACTIONS
+
     def parseArgs(self, action: str = "status", nodeid: str = "") -> None:
-        if action not in ("status", "confirm"):
+        if action not in ACTIONS:
             raise UsageError(f"{action!r} is neither status nor confirm")
         if (action == "confirm") != bool(nodeid):
             raise UsageError("confirm needs a nodeid, status does not")

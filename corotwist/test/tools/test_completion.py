@@ -73,6 +73,17 @@ class GrammarTests(SynchronousTestCase):
             where = {"--socket", "--state-dir", "--timeout"}
             self.assertLessEqual(where, {*names(asking.options)})
 
+    def test_words(self) -> None:
+        """
+        What the first argument may be, is there. (F27)
+        """
+        fence = self.whole.commands["fence"]
+        self.assertEqual(fence.words, ("status", "confirm"))
+        for shell in completion.SHELLS.values():
+            lines = [one for one in shell(self.whole) if "fence" in one]
+            self.assertTrue(any("status" in one for one in lines))
+            self.assertTrue(any("confirm" in one for one in lines))
+
     def test_nobodyForgotten(self) -> None:
         """
         Every command has an option at least: help. (F27)
