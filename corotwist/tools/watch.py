@@ -16,9 +16,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 from twisted.internet.stdio import StandardIO
 
-from corotwist.engines.interfaces import TransitionalView, View
+from corotwist.engines.interfaces import TransitionalView, View, ViewId
 from corotwist.ipc.client import NodeClient
 from corotwist.tools import asking
+from corotwist.tools.absence import moment
 from corotwist.tools.accounts import sentence
 from corotwist.tools.asking import (
     DONE,
@@ -30,6 +31,7 @@ from corotwist.tools.asking import (
 )
 from corotwist.tools.screen import EVENTS_SHOWN, GROUPS_SHOWN, Snapshot, frame, picture
 
+_NS: Final = 1_000_000_000
 # Between two pictures, also when nothing changes.
 INTERVAL_SECONDS: Final = 1.0
 # The other screen of a terminal, without its cursor; and back.
@@ -64,8 +66,17 @@ class Watch:
         self._clock = client.clock
         self._before: Snapshot | None = None
         self._woken: Deferred[None] | None = None
+        self._times: dict[ViewId, int] = {}
         self.events: deque[str] = deque(maxlen=EVENTS_SHOWN)
         self.over = False
+
+    async def begin(self) -> None:
+        """
+        Follow the views.  The first is from before us: its time is on record.
+        """
+        views = self._client.views
+        self._times = {one.view.viewId: one.time for one in await views.history()}
+        views.follow(self.viewed)
 
     # What wakes us.
 
@@ -78,8 +89,12 @@ class Watch:
             lines = [sentence(change, came=False) for change in event.left]
             lines += [sentence(change, came=True) for change in event.joined]
             lines.append(f"view {event.viewId}: {word} ({event.rule})")
-            self.events.extend(f"{timeOfDay()}  {line}" for line in lines)
+            self.events.extend(f"{self._when(event)}  {line}" for line in lines)
         self.wake()
+
+    def _when(self, view: View) -> str:
+        time = self._times.get(view.viewId)
+        return timeOfDay() if time is None else moment(time / _NS)
 
     def wake(self) -> None:
         """
@@ -208,7 +223,7 @@ async def _draw(watch: Watch, options: Any, *, onTerminal: bool) -> None:
 
 async def _perform(client: NodeClient, options: Any) -> int:
     watch = Watch(client)
-    client.views.follow(watch.viewed)
+    await watch.begin()
     onTerminal = sys.stdout.isatty() and not options["json"]
     left = options["count"]
     async with _terminal(watch) if onTerminal else _nowhere():

@@ -5,6 +5,7 @@ C{corotwist events}, C{why} and C{watch}: what happens, why, and how it is.
 import io
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, evolve, field
@@ -25,7 +26,8 @@ from corotwist.engines.interfaces import (
 )
 from corotwist.test.directories import shortDirectory
 from corotwist.test.tools import schemas
-from corotwist.tools import why
+from corotwist.tools import watch, why
+from corotwist.tools.absence import moment
 from corotwist.tools.accounts import about, account, standing
 from corotwist.tools.happenings import Happening, Happenings, Subject
 from corotwist.tools.notices import (
@@ -40,6 +42,7 @@ from corotwist.tools.notices import (
     signal,
 )
 from corotwist.tools.screen import Snapshot, frame, picture
+from corotwist.tools.watch import Watch
 from corotwist.totem.membership import RingId
 
 TIME = "2026-11-22 10:00:00+00:00"
@@ -366,9 +369,16 @@ class AccountTests(SynchronousTestCase):
 class FakeViews:
     """
     A node with a past.
+
+    @ivar told: calls who follows.
     """
 
     records: list[ViewRecord] = field(factory=lambda: [ARRIVAL, RECORD])
+    told: Callable[[View], object] = field(init=False)
+
+    def follow(self, callback: Callable[[View], object]) -> None:
+        self.told = callback
+        callback(self.records[-1].view)
 
     def history(self) -> Deferred[list[ViewRecord]]:
         return succeed(self.records)
@@ -381,6 +391,7 @@ class FakeClient:
     """
 
     views: FakeViews = field(factory=FakeViews)
+    clock: None = None
 
 
 class WhyTests(SynchronousTestCase):
@@ -429,6 +440,29 @@ class WhyTests(SynchronousTestCase):
         self.assertEqual(report["node"], 2)
         self.assertEqual(report["changes"][1]["cause"], RECORD.cause)
         self.assertEqual(report["changes"][1]["view"]["left"][0]["cause"], "lost")
+
+
+class WatchTests(SynchronousTestCase):
+    """
+    What happened lately.
+    """
+
+    def test_times(self) -> None:
+        """
+        What was before we watched has the time that is on record, what comes
+        later the time when it came.  (F24)
+        """
+        client: Any = FakeClient()
+        following = Watch(client)
+        self.patch(watch, "timeOfDay", lambda: TIME)
+        self.successResultOf(Deferred.fromCoroutine(following.begin()))
+        before = [*following.events]
+        self.assertIn("node 2 was lost", before[0])
+        for line in before:
+            self.assertTrue(line.startswith(f"{moment(RECORD.time / 1e9)}  "), line)
+        following.events.clear()
+        client.views.told(view(1, 2, number=1, joined=(STARTED_2,)))
+        self.assertEqual(following.events[0], f"{TIME}  node 2 has started")
 
 
 def snapshot(**changes: Any) -> Snapshot:
