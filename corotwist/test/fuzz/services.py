@@ -20,7 +20,7 @@ from corotwist.engines.interfaces import (
 from corotwist.interfaces import IFlowGroup
 from corotwist.test.engines.orderednet import Node, OrderedNet, formed
 from corotwist.test.fuzz import examples, parts
-from corotwist.test.fuzz.target import Run, Target, Wrong
+from corotwist.test.fuzz.target import ROOM_BYTES, Run, Target, Wrong
 from corotwist.totem.membership import Guarantee, RingId
 
 # Senders: two members, ourselves, and a node that is in no ring.
@@ -41,6 +41,8 @@ def targets() -> Iterator[Target]:
         _seeds,
         session=True,
         share=0.003,
+        # A few bytes may change who may act: that is a view, and its record.
+        roomBytes=2 * ROOM_BYTES,
         growing=_growing,
     )
 

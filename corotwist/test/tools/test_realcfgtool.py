@@ -181,4 +181,4 @@ class LifeTests(SynchronousTestCase):
         self.assertEqual((cause, status), ("stopped", 0))
         self.assertRegex(reason, r"^process \d+ of user \d+ asked for it, although ")
         _, _, errors = self.tool(3, "-s")
-        self.assertIn("killed by node 1: it lies", errors)
+        self.assertIn("killed: by node 1: it lies", errors)

@@ -146,7 +146,8 @@ class VqsimTests(SynchronousTestCase):
         """
         self.run_("qdevice on 1", "show")
         self.assertIn("no quorum.device", self.errors.getvalue())
-        device = "    device {\n        model: net\n        votes: 1\n    }\n"
+        disk = "        disk {\n            path: /dev/quorum\n        }\n"
+        device = f"    device {{\n        model: disk\n        votes: 1\n{disk}    }}\n"
         self.configure(device, nodes=2)
         status, lines = self.run_("qdevice on 1,2", options=("--json",))
         self.assertEqual(status, 0, self.errors.getvalue())
