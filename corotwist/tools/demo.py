@@ -256,8 +256,8 @@ class Participant:
         """
         The ring that the node is on, for people.
         """
-        ring = self._client.groups.ring
-        return f"ring {ring.ringId}" if ring is not None else "no ring"
+        view = self._client.views.current
+        return f"ring {view.viewId.ringId}" if view.members else "no ring"
 
     def _groupJoined(self, group: Any) -> None:
         self._group = group
