@@ -159,7 +159,7 @@ class ServiceManager:
         self._figures = Figures(self)
         self._figures.provide()
         self._announced = Announced()
-        self._announcementSent = self._namesSent = self._standingSent = False
+        self._unsaid = self._announcements()
         self._clashes = Clashes()
         # Features of everybody on this ring, since the round is complete in
         # which they said so.
@@ -280,7 +280,7 @@ class ServiceManager:
             self._shortForm = _shortForm(configuration.ringId)
             self._announced.forget()
             self._clashes.forget()
-            self._announcementSent = self._namesSent = self._standingSent = False
+            self._unsaid = self._announcements()
         else:
             self.synchronization.configurationChanged(configuration)
         for place in self.roster.places.values():
@@ -428,33 +428,25 @@ class ServiceManager:
 
         @return: L{False} to be called again: no room.
         """
-        if not self._announcementSent:
-            body = Announcement(self.configuration.ringId, FEATURES).encode()
-            self._announcementSent = self.totem.multicast(
-                address(compact.GROUP, body), Guarantee.AGREED
+        while self._unsaid:
+            body = self._unsaid[0]()
+            if not self.totem.multicast(address(compact.GROUP, body), Guarantee.AGREED):
+                return False
+            self._unsaid.popleft()
+        return self.flow.announce()
+
+    def _announcements(self) -> deque[Callable[[], bytes]]:
+        """
+        What is to be said once on a ring, in this order, as it is by then.
+        """
+        ringId = self.configuration.ringId
+        return deque(
+            (
+                Announcement(ringId, FEATURES).encode,
+                lambda: ServiceNames(ringId, self._names()).encode(),
+                lambda: self.views.standing().encode(),
             )
-        return (
-            self._announcementSent
-            and self._announceNames()
-            and self._announceStanding()
-            and self.flow.announce()
         )
-
-    def _announceStanding(self) -> bool:
-        if not self._standingSent:
-            body = self.views.standing().encode()
-            self._standingSent = self.totem.multicast(
-                address(compact.GROUP, body), Guarantee.AGREED
-            )
-        return self._standingSent
-
-    def _announceNames(self) -> bool:
-        if not self._namesSent:
-            names = ServiceNames(self.configuration.ringId, self._names())
-            self._namesSent = self.totem.multicast(
-                address(compact.GROUP, names.encode()), Guarantee.AGREED
-            )
-        return self._namesSent
 
     def _names(self) -> tuple[tuple[int, str], ...]:
         return tuple((n, place.name) for n, place in self.roster.places.items())
